@@ -1,0 +1,47 @@
+# `make help` lists what there is. Everything runs in .venv, which the first command makes.
+PYTHON ?= python3
+BIN := .venv/bin
+NB ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test notebooks export readme clean-nbs lint
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
+
+demo: .venv/.installed  ## draw pictures from scene graphs with the shipped weights
+	$(BIN)/sgdiff demo
+
+test: .venv/.installed-dev  ## run every notebook (shortened) and tests/
+	$(BIN)/python -m pytest
+
+notebooks: .venv/.installed-dev  ## run the notebooks at full budget, outputs written back; some only: NB="04 vae"
+	$(BIN)/python tools/run_notebooks.py --write $(NB)
+
+export: .venv/.installed-dev  ## make the modules of sgdiff/ from the notebooks
+	$(BIN)/nbdev_export
+
+readme: .venv/.installed-dev  ## make README.md from nbs/index.ipynb
+	$(BIN)/python tools/make_readme.py
+
+clean-nbs: .venv/.installed-dev  ## take out of the notebooks what changes from run to run
+	$(BIN)/python tools/run_notebooks.py --clean $(NB)
+
+lint: .venv/.installed-dev  ## look for undefined names and likely mistakes
+	$(BIN)/ruff check sgdiff tests tools
+
+# Stamps: installation happens once, and again when pyproject.toml changes.
+.venv/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing sgdiff and PyTorch into .venv: a few minutes the first time ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo "Installing sgdiff, PyTorch and the tools for development into .venv: a few minutes the first time ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch .venv/.installed $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "sgdiff needs Python 3.11 or newer; name one: make demo PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
