@@ -13,7 +13,7 @@ demo: .venv/.installed  ## draw pictures from scene graphs with the shipped weig
 	$(BIN)/sgdiff demo
 
 test: .venv/.installed-dev  ## run every notebook (shortened) and tests/
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -v
 
 notebooks: .venv/.installed-dev  ## run the notebooks at full budget, outputs written back; some only: NB="04 vae"
 	$(BIN)/python tools/run_notebooks.py --write $(NB)

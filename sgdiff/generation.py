@@ -26,14 +26,14 @@ from .toy_world import thin_graph
 from .training import batch_indices
 from .unet import UNet
 
-# %% ../nbs/14_generation.ipynb #58984d4a
+# %% ../nbs/14_generation.ipynb #051d9710
 @dataclass(frozen=True)
 class DiffusionConfig:
     "What the diffusion model predicts, under which noise."
     schedule: str = "cosine"            # "cosine" or "sqrt_linear" (the official one)
     n_timesteps: int = 1000             # noise levels in training
     prediction: str = "v"               # "v" or "eps" (the official one)
-    gamma: float = 5.0                  # min-SNR weight of the loss; None: every noise level counts alike
+    gamma: float = None                 # of min-SNR weights of the loss; None: every noise level counts alike
     drop_probability: float = 0.1       # share of training images whose graph is dropped, for guidance
 
     def noise_schedule(self) -> NoiseSchedule:

@@ -12,7 +12,7 @@ Axis letters: B images, c h w latents, C H W pixels. Words and habits are those 
 Hugging Face Hub: `model_index.json`, one folder a component with `config.json` and `model.safetensors`.
 """
 
-# %% ../nbs/15_pipeline.ipynb #ac805d50
+# %% ../nbs/15_pipeline.ipynb #284c8b53
 import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from .core import load_weights, save_weights, to_uint8
 from .errors import SGDiffError, load_json, save_json
 from .generation import DiffusionConfig
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
-from .samplers import SAMPLERS, draw_noise, guided_denoiser, initial_noise
+from .samplers import SAMPLERS, GuidedDenoiser, draw_noise, initial_noise
 from .scene_graphs import SceneGraph, SceneGraphBatch, Vocab, check_graph, edit_graph
 from .unet import UNet, UNetConfig
 from .vae import VAE, VAEConfig
@@ -68,7 +68,7 @@ def as_graph(graph,             # SceneGraph, text, or dict in sg2im's form
     elif isinstance(graph, dict): graph = SceneGraph.from_json(graph)
     return check_graph(graph, vocab, max_objects)
 
-# %% ../nbs/15_pipeline.ipynb #05641b70
+# %% ../nbs/15_pipeline.ipynb #e2094221
 class SGDiffPipeline:
     "Graph encoder, UNet and first stage as one: scene graphs to images."
     def __init__(self, graph_encoder: SceneGraphEncoder, unet: UNet, vae: VAE,
@@ -135,7 +135,7 @@ class SGDiffPipeline:
         self._warn_size(graphs)
         context, mask = (x.repeat_interleave(num_images_per_graph, 0) for x in self.context(graphs))
         x_T = self._noise(len(context), generator, seed) if latents is None else latents
-        denoise = guided_denoiser(self.unet, (context, mask), self._null_context(context, mask), guidance_scale)
+        denoise = GuidedDenoiser(self.unet, (context, mask), self._null_context(context, mask), guidance_scale)
         z = SAMPLERS[sampler](denoise, x_T.to(self.device), self.schedule, num_inference_steps, generator=generator,
                               callback=callback, prediction=self.diffusion.prediction)
         pixels = self.vae.from_latents(z).clamp(-1, 1)

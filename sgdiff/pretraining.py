@@ -11,19 +11,20 @@ Implements loss = contrastive + masked_weight * masked (SGDiff, arXiv 2211.11138
 are trained with the graph encoder and saved with it.
 """
 
-# %% ../nbs/08_pretraining.ipynb #c56ae023
+# %% ../nbs/08_pretraining.ipynb #7f516e59
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
 
-from .contrastive import ContrastiveHead, ImageEncoder, ImageEncoderConfig, hard_negatives
+from .contrastive import ContrastiveHead, ImageEncoder, ImageEncoderConfig, hard_negative
 from .core import step_generator
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .masked import MaskedHead, MaskedHeadConfig, choose_objects, masked_loss, object_mask
 from .scene_graphs import SceneGraphBatch
-from .toy_world import flip_triple, flippable, thin_graph
+from .toy_world import random_flip, thin_graph
+from .training import batch_indices
 
 # %% ../nbs/08_pretraining.ipynb #59c8939c
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class PretrainingModel(nn.Module):
             loss, metrics = loss + c.masked_weight * part, metrics | {"masked": part.item()}
         return loss, metrics
 
-# %% ../nbs/08_pretraining.ipynb #53ffe882
+# %% ../nbs/08_pretraining.ipynb #e3453254
 def pretraining_batch(data,             # ToyData
                       indices,          # (B,) long
                       rng,              # numpy Generator
@@ -89,13 +90,12 @@ def pretraining_batch(data,             # ToyData
     "Images, what is said of them, and what could be said wrongly."
     graphs = [thin_graph(data.graphs[int(i)], rng, keep_all=keep_all) for i in indices]
     vocab = data.config.vocab
-    wrong = [hard_negatives(g, rng, vocab, flippable, flip_triple) for g in graphs for _ in range(n_wrong)]
+    wrong = [hard_negative(g, rng, vocab.objects[1:], random_flip) for g in graphs for _ in range(n_wrong)]
     return data.pixels(indices), SceneGraphBatch.from_graphs(graphs, vocab), SceneGraphBatch.from_graphs(wrong, vocab) if wrong else None
 
 
 def pretraining_loss(data, batch_size: int = 128, seed: int = 0):     # -> loss_fn(model, step) for `fit`
     "The loss of step `step` as a function of (seed, step) alone."
-    from sgdiff.training import batch_indices
     def loss_fn(model, step):
         indices = batch_indices(len(data), batch_size, step, seed)
         rng = np.random.default_rng([seed, step])

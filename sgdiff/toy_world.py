@@ -7,8 +7,8 @@ __all__ = ['FAMILIES', 'FAMILY_OF', 'FLIPS', 'INVERSE', 'SKIES', 'GROUNDS', 'SPR
            'OBJECT_ALIASES', 'PREDICATE_ALIASES', 'EASY', 'MEDIUM', 'HARD', 'WORLDS', 'WOOL', 'INK', 'SKIN', 'BLUE',
            'RED', 'BROWN', 'LEAF', 'TEAL', 'ORANGE', 'STONE', 'SPRITES', 'ARRANGEMENTS', 'COLORS', 'ToyWorldConfig',
            'sprite', 'Thing', 'sample_things', 'geometric_relation', 'pair_relations', 'scene_relations', 'draw_things',
-           'ToyScene', 'graph_signature', 'is_test_graph', 'ToyWorld', 'turn', 'flippable', 'flip_triple', 'thin_graph',
-           'ToyData', 'make_dataset']
+           'ToyScene', 'graph_signature', 'is_test_graph', 'ToyWorld', 'turn', 'flippable', 'flip_triple',
+           'random_flip', 'thin_graph', 'ToyData', 'make_dataset']
 
 # %% ../nbs/02_toy_world.ipynb #243fe38e
 """The toy world: scenes drawn from graphs, with exact objects, boxes, masks, drawing order and relations.
@@ -369,7 +369,7 @@ def turn(triple: tuple) -> tuple:   # (s, predicate, o) -> the same fact told fr
     s, p, o = triple
     return (o, INVERSE[p], s) if p in INVERSE else triple
 
-# %% ../nbs/02_toy_world.ipynb #bee133e2
+# %% ../nbs/02_toy_world.ipynb #267e9fb4
 def flippable(graph: SceneGraph, family: str = None) -> list:   # of rows of `graph.triples`
     "The triples whose predicate has an opposite that could be true of the same two objects (the sky is never below the grass)."
     fixed = (*SKIES, *GROUNDS)
@@ -384,6 +384,15 @@ def flip_triple(graph: SceneGraph, row: int) -> SceneGraph:
     if p == "next to" and graph.objects[o] == "person": s, o = o, s
     triples = (*graph.triples[:row], (s, FLIPS[p], o), *graph.triples[row + 1:])
     return SceneGraph(graph.objects, triples, graph.boxes)
+
+
+def random_flip(graph: SceneGraph, rng) -> SceneGraph:      # None where nothing can be flipped
+    "The graph with one triple flipped: first a family is drawn, then a triple of it, so that the rarer and harder families get their share."
+    rows = [flippable(graph, family) for family in FAMILIES]
+    rows = [r for r in rows if r]
+    if not rows: return None
+    r = rows[rng.integers(len(rows))]
+    return flip_triple(graph, r[rng.integers(len(r))])
 
 # %% ../nbs/02_toy_world.ipynb #af2de180
 def thin_graph(graph: SceneGraph,

@@ -131,9 +131,13 @@ class EMA:
             if name in self.averaged: self.weights[name].lerp_(tensor, 1 - self.decay_at(step))
             else: self.weights[name].copy_(tensor)
 
-# %% ../nbs/07_training.ipynb #f9afd3a2
+# %% ../nbs/07_training.ipynb #77229b8f
 def _save_checkpoint(path: Path, state: dict) -> None:
-    with atomic_write(path, "wb") as file: torch.save(state, file)
+    try:
+        with atomic_write(path, "wb") as file: torch.save(state, file)
+    except SGDiffError as error:
+        kept = "The checkpoint before it is intact: run the same again to go on from there." if path.exists() else "There is none from before."
+        raise SGDiffError(f"{error} {kept}") from error
 
 
 def _load_checkpoint(path: Path, config: FitConfig) -> dict:

@@ -1,0 +1,195 @@
+"""The command line, as a person meets it: what it writes, and how it refuses."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from PIL import Image
+
+from run_notebooks import ROOT
+from sgdiff.cli import main
+from sgdiff.errors import SGDiffError
+from sgdiff.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
+from sgdiff.pipeline import SGDiffPipeline
+from sgdiff.toy_world import EASY
+from sgdiff.unet import UNet, UNetConfig
+from sgdiff.vae import VAE, VAEConfig
+
+TEXT = "sheep looking at tree; sky above grass"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    "A small pipeline with random weights: it draws nonsense, quickly."
+    torch.manual_seed(0)
+    vocab = EASY.vocab
+    encoder = SceneGraphEncoder(SceneGraphEncoderConfig(vocab.n_objects, vocab.n_predicates, dim=16, hidden_dim=16, n_layers=2, global_dim=16))
+    unet = UNet(UNetConfig(model_channels=32, channel_mult=(1,), attention_levels=(0,), local_dim=48, global_dim=16, context_dim=32, zero_init=False))
+    path = tmp_path_factory.mktemp("pipeline")
+    SGDiffPipeline(encoder, unet, VAE(VAEConfig(channels=(16, 16))), vocab).save_pretrained(path)
+    return path
+
+
+def run(*args, weights=None):
+    return main([*args, *(["--weights", str(weights)] if weights else [])])
+
+
+def test_generate_writes_a_png(weights, tmp_path, capsys):
+    out = tmp_path / "deep" / "grid.png"
+    assert run("generate", TEXT, "dog left of ball", "--n", "2", "--steps", "2", "--out", str(out), weights=weights) == 0
+    assert Image.open(out).size[0] > 100 and str(out) in capsys.readouterr().out
+
+
+def test_generate_reads_the_series_of_sg2im(weights, tmp_path):
+    series = [{"objects": ["sky", "grass", "zebra"], "relationships": [[0, "above", 1], [2, "standing on", 1]]},
+              {"objects": ["sky", "grass", "sheep", "sheep"], "relationships": [[0, "above", 1], [2, "standing on", 1], [3, "by", 2]]}]
+    (tmp_path / "g.json").write_text(json.dumps(series))
+    assert run("generate", "--graph", str(tmp_path / "g.json"), "--n", "1", "--steps", "2", "--out", str(tmp_path / "a.png"), weights=weights) == 0
+
+
+@pytest.mark.parametrize("name", ["figure_6_sheep", "figure_6_street"])
+def test_the_figures_of_sg2im_run_as_they_are(name, weights, tmp_path, capsys):
+    path = ROOT.parent / "shared" / "samples" / "scene_graphs" / f"{name}.json"
+    if not path.exists(): pytest.skip(f"{path.name} of sg2im is not here")
+    status = run("generate", "--graph", str(path), "--n", "1", "--steps", "1", "--out", str(tmp_path / "a.png"), weights=weights)
+    message = capsys.readouterr().err
+    assert status == 0 or ("unknown object 'window'" in message and "closest" in message)
+
+
+def test_edit_writes_a_png(weights, tmp_path):
+    out = tmp_path / "edit.png"
+    assert run("edit", TEXT, "--change", "replace sheep by dog", "--n", "1", "--steps", "2", "--out", str(out), weights=weights) == 0
+    assert Image.open(out).size[1] > 100
+
+
+@pytest.mark.parametrize("args, said", [
+    (["generate", "sheeep above grass"], "unknown object 'sheeep'; the closest known ones are: sheep"),
+    (["generate", "sheep lookin at tree"], "write 'object predicate object'"),
+    (["generate", ""], "holds no object"),
+    (["generate"], "nothing to draw"),
+    (["generate", "sheep left of sheep"], "ties an object to itself"),
+    (["generate", "sheep left of dog; sheep left of dog"], "stands 2 times"),
+    (["generate", "; ".join(f"sheep#{i}" for i in range(2, 202))], "at most 30"),
+    (["generate", "--graph", "nowhere.json"], "nowhere.json"),
+    (["edit", TEXT, "--change", "make it nicer"], "cannot read the change"),
+    (["edit", TEXT, "--change", "replace cow by dog"], "neither a relation nor an object"),
+    (["edit", TEXT, "--change", "looking at -> lookng at"], "looking at"),
+    (["generate", TEXT, "--steps", "5000"], "5000"),
+])
+def test_bad_requests_end_in_one_clear_line(args, said, weights, tmp_path, capsys):
+    out = tmp_path / "old.png"
+    out.write_bytes(b"what was there before")
+    assert run(*args, "--out", str(out), weights=weights) == 1
+    message = capsys.readouterr().err
+    assert said in message and "Traceback" not in message
+    assert out.read_bytes() == b"what was there before"
+
+
+@pytest.mark.parametrize("text, said", [
+    ('{"objects": ["sky"', "broken JSON"),
+    ('{"objects": ["sky"], "relationships": [[0, "above", 3]]}', "points outside the graph"),
+    ('{"objects": []}', "empty"),
+    ("[]", "no graph"),
+    ('{"objects": ["sky", 3]}', "an object is a word"),
+])
+def test_bad_files_are_named(text, said, weights, tmp_path, capsys):
+    (tmp_path / "g.json").write_text(text)
+    assert run("generate", "--graph", str(tmp_path / "g.json"), "--out", str(tmp_path / "a.png"), weights=weights) == 1
+    assert said in capsys.readouterr().err and not (tmp_path / "a.png").exists()
+
+
+def test_missing_truncated_and_foreign_weights(weights, tmp_path):
+    import shutil
+    with pytest.raises(SGDiffError, match="no folder"): SGDiffPipeline.from_pretrained(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SGDiffError, match="model_index.json"): SGDiffPipeline.from_pretrained(tmp_path / "empty")
+    broken = shutil.copytree(weights, tmp_path / "broken")
+    path = broken / "unet" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(SGDiffError, match="safetensors"): SGDiffPipeline.from_pretrained(broken)
+    path.unlink()
+    with pytest.raises(SGDiffError, match="unet"): SGDiffPipeline.from_pretrained(broken)
+    assert run("generate", TEXT, weights=broken) == 1
+
+
+def test_a_saved_pipeline_draws_the_same(weights, tmp_path):
+    pipe = SGDiffPipeline.from_pretrained(weights)
+    pipe.save_pretrained(tmp_path / "again")
+    again = SGDiffPipeline.from_pretrained(tmp_path / "again")
+    a, b = (p(TEXT, num_inference_steps=3, seed=5).pixels for p in (pipe, again))
+    torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_a_picture_depends_on_its_own_seed_and_graph_alone(weights):
+    pipe = SGDiffPipeline.from_pretrained(weights)
+    alone = pipe(TEXT, num_inference_steps=3, seed=[7]).pixels
+    among = pipe([TEXT, "dog left of ball; night above snow; car"], num_inference_steps=3, seed=[7, 8]).pixels
+    torch.testing.assert_close(among[:1], alone, rtol=1e-3, atol=1e-3)
+    edit = pipe.edit(TEXT, "replace sheep by dog", seed=7, num_inference_steps=3)
+    torch.testing.assert_close(edit.before.pixels, alone, rtol=1e-3, atol=1e-3)
+
+
+def test_help_imports_no_torch():
+    code = "import sys; from sgdiff.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "generate" in done.stdout, done.stderr
+
+
+# --- training
+
+def train(out, stage="vae,pretrain"):
+    return [sys.executable, "-m", "sgdiff.cli", "train", "--preset", "tiny", "--stage", stage, "--out", str(out), "--quiet"]
+
+
+def test_killed_at_any_step_training_ends_with_the_same_weights(tmp_path):
+    "SIGKILL as soon as a checkpoint is there, more than once; then start again."
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(train(tmp_path / "whole"), cwd=ROOT, env=env, check=True, capture_output=True)
+    for stage in ("vae", "pretrain"):
+        child = subprocess.Popen(train(tmp_path / "cut"), cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while child.poll() is None and not (tmp_path / "cut" / stage / "checkpoint.pt").exists(): time.sleep(0.005)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    subprocess.run(train(tmp_path / "cut"), cwd=ROOT, env=env, check=True, capture_output=True)
+    for stage in ("vae", "pretrain"):
+        a, b = ((tmp_path / run / stage / "model.safetensors").read_bytes() for run in ("whole", "cut"))
+        assert a == b, f"{stage}: the weights differ"
+
+
+def test_ctrl_c_in_the_middle_keeps_the_run(tmp_path):
+    child = subprocess.Popen(train(tmp_path / "run"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while child.poll() is None and not (tmp_path / "run" / "vae" / "checkpoint.pt").exists(): time.sleep(0.005)
+    child.send_signal(signal.SIGINT)
+    _, message = child.communicate(timeout=120)
+    assert child.returncode != 0 and "Traceback" not in message, message
+    assert subprocess.run(train(tmp_path / "run"), cwd=ROOT, capture_output=True).returncode == 0
+
+
+def test_a_full_disk_is_told_and_harms_nothing(tmp_path, monkeypatch, capsys):
+    import sgdiff.training as training
+    assert main(["train", "--preset", "tiny", "--stage", "vae", "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    before = (tmp_path / "run" / "vae" / "model.safetensors").read_bytes()
+
+    def full(*args, **kwargs): raise OSError(28, "No space left on device")
+    monkeypatch.setattr(training.torch, "save", full)
+    assert main(["train", "--preset", "tiny", "--stage", "pretrain", "--out", str(tmp_path / "run"), "--quiet"]) == 1
+    message = capsys.readouterr().err.lower()
+    assert "space" in message and "traceback" not in message
+    assert (tmp_path / "run" / "vae" / "model.safetensors").read_bytes() == before
+    monkeypatch.undo()
+    assert main(["train", "--preset", "tiny", "--stage", "pretrain", "--out", str(tmp_path / "run"), "--quiet"]) == 0
+
+
+def test_another_preset_in_the_same_folder_is_refused(tmp_path, capsys):
+    assert main(["train", "--preset", "tiny", "--stage", "vae", "--out", str(tmp_path), "--quiet"]) == 0
+    assert main(["train", "--preset", "tiny", "--seed", "3", "--stage", "vae", "--out", str(tmp_path), "--quiet"]) == 1
+    assert "other settings" in capsys.readouterr().err
+
+
+def test_a_stage_needs_the_ones_before_it(tmp_path, capsys):
+    assert main(["train", "--preset", "tiny", "--stage", "diffusion", "--out", str(tmp_path), "--quiet"]) == 1
+    assert "'vae' is not done" in capsys.readouterr().err

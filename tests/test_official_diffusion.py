@@ -1,0 +1,112 @@
+"""Our schedule and samplers against tensors recorded from the official SGDiff code, where these are at hand.
+
+The tensors lie in `shared/fixtures`, a folder beside the repository; without it every test here is skipped.
+"""
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sgdiff.diffusion import NoiseSchedule
+from sgdiff.samplers import ddim_sample, ddim_step, sampling_timesteps
+
+FIXTURES = Path(__file__).resolve().parents[1].parent / "shared" / "fixtures"
+
+
+def golden(name):
+    path = FIXTURES / f"{name}.safetensors"
+    if not path.is_file():
+        pytest.skip(f"no recorded tensors of the official code at {path}")
+    return load_file(path)
+
+
+def close(ours, official, atol=1e-4, rtol=1e-5):
+    torch.testing.assert_close(ours.double(), official.double(), atol=atol, rtol=rtol)
+
+
+@pytest.fixture
+def schedule():
+    return NoiseSchedule.sqrt_linear()
+
+
+def test_tables(schedule):
+    g = golden("schedule")
+    close(schedule.betas, g["out/betas_f64"], atol=0, rtol=1e-12)
+    close(schedule.alphas_cumprod, g["out/alphas_cumprod_f64"], atol=0, rtol=1e-12)
+    close(schedule.signal, g["out/sqrt_alphas_cumprod_f64"], atol=0, rtol=1e-12)
+    close(schedule.noise, g["out/sqrt_one_minus_alphas_cumprod_f64"], atol=0, rtol=1e-12)
+    close(schedule.betas, g["out/buffer_betas"], atol=1e-7)
+    close(schedule.alphas_cumprod, g["out/buffer_alphas_cumprod"], atol=1e-7)
+
+
+def test_posterior_variance(schedule):
+    g = golden("schedule")
+    one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    ours = torch.cat([ddim_step(schedule, zero, zero, t, t - 1, 1.0, one) for t in range(1000)]) ** 2
+    close(ours, g["out/buffer_posterior_variance"], atol=1e-7)
+
+
+def test_q_sample(schedule):
+    g = golden("schedule")
+    close(schedule.q_sample(g["in/x0"], g["in/t"], g["in/noise"]), g["out/q_sample"], atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [10, 50, 200])
+def test_timesteps_and_levels(schedule, steps):
+    g = golden("schedule")
+    walk = sampling_timesteps(schedule, steps, "official")[::-1]  # rising; begins with 0, not with clean
+    assert walk[1:] == g[f"out/ddim{steps}_timesteps"].tolist() and walk[0] == 0
+    levels = torch.tensor([schedule.levels(t)[0] ** 2 for t in walk], dtype=torch.float64)
+    close(levels[1:], g[f"out/ddim{steps}_alphas_f64"], atol=0, rtol=1e-10)
+    close(levels[:-1], g[f"out/ddim{steps}_alphas_prev_f64"], atol=0, rtol=1e-10)
+    assert levels[0] == schedule.alphas_cumprod[0]  # the official first step: alphas_cumprod[0] and not 1
+
+
+@pytest.mark.parametrize("eta", [0, 1])
+@pytest.mark.parametrize("steps", [10, 50, 200])
+def test_fresh_noise(schedule, steps, eta):
+    g = golden("schedule")
+    walk = sampling_timesteps(schedule, steps, "official")[::-1]
+    one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    ours = torch.cat([ddim_step(schedule, zero, zero, t, s, float(eta), one) for s, t in zip(walk, walk[1:])])
+    close(ours, g[f"out/ddim{steps}_eta{eta}_sigmas_f64"], atol=1e-12, rtol=1e-9)
+    close(ours, g[f"out/ddim{steps}_eta{eta}_sigmas_as_sampled"], atol=1e-9, rtol=1e-5)
+
+
+def test_single_steps(schedule):
+    "eps is read off the recorded x and pred_x0; it must lead to the recorded x_prev."
+    g = golden("ddim")
+    walk = sampling_timesteps(schedule, 10, "official")[::-1]
+    for i, (s, t) in enumerate(zip(walk, walk[1:])):
+        a, b = schedule.levels(t)
+        x, x0 = g["in/step_x"][i].double(), g["out/step_pred_x0"][i].double()
+        close(ddim_step(schedule, x0, (x - a * x0) / b, t, s), g["out/step_x_prev"][i])
+
+
+@pytest.mark.parametrize("eta", [0, 1])
+def test_single_steps_with_given_eps(schedule, eta):
+    g = golden("ddim")
+    xs, beliefs, answers = g[f"out/eta{eta}_x"], g[f"out/eta{eta}_pred_x0"], g[f"mid/eta{eta}_eps"]
+    walk = sampling_timesteps(schedule, 10, "official")
+    assert walk[:-1] == g["out/timesteps_in_call_order"].tolist()
+    for k, (t, s) in enumerate(zip(walk, walk[1:])):
+        x0 = schedule.predict_x0(xs[k], torch.full((2,), t), answers[k], "eps")
+        close(x0, beliefs[k])
+        close(ddim_step(schedule, x0, answers[k], t, s, float(eta), g["in/eta1_noise"][k]), xs[k + 1])
+
+
+def test_whole_walk(schedule):
+    "The sampler itself, its model replaced by the recorded answers: what it asks, in which order, and where it ends."
+    g = golden("ddim")
+    answers = dict(zip(g["out/timesteps_in_call_order"].tolist(), g["mid/eta0_eps"]))
+    path = []
+
+    def replay(x, t):
+        assert t.tolist() == [t[0].item()] * 2
+        return answers[t[0].item()]
+
+    end = ddim_sample(replay, g["in/x_T"], schedule, 10, prediction="eps", spacing="official",
+                      callback=lambda i, x: path.append(x.clone()))
+    assert torch.equal(end, path[-1])
+    close(torch.stack([g["in/x_T"], *path]), g["out/eta0_x"], atol=1e-3)  # values reach 200 and errors add up

@@ -1,0 +1,111 @@
+"""Random graphs: no crash, and what comes out does not depend on the order of nodes and triples or on what else is in the batch."""
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sgdiff.errors import SGDiffError
+from sgdiff.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
+from sgdiff.scene_graphs import SceneGraph, SceneGraphBatch, check_graph, edit_graph
+from sgdiff.toy_world import EASY, FLIPS, flip_triple, flippable, graph_signature, random_flip, thin_graph, turn
+from sgdiff.unet import UNet, UNetConfig
+
+VOCAB = EASY.vocab
+torch.manual_seed(0)
+ENCODER = SceneGraphEncoder(SceneGraphEncoderConfig(VOCAB.n_objects, VOCAB.n_predicates, dim=32, hidden_dim=32, n_layers=2, global_dim=32)).eval()
+UNET = UNet(UNetConfig(model_channels=32, channel_mult=(1,), attention_levels=(0,), local_dim=96, global_dim=32, context_dim=32, zero_init=False)).eval()
+words, predicates = st.sampled_from(VOCAB.objects[1:]), st.sampled_from(VOCAB.predicates[1:])
+
+
+@st.composite
+def graphs(draw, most=6):
+    "A graph with up to `most` objects: lone objects, double edges, self-loops and no edges at all included."
+    objects = draw(st.lists(words, min_size=1, max_size=most))
+    rows = st.integers(0, len(objects) - 1)
+    return SceneGraph(tuple(objects), tuple(draw(st.lists(st.tuples(rows, predicates, rows), max_size=8))))
+
+
+def encode(*gs):
+    with torch.no_grad():
+        return ENCODER(SceneGraphBatch.from_graphs(list(gs), VOCAB))
+
+
+def denoise(embedding):
+    "What the UNet says of one fixed latent under each graph."
+    n = len(embedding.global_)
+    x = torch.randn(1, 8, 4, 4, generator=torch.Generator().manual_seed(1)).expand(n, -1, -1, -1)
+    with torch.no_grad():
+        return UNET(x, torch.full((n,), 500), *UNET.make_context(embedding))
+
+
+def shuffled(graph, seed):
+    "The same graph, nodes and triples in another order."
+    g = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(graph), generator=g).tolist()
+    row = {old: new for new, old in enumerate(order)}
+    triples = [(row[s], p, row[o]) for s, p, o in graph.triples]
+    return SceneGraph(tuple(graph.objects[i] for i in order),
+                      tuple(triples[i] for i in torch.randperm(len(triples), generator=g).tolist()))
+
+
+@settings(max_examples=40, deadline=None)
+@given(graphs(), st.integers(0, 1000))
+def test_order_does_not_matter(graph, seed):
+    a, b = encode(graph), encode(shuffled(graph, seed))
+    torch.testing.assert_close(a.global_, b.global_, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(denoise(a), denoise(b), rtol=1e-3, atol=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(graphs(), min_size=2, max_size=4))
+def test_the_rest_of_the_batch_does_not_matter(gs):
+    together = encode(*gs)
+    drawn = denoise(together)
+    for i, graph in enumerate(gs):
+        alone = encode(graph)
+        torch.testing.assert_close(together.global_[i:i + 1], alone.global_, rtol=1e-4, atol=1e-5)
+        n = int(alone.mask.sum())
+        assert int(together.mask[i].sum()) == n
+        torch.testing.assert_close(together.local[i][together.mask[i]], alone.local[0][alone.mask[0]], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(drawn[i:i + 1], denoise(alone), rtol=1e-3, atol=1e-4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs())
+def test_text_json_and_networkx_bring_the_graph_back(graph):
+    assert SceneGraph.from_json(graph.to_json()) == graph
+    other = SceneGraph.from_networkx(graph.to_networkx())
+    assert other.objects == graph.objects and sorted(other.triples) == sorted(graph.triples)
+    again = SceneGraph.from_text(graph.to_text(), VOCAB)
+    assert sorted(again.objects) == sorted(graph.objects) and sorted(again.named_triples()) == sorted(graph.named_triples())
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs(), st.text(max_size=30), st.text(max_size=30))
+def test_any_text_and_any_edit_is_read_or_refused_in_words(graph, text, change):
+    for attempt in (lambda: SceneGraph.from_text(text, VOCAB), lambda: edit_graph(graph, change, VOCAB), lambda: check_graph(graph, VOCAB)):
+        try:
+            attempt()
+        except SGDiffError as e:
+            assert str(e)
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs(), st.integers(0, 1000))
+def test_thinning_turning_and_flipping_stay_within_the_graph(graph, seed):
+    import numpy as np
+    rng = np.random.default_rng(seed)
+    thin = thin_graph(graph, rng)
+    told = set(graph.named_triples()) | {turn(t) for t in graph.named_triples()}
+    assert set(thin.named_triples()) <= told
+    assert graph_signature(shuffled(graph, seed)) == graph_signature(graph)
+    for i in flippable(graph):
+        assert flip_triple(graph, i).triples[i][1] == FLIPS[graph.triples[i][1]]
+    flipped = random_flip(graph, rng)
+    assert flipped is None or (flipped.objects == graph.objects and len(flipped.triples) == len(graph.triples))
+
+
+@pytest.mark.parametrize("n", [1, 30])
+def test_large_and_small_graphs_are_drawn(n):
+    graph = SceneGraph(("sheep",) * n, tuple((i, "left of", i + 1) for i in range(n - 1)))
+    assert torch.isfinite(denoise(encode(graph))).all()
