@@ -187,7 +187,14 @@ class SceneGraphEncoderConfig:
         return cls(n_objects, n_predicates, dim, dim, n_layers, dim, residual=False, norm=False,
                    final_activation=True, max_triples=max_triples, mask_padding=False)
 
-# %% ../nbs/04_graph_encoder.ipynb #a676c884
+# %% ../nbs/04_graph_encoder.ipynb #eb85174a
+def _check_ids(kind: str, ids: Tensor, n_rows: int) -> None:
+    "Raises a ValueError if an id has no row in its table."
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < n_rows:
+        raise ValueError(f"{kind} ids must lie in [0, {n_rows}), got {int(ids.min())} to {int(ids.max())}; "
+                         f"give the encoder n_{kind}s of the vocabulary that made the batch")
+
+# %% ../nbs/04_graph_encoder.ipynb #dbe17162
 class SceneGraphEncoder(nn.Module):
     "Scene graphs to local and global embeddings. Source: SGDiff, section 3; the residual, normalised form is ours."
 
@@ -232,10 +239,3 @@ class SceneGraphEncoder(nn.Module):
         pooled = torch.cat([segment_mean(obj_vecs, batch.obj_to_img, batch.n_images),
                             segment_mean(pred_vecs, batch.triple_to_img, batch.n_images)], dim=1)  # (B, 2D)
         return GraphEmbedding(local, mask, self.graph_projection(pooled))
-
-
-def _check_ids(kind: str, ids: Tensor, n_rows: int) -> None:
-    "Raises a ValueError if an id has no row in its table."
-    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < n_rows:
-        raise ValueError(f"{kind} ids must lie in [0, {n_rows}), got {int(ids.min())} to {int(ids.max())}; "
-                         f"give the encoder n_{kind}s of the vocabulary that made the batch")

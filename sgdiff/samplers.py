@@ -63,7 +63,7 @@ def sampling_timesteps(
         raise ValueError(f"the official spacing needs num_inference_steps to divide {N} and be less, got {n}")
     return [*range(N - N // n + 1, 0, -(N // n)), 0]
 
-# %% ../nbs/13_samplers.ipynb #1108339a
+# %% ../nbs/13_samplers.ipynb #1aa1bfac
 def image_generators(
     seeds: Sequence[int],  # one an image
     stream: str = "steps",  # draws under different names are unrelated
@@ -73,16 +73,18 @@ def image_generators(
 
 
 def draw_noise(
-    like: Tensor,  # (B, ...) whose shape, device and dtype the noise takes
+    shape: Sequence[int],  # of the whole batch, (B, ...)
     generator: torch.Generator | Sequence[torch.Generator] | None = None,  # one for all, one an image, or PyTorch's own
+    like: Tensor | None = None,  # whose device and dtype the noise takes; None: CPU, float32
 ) -> Tensor:  # (B, ...) standard normal
     "Fresh noise, drawn where the generators live. Raises: ValueError if there are generators, but not B."
-    if generator is None: return torch.randn_like(like)
+    like = torch.empty(0) if like is None else like
+    if generator is None: return torch.randn(shape, device=like.device, dtype=like.dtype)
     if isinstance(generator, torch.Generator):
-        return torch.randn(like.shape, generator=generator, device=generator.device).to(like)
-    if len(generator) != len(like):
-        raise ValueError(f"got {len(generator)} generators for {len(like)} images: expected one an image")
-    return torch.stack([torch.randn(like.shape[1:], generator=g, device=g.device) for g in generator]).to(like)
+        return torch.randn(shape, generator=generator, device=generator.device).to(like)
+    if len(generator) != shape[0]:
+        raise ValueError(f"got {len(generator)} generators for {shape[0]} images: expected one an image")
+    return torch.stack([torch.randn(shape[1:], generator=g, device=g.device) for g in generator]).to(like)
 
 
 def initial_noise(
@@ -90,7 +92,7 @@ def initial_noise(
     seeds: Sequence[int],  # one an image
 ) -> Tensor:  # (B, c, h, w) float32 on the CPU
     "The noise x_T to start from; that of each image depends on its own seed alone."
-    return draw_noise(torch.empty(len(seeds), *shape), image_generators(seeds, stream="start"))
+    return draw_noise((len(seeds), *shape), image_generators(seeds, stream="start"))
 
 # %% ../nbs/13_samplers.ipynb #642d6916
 def ddpm_step(
@@ -170,7 +172,7 @@ def _choose_timesteps(schedule, n, spacing, timesteps):
         raise ValueError(f"timesteps must fall, and be two at least (the last is where sampling ends), got {timesteps}")
     return timesteps
 
-# %% ../nbs/13_samplers.ipynb #714fb5dd
+# %% ../nbs/13_samplers.ipynb #58c71bf1
 @torch.no_grad()
 def ddpm_sample(
     denoise: Callable,  # denoise(x (B, ...), t (B,) long) -> (B, ...)
@@ -187,10 +189,10 @@ def ddpm_sample(
     "Samples with fresh noise at every step. Raises: SamplingCancelled, ValueError. Source: DDPM, algorithm 2."
     ts = _choose_timesteps(schedule, num_inference_steps, spacing, timesteps)
     def step(i, x, x0, eps):
-        return ddpm_step(schedule, x, x0, ts[i], ts[i + 1], draw_noise(x, generator))
+        return ddpm_step(schedule, x, x0, ts[i], ts[i + 1], draw_noise(x.shape, generator, x))
     return _walk(step, denoise, x_T, schedule, ts, callback, prediction, clip)
 
-# %% ../nbs/13_samplers.ipynb #1db314d2
+# %% ../nbs/13_samplers.ipynb #169cbcce
 @torch.no_grad()
 def ddim_sample(
     denoise: Callable, x_T: Tensor, schedule: NoiseSchedule,  # as in ddpm_sample
@@ -201,7 +203,7 @@ def ddim_sample(
     "Samples by DDIM. Raises: SamplingCancelled, ValueError. Source: DDIM (arXiv 2010.02502)."
     ts = _choose_timesteps(schedule, num_inference_steps, spacing, timesteps)
     def step(i, x, x0, eps):
-        return ddim_step(schedule, x0, eps, ts[i], ts[i + 1], eta, draw_noise(x, generator) if eta > 0 else None)
+        return ddim_step(schedule, x0, eps, ts[i], ts[i + 1], eta, draw_noise(x.shape, generator, x) if eta > 0 else None)
     return _walk(step, denoise, x_T, schedule, ts, callback, prediction, clip)
 
 

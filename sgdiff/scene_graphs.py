@@ -252,7 +252,7 @@ def graph_from_networkx(g) -> SceneGraph:   # g: networkx directed graph, nodes 
     boxes = tuple(d["box"] for _, d in nodes) if nodes and all("box" in d for _, d in nodes) else None
     return SceneGraph(tuple(d["word"] for _, d in nodes), tuple((rows[s], d["predicate"], rows[o]) for s, o, d in edges), boxes)
 
-# %% ../nbs/01_scene_graphs.ipynb #2c5d79ee
+# %% ../nbs/01_scene_graphs.ipynb #6e0203f6
 def draw_graph(graph: SceneGraph,
                ax=None,             # matplotlib axes, made where None
                highlight=(),        # words or predicates drawn in orange: what an edit changed
@@ -262,7 +262,7 @@ def draw_graph(graph: SceneGraph,
     import networkx as nx
     ax = ax or plt.subplots(figsize=(3.2, 2.4))[1]
     g = nx.Graph(); g.add_nodes_from(range(len(graph))); g.add_edges_from((s, o) for s, _, o in graph.triples)
-    pos = nx.circular_layout(g) if len(graph) < 5 else nx.kamada_kawai_layout(g) if nx.is_connected(g) else nx.circular_layout(g)
+    pos = nx.circular_layout(g) if len(graph) < 5 else nx.spring_layout(g, seed=1, k=1.6)
     labels = {}
     for s, p, o in graph.triples: labels.setdefault((s, o), []).append(p)
     for (s, o), words in labels.items():

@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import load_file
 
 from sgdiff.graph_encoder import GraphEmbedding
-from sgdiff.unet import UNet, UNetConfig, timestep_embedding
+from sgdiff.unet import UNet, UNetConfig
+from sgdiff.unet_blocks import timestep_embedding
 
 FIXTURE = Path(__file__).parents[2] / "shared" / "fixtures" / "unet_r1.safetensors"
 pytestmark = pytest.mark.skipif(not FIXTURE.is_file(), reason=f"golden tensors not at {FIXTURE}")

@@ -1,0 +1,46 @@
+"""How long a picture takes, after loading: one image, a grid of four, an edit. Medians, and ratios that hold on other machines.
+
+    python benchmarks/latency.py [--weights data/toy] [--threads 2] [--repeats 7]
+"""
+import argparse
+import statistics
+import time
+
+import torch
+
+from sgdiff.cli import default_weights
+from sgdiff.pipeline import SGDiffPipeline
+
+GRAPH = "sheep looking at tree; sheep left of tree; sky above grass"
+
+
+def median_seconds(run, repeats):
+    "The median time of `run()`, after one run that is not counted."
+    run()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--weights", default=default_weights())
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--repeats", type=int, default=7)
+    args = p.parse_args()
+    torch.set_num_threads(args.threads)
+    pipe = SGDiffPipeline.from_pretrained(args.weights)
+    jobs = {"one image": lambda: pipe(GRAPH, seed=0), "four images": lambda: pipe(GRAPH, seed=0, num_images_per_graph=4),
+            "edit (before and after)": lambda: pipe.edit(GRAPH, "replace sheep by dog", seed=0),
+            "one image, no guidance": lambda: pipe(GRAPH, seed=0, guidance_scale=1.0)}
+    seconds = {name: median_seconds(run, args.repeats) for name, run in jobs.items()}
+    print(f"{args.threads} threads, 20 steps, median of {args.repeats}")
+    for name, s in seconds.items():
+        print(f"{name:26s} {s:6.3f} s   {s / seconds['one image']:5.2f} x one image")
+
+
+if __name__ == "__main__":
+    main()
