@@ -22,10 +22,11 @@ from pathlib import Path
 
 from .errors import SGDiffError
 
-# %% ../nbs/19_cli.ipynb #b0f85e6d
+# %% ../nbs/19_cli.ipynb #e43665ab
 def default_weights() -> Path:
     "The folder of the shipped toy weights: $SGDIFF_WEIGHTS, or data/toy beside the package."
-    return Path(os.environ.get("SGDIFF_WEIGHTS") or Path(__file__).resolve().parent.parent / "data" / "toy")
+    import sgdiff
+    return Path(os.environ.get("SGDIFF_WEIGHTS") or Path(sgdiff.__file__).resolve().parent.parent / "data" / "toy")
 
 
 def load_pipeline(path=None):               # -> (SGDiffPipeline, Judge or None)

@@ -36,7 +36,7 @@ from .training import FitConfig, batch_indices, fit
 from .unet import UNet, UNetConfig
 from .vae import VAE, VAEConfig, fit_latent_scale, start_from_pca, vae_loss
 
-# %% ../nbs/18_recipes.ipynb #c1129e6f
+# %% ../nbs/18_recipes.ipynb #56ff8c31
 @dataclass(frozen=True)
 class Preset:
     "How long each stage is trained, and on what."
@@ -45,10 +45,10 @@ class Preset:
     seed: int = 0                   # of the scenes, the first weights and every draw
     dim: int = 96                   # D of the graph encoder
     model_channels: int = 96        # width of the UNet's finest level
-    vae_steps: int = 1500
-    pretrain_steps: int = 1000
-    diffusion_steps: int = 1500
-    judge_steps: int = 600
+    vae_steps: int = 700
+    pretrain_steps: int = 600
+    diffusion_steps: int = 2200
+    judge_steps: int = 400
     batch_size: int = 64
     diffusion_batch_size: int = 32
     vae_batch_size: int = 16        # small batches: many cheap steps are what an autoencoder wants
@@ -68,7 +68,7 @@ def stage_config(stage: str, p: Preset) -> FitConfig:
     common = dict(seed=p.seed, log_every=50, save_every=250)
     return {"vae": FitConfig(p.vae_steps, 2e-3, 50, weight_decay=0.0, ema_decay=0.995, **common),
             "pretrain": FitConfig(p.pretrain_steps, 2e-3, 100, weight_decay=0.05, ema_decay=0.99, **common),
-            "diffusion": FitConfig(p.diffusion_steps, 1e-3, 100, weight_decay=0.01, ema_decay=0.999, **common),
+            "diffusion": FitConfig(p.diffusion_steps, 1e-3, 100, weight_decay=0.01, ema_decay=0.999, precision="bf16", **common),
             "judge": FitConfig(p.judge_steps, 3e-3, 100, weight_decay=0.01, ema_decay=0.99, **common)}[stage]
 
 # %% ../nbs/18_recipes.ipynb #932d56b1
@@ -126,7 +126,7 @@ def judge_stage(p, data, out):
 
 SETUPS = {"vae": vae_stage, "pretrain": pretrain_stage, "diffusion": diffusion_stage, "judge": judge_stage}
 
-# %% ../nbs/18_recipes.ipynb #7385cef4
+# %% ../nbs/18_recipes.ipynb #0b1e2dd1
 def train_stage(stage: str,
                 p: Preset,
                 out,                    # folder of the run
@@ -170,7 +170,8 @@ def train_all(p: Preset, out, stages=STAGES, on_log=None, should_stop=None, prog
     for stage in todo:
         result = train_stage(stage, p, out, None if stage == "judge" else data, on_log, should_stop, progress)
         if result is not None and not result.finished: return False
-    if all((out / s / "model.safetensors").exists() for s in STAGES): pack(p, out, out / "weights")
+    done = all((out / s / "model.safetensors").exists() for s in STAGES)
+    if done and (todo or not (out / "weights" / "model_index.json").exists()): pack(p, out, out / "weights")
     return True
 
 

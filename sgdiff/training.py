@@ -183,7 +183,7 @@ class _Run:
         self.model = model.to(self.device).train()
         if config.channels_last: model.to(memory_format=torch.channels_last)
         self.loss = self.accelerator.prepare(_Loss(torch.compile(model) if config.compile else model, loss_fn))
-        self.optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate)
+        self.optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate, fused=True)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.ema = EMA(model, config.ema_decay)
         self.step, self.history = 0, []

@@ -1,4 +1,6 @@
 """The official form of the UNet against tensors made by the official modules (random weights, tiny sizes)."""
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,9 @@ from sgdiff.graph_encoder import GraphEmbedding
 from sgdiff.unet import UNet, UNetConfig
 from sgdiff.unet_blocks import timestep_embedding
 
-FIXTURE = Path(__file__).parents[2] / "shared" / "fixtures" / "unet_r1.safetensors"
-pytestmark = pytest.mark.skipif(not FIXTURE.is_file(), reason=f"golden tensors not at {FIXTURE}")
+SHARED = Path(__file__).parents[2] / "shared"
+FIXTURE, KEYS = SHARED / "fixtures" / "unet_r1.safetensors", SHARED / "keys.txt"
+needs_golden = pytest.mark.skipif(not FIXTURE.is_file(), reason=f"golden tensors not at {FIXTURE}")
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,7 @@ def graph_context(unet, golden):
     return unet.make_context(GraphEmbedding(local, mask, global_))
 
 
+@needs_golden
 @pytest.mark.parametrize("changes", [
     {}, {"sdpa": False}, {"channels_last": False}, {"gradient_checkpointing": True}], ids=str)
 def test_output_and_every_block(golden, changes):
@@ -50,6 +54,7 @@ def test_output_and_every_block(golden, changes):
         torch.testing.assert_close(seen[key.removeprefix("mid/")], golden[key], atol=1e-4, rtol=1e-4, msg=lambda m, key=key: f"{key}: {m}")
 
 
+@needs_golden
 def test_context_and_time(golden):
     unet = official_unet(golden)
     context, mask = graph_context(unet, golden)
@@ -58,7 +63,26 @@ def test_context_and_time(golden):
     torch.testing.assert_close(timestep_embedding(golden["in/timesteps"], 32), golden["mid/timestep_embedding"], atol=1e-5, rtol=1e-5)
 
 
-def test_full_size():
+@pytest.fixture(scope="module")
+def full_size():
     with torch.device("meta"):
-        unet = UNet(UNetConfig.official())
-    assert sum(p.numel() for p in unet.parameters()) == pytest.approx(395.8e6, abs=0.05e6)
+        return UNet(UNetConfig.official())
+
+
+def test_full_size(full_size):
+    assert sum(p.numel() for p in full_size.parameters()) == pytest.approx(395.8e6, abs=0.05e6)
+
+
+@pytest.mark.skipif(not KEYS.is_file(), reason=f"layout of the official checkpoints not at {KEYS}")
+def test_full_size_names(full_size):
+    section = KEYS.read_text().split("== keys_unet_full.txt\n")[1].split("\n==")[0]
+    official = {pattern: (int(count), shapes) for pattern, count, shapes in re.findall(r"^(\S+)  x(\d+)  (.*)$", section, re.M)}
+    ours, our_shapes = Counter(), {}
+    for key, tensor in full_size.state_dict().items():
+        pattern = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", key)
+        ours[pattern] += 1
+        our_shapes.setdefault(pattern, set()).add(str(tuple(tensor.shape)))
+    assert ours == {pattern: count for pattern, (count, _) in official.items()}
+    for pattern, (_, shapes) in official.items():
+        listed = set(shapes.removesuffix(" ...").split(" | "))
+        assert listed <= our_shapes[pattern] and (shapes.endswith("...") or listed == our_shapes[pattern]), pattern
