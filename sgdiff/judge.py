@@ -251,7 +251,7 @@ def roughen(images,         # (B, 3, H, W) float in [-1, 1]
     x = x * (1 + 0.1 * normal(1, 1, 1)) + 0.06 * normal(C, 1, 1) + 0.08 * rand(1, 1, 1) * normal(*images.shape[1:])
     return x.clamp(-1, 1)
 
-# %% ../nbs/16_judge.ipynb #4e9ea55b
+# %% ../nbs/16_judge.ipynb #e3e57995
 KIND_WEIGHTS = {"true": 1.0, "flipped": 1.0, "other": 0.5}
 
 def answer_table(graphs: list,          # B complete SceneGraphs with boxes
@@ -280,10 +280,9 @@ def category_maps(graphs: list,         # B SceneGraphs
     word = {w: k for k, w in enumerate(config.words)}
     ids = torch.zeros(masks.shape[:2], dtype=torch.long, device=masks.device)
     for b, graph in enumerate(graphs): ids[b, :len(graph.objects)] = torch.tensor([word[w] for w in graph.objects])
-    owner = masks.to(torch.uint8).argmax(1)                         # (B, H, W): every pixel belongs to exactly one object
-    return ids.gather(1, owner.flatten(1)).view(owner.shape)
+    return (masks * ids[:, :, None, None].to(torch.uint8)).sum(1)   # every pixel belongs to exactly one object
 
-# %% ../nbs/16_judge.ipynb #cc3161fe
+# %% ../nbs/16_judge.ipynb #df55eab1
 def judge_loss(judge: Judge,
                images,              # (B, 3, H, W) float in [-1, 1]
                masks,               # (B, M, H, W) bool, visible pixels of each object
@@ -294,7 +293,8 @@ def judge_loss(judge: Judge,
     if generator is not None: images = roughen(images, generator)
     target = category_maps(graphs, masks.to(images.device), judge.config)
     features, logits = judge(images)
-    heavy = 1 + 2.0 * (target >= len(judge.config.words) - len(judge.config.things))
+    area = F.one_hot(target, len(judge.config.words)).sum((1, 2))                   # (B, K) pixels of each word
+    heavy = area.gather(1, target.flatten(1)).view(target.shape).rsqrt()            # (B, H, W): 100 pixels of a word count as 10
     pixels = (F.cross_entropy(logits, target, reduction="none") * heavy).sum() / heavy.sum()
     pairs, truth, weights = (t.to(images.device) for t in answer_table(graphs, judge.config))
     answers = judge.pair_logits(features, logits, *pairs.T)

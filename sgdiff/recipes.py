@@ -15,7 +15,7 @@ Each has a folder under `out` with checkpoint.pt, log.jsonl and, when it is done
 of the earlier ones. Everything is a function of the preset, so a run that was cut short goes on to the same weights, bit for bit.
 """
 
-# %% ../nbs/18_recipes.ipynb #49c2df16
+# %% ../nbs/18_recipes.ipynb #588f18c5
 import shutil
 import time
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +27,7 @@ from .contrastive import ImageEncoderConfig
 from .core import check_state_dict, load_weights, save_weights, set_seed, step_generator
 from .errors import SGDiffError, load_json, save_json
 from .generation import DiffusionConfig, GraphToLatent, encode_latents, generation_loss
-from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
+from .graph_encoder import SceneGraphEncoderConfig
 from .judge import LESSONS, Judge, JudgeConfig, judge_accuracy, judge_loss, save_judge
 from .pipeline import SGDiffPipeline
 from .pretraining import PretrainingConfig, PretrainingModel, pretraining_loss

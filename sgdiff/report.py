@@ -12,16 +12,15 @@ Every measure comes from the notebook that explains it (retrieval, judge, evalua
 scenes of the test split, whose graphs no model has seen. `TARGETS` says what the project asks of the shipped weights.
 """
 
-# %% ../nbs/18b_report.ipynb #a86e206f
+# %% ../nbs/18b_report.ipynb #b65df05f
 from pathlib import Path
 
 import torch
 
-from .errors import SGDiffError
 from .evaluation import edit_locality, edited_boxes, evaluate
 from .judge import judge_accuracy, load_judge
 from .pipeline import SGDiffPipeline
-from .recipes import PRESETS, load_pretraining
+from .recipes import load_pretraining
 from .retrieval import evaluate_retrieval, flip_test
 from .toy_world import EASY, FAMILIES, flip_triple, flippable, make_dataset
 

@@ -183,7 +183,7 @@ def _offsets(arrangement, a, b, rng):
     dy = int(rng.integers(-3, 4)) + round((a[1] - b[1]) / 2) if rng.random() < 0.7 else (a[1] - overlap_y)
     return dx, dy
 
-# %% ../nbs/02_toy_world.ipynb #19c00aae
+# %% ../nbs/02_toy_world.ipynb #0780d351
 def sample_things(config: ToyWorldConfig,
                   rng,                      # numpy Generator
                   ) -> tuple:               # (list of Thing, arrangement or "single"); drawn in this order: the last is in front
@@ -216,7 +216,7 @@ def _add_more(config, things, n, rng, gap=2, tries=30):
     S = config.image_size
     for _ in range(n):
         pool = [c for c in config.things if not config.distinct or all(t.category != c for t in things)]
-        for _ in range(tries):
+        for _try in range(tries):
             c = pool[rng.integers(len(pool))]
             w, h = _size(c)
             x, y = int(rng.integers(0, S - w + 1)), int(rng.integers(0, S - h + 1))
@@ -397,7 +397,7 @@ def random_flip(graph: SceneGraph, rng) -> SceneGraph:      # None where nothing
     if rng.random() >= 0.5: return graph
     return SceneGraph(graph.objects, (*graph.triples[:i], turn(graph.triples[i]), *graph.triples[i + 1:]), graph.boxes)
 
-# %% ../nbs/02_toy_world.ipynb #af2de180
+# %% ../nbs/02_toy_world.ipynb #ff35bc09
 def thin_graph(graph: SceneGraph,
                rng,                     # numpy Generator
                keep_all: float = 0.4,   # probability that nothing is left out
@@ -412,7 +412,7 @@ def thin_graph(graph: SceneGraph,
         triples = [t for i, t in enumerate(triples) if i == sure or rng.random() < keep]
     fixed = [i for i, w in enumerate(graph.objects) if w in SKIES or w in GROUNDS]
     gone = {i for i in fixed if rng.random() < drop_background}
-    for i, w in enumerate(graph.objects):
+    for i in range(len(graph)):
         if i not in fixed and graph.boxes is not None and rng.random() < ground_relation:
             j = fixed[rng.integers(len(fixed))]
             triples.append((i, geometric_relation(graph.boxes[i], graph.boxes[j]), j))
