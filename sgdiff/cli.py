@@ -146,7 +146,7 @@ def evaluate(args):
         save_json(report, args.out)
         print(f"wrote {args.out}")
 
-# %% ../nbs/19_cli.ipynb #c6e5b6c7
+# %% ../nbs/19_cli.ipynb #e316523f
 def make_parser() -> argparse.ArgumentParser:
     "All commands and their options."
     p = argparse.ArgumentParser(prog="sgdiff", description="From scene graph to image: draw, edit, train and measure.")
@@ -159,7 +159,7 @@ def make_parser() -> argparse.ArgumentParser:
             c.add_argument("--weights", help="folder of a pipeline (default: the shipped toy weights)")
             c.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
             c.add_argument("--steps", type=positive, default=20, help="sampling steps (default: 20)")
-            c.add_argument("--guidance", type=float, default=2.0, help="guidance scale, 1 for none (default: 2)")
+            c.add_argument("--guidance", type=float, default=3.0, help="guidance scale, 1 for none (default: 3)")
             c.add_argument("--sampler", choices=("dpm", "ddim", "ddpm"), default="dpm", help="(default: dpm)")
         return c
 
@@ -179,7 +179,7 @@ def make_parser() -> argparse.ArgumentParser:
     c.add_argument("--seed", type=int, help="another seed than the preset's")
     c.add_argument("--quiet", action="store_true", help="no progress bars")
     c = command(evaluate, "measure everything that is claimed")
-    c.add_argument("--n", type=positive, default=300, help="held-out scenes to draw (default: 300)")
+    c.add_argument("--n", type=positive, default=200, help="held-out scenes to draw (default: 200)")
     c.add_argument("--out", help="JSON file to write")
     return p
 

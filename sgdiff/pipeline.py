@@ -70,7 +70,7 @@ def as_graph(graph,             # SceneGraph, text, or dict in sg2im's form
     elif isinstance(graph, dict): graph = SceneGraph.from_json(graph)
     return check_graph(graph, vocab, max_objects)
 
-# %% ../nbs/15_pipeline.ipynb #a031a396
+# %% ../nbs/15_pipeline.ipynb #058ba1e3
 class SGDiffPipeline:
     "Graph encoder, UNet and first stage as one: scene graphs to images."
     def __init__(self, graph_encoder: SceneGraphEncoder, unet: UNet, vae: VAE,
@@ -126,7 +126,7 @@ class SGDiffPipeline:
     def __call__(self,
                  graphs,                            # SceneGraph, text, dict in sg2im's form, or a list of them
                  num_inference_steps: int = 20,     # how many times the UNet is asked
-                 guidance_scale: float = 2.0,       # 1: as trained; larger: the graph counts more
+                 guidance_scale: float = 3.0,       # 1: as trained; larger: the graph counts more
                  generator=None,                    # torch.Generator, or one an image
                  num_images_per_graph: int = 1,
                  seed=None,                         # int or one int an image, instead of generator

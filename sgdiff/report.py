@@ -24,10 +24,10 @@ from .recipes import load_pretraining
 from .retrieval import evaluate_retrieval, flip_test
 from .toy_world import EASY, FAMILIES, flip_triple, flippable, make_dataset
 
-# %% ../nbs/18b_report.ipynb #497488c9
+# %% ../nbs/18b_report.ipynb #f330f656
 def edit_examination(pipe, judge,
                      graphs: list,          # complete SceneGraphs
-                     n: int = 40,           # edits of each family
+                     n: int = 25,           # edits of each family
                      seed: int = 0,         # of the noise; the comparison uses seed + 1_000_000
                      **settings,            # of the pipeline
                      ) -> dict:             # family -> what `edit_locality` returns; "all": over all of them
@@ -46,9 +46,9 @@ def edit_examination(pipe, judge,
     joined = [torch.cat([e[k] for e in everything]) if k != 2 else [b for e in everything for b in e[2]] for k in range(4)]
     return result | {"all": edit_locality(*joined)}
 
-# %% ../nbs/18b_report.ipynb #d9ce115d
+# %% ../nbs/18b_report.ipynb #39c0a549
 def evaluate_weights(path,                      # folder: pipeline, judge/, pretraining/
-                     n_scenes: int = 300,       # held-out graphs to draw, each once a seed
+                     n_scenes: int = 200,       # held-out graphs to draw, each once a seed
                      seed: int = 0,             # of the held-out scenes and of the noise
                      n_seeds: int = 1,          # sets of pictures, for the spread
                      n_exam: int = 2000,        # held-out scenes for the judge's exam
