@@ -2,15 +2,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NB ?=
+FLAGS ?=
+STICK ?= stick
+PIP_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test notebooks export readme clean-nbs lint
+.PHONY: help demo app test notebooks export readme clean-nbs lint docs workshop stick
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.installed  ## draw pictures from scene graphs with the shipped weights
 	$(BIN)/sgdiff demo
+
+app: .venv/.installed-dev  ## the graph editor in the browser
+	$(BIN)/voila nbs/20_graph_editor.ipynb
 
 test: .venv/.installed-dev  ## run every notebook (shortened) and tests/
 	$(BIN)/python -m pytest -v
@@ -29,6 +35,18 @@ clean-nbs: .venv/.installed-dev  ## take out of the notebooks what changes from 
 
 lint: .venv/.installed-dev  ## look for undefined names and likely mistakes
 	$(BIN)/ruff check sgdiff tests tools
+
+docs: .venv/.installed-dev  ## build the site into _docs/, slides included; with Quarto: FLAGS=--quarto
+	$(BIN)/python tools/build_docs.py $(FLAGS)
+
+workshop: .venv/.installed-dev  ## make the workshop's notebooks for students from the solutions
+	$(BIN)/python tools/make_workshop.py
+
+stick: docs  ## all that a workshop without a network needs, in one folder: STICK=/media/usb/workshop
+	@mkdir -p "$(STICK)/sgdiff"
+	$(BIN)/python -m pip wheel --wheel-dir "$(STICK)/wheelhouse" $(PIP_FLAGS) 'setuptools>=77' wheel '.[workshop]'
+	git archive HEAD | tar -x -C "$(STICK)/sgdiff"
+	cp -R _docs "$(STICK)/site"
 
 # Stamps: installation happens once, and again when pyproject.toml changes.
 .venv/.installed: pyproject.toml | $(BIN)/python

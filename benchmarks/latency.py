@@ -8,7 +8,7 @@ import time
 
 import torch
 
-from sgdiff.cli import default_weights
+from sgdiff.errors import default_weights
 from sgdiff.pipeline import SGDiffPipeline
 
 GRAPH = "sheep looking at tree; sheep left of tree; sky above grass"
@@ -37,7 +37,7 @@ def main():
             "edit (before and after)": lambda: pipe.edit(GRAPH, "replace sheep by dog", seed=0),
             "one image, no guidance": lambda: pipe(GRAPH, seed=0, guidance_scale=1.0)}
     seconds = {name: median_seconds(run, args.repeats) for name, run in jobs.items()}
-    print(f"{args.threads} threads, 20 steps, median of {args.repeats}")
+    print(f"{args.threads} threads, the default steps, median of {args.repeats}")
     for name, s in seconds.items():
         print(f"{name:26s} {s:6.3f} s   {s / seconds['one image']:5.2f} x one image")
 

@@ -33,8 +33,14 @@ class ImageEncoderConfig:
     n_blocks: int = 2       # residual blocks over the tokens
     global_dim: int = 128   # G, width of the global embedding
 
+    frozen = False          # trained along, and saved
+
     @property
     def grid(self) -> int: return self.image_size // self.patch     # tokens along one side
+
+    def build(self) -> "ImageEncoder":
+        "An image encoder of these sizes, with its first weights."
+        return ImageEncoder(self)
 
 
 class _ResidualBlock(nn.Module):
@@ -85,9 +91,10 @@ class ContrastiveHead(nn.Module):
                graph,               # (..., G) float
                image,               # (..., G) float
                ):                   # (..., ...) similarities of all pairs, times the temperature's inverse
-        "Scaled cosines of every graph (rows) with every image (columns)."
-        scale = self.logit_scale.exp().clamp(max=self.largest)
-        return scale * F.normalize(graph, dim=-1) @ F.normalize(image, dim=-1).T
+        "Scaled cosines of every graph (rows) with every image (columns), in float32 whatever is given."
+        with torch.autocast(graph.device.type, enabled=False):      # logits reach 100: bfloat16 would round them to halves
+            scale = self.logit_scale.exp().clamp(max=self.largest)
+            return scale * F.normalize(graph.float(), dim=-1) @ F.normalize(image.float(), dim=-1).T
 
     def forward(self,
                 graph,              # (B, G) float, global graph embeddings
@@ -98,11 +105,12 @@ class ContrastiveHead(nn.Module):
         logits = self.logits(graph, image)                          # (B, B)
         target = torch.arange(len(logits), device=logits.device)
         by_image = logits.T
-        if wrong is not None:
-            scale = self.logit_scale.exp().clamp(max=self.largest)
-            own = scale * torch.einsum("bkg,bg->bk", F.normalize(wrong, dim=-1), F.normalize(image, dim=-1))
-            by_image = torch.cat([by_image, own], 1)                # (B, B + K)
-        loss = (F.cross_entropy(logits, target) + F.cross_entropy(by_image, target)) / 2
+        with torch.autocast(logits.device.type, enabled=False):
+            if wrong is not None:
+                scale = self.logit_scale.exp().clamp(max=self.largest)
+                own = scale * torch.einsum("bkg,bg->bk", F.normalize(wrong.float(), dim=-1), F.normalize(image.float(), dim=-1))
+                by_image = torch.cat([by_image, own], 1)            # (B, B + K)
+            loss = (F.cross_entropy(logits, target) + F.cross_entropy(by_image, target)) / 2
         right = (logits.argmax(1) == target).float().mean().item()
         return loss, {"contrastive": loss.item(), "accuracy": right}
 

@@ -30,7 +30,7 @@ from torch import nn
 from .errors import SGDiffError, atomic_write, load_json, save_json
 
 # %% ../nbs/00_core.ipynb #edf6ff62
-_all_ = ["SGDiffError", "atomic_write", "load_json", "save_json"]
+_all_ = ["SGDiffError", "atomic_write", "load_json", "save_json"]  # who imports core finds these here too
 
 # %% ../nbs/00_core.ipynb #bd5d3b5b
 def set_seed(

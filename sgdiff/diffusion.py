@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PREDICTIONS', 'sqrt_linear_betas', 'cosine_betas', 'NoiseSchedule', 'schedule_from_betas', 'levels', 'at', 'q_sample',
            'check_prediction', 'target', 'predict_x0', 'predict_eps', 'GaussianMixture', 'posterior_mean',
-           'best_denoiser', 'min_snr_weight', 'stratified_timesteps', 'diffusion_loss']
+           'best_denoiser', 'min_snr_weight', 'stratified_timesteps', 'diffusion_loss_at', 'diffusion_loss']
 
 # %% ../nbs/11_diffusion.ipynb #308df89d
 """Noise schedules, the forward process and the training objective of a diffusion model.
@@ -236,6 +236,23 @@ def stratified_timesteps(
     return t[torch.randperm(n, generator=generator, device=device)]
 
 # %% ../nbs/11_diffusion.ipynb #edb164d1
+def diffusion_loss_at(
+    model_fn: Callable,  # as below
+    schedule: NoiseSchedule,  # how noise grows
+    x0: Tensor,  # (B, ...) clean images or latents, about unit variance
+    t: Tensor,  # (B,) long, timesteps
+    noise: Tensor,  # (B, ...) standard normal
+    prediction: str = "v",  # what the model is asked for, "eps" or "v"
+    gamma: float | None = 5.0,  # of the min-SNR weights; None: every timestep counts alike
+) -> Tensor:  # () float32
+    "The weighted squared error of the model for given draws."
+    out = model_fn(q_sample(schedule, x0, t, noise), t)
+    error = (out.float() - target(schedule, x0, noise, t, prediction).float()) ** 2
+    per_image = error.flatten(1).mean(1)
+    if gamma is not None: per_image = per_image * min_snr_weight(schedule, t, prediction, gamma)
+    return per_image.mean()
+
+
 def diffusion_loss(
     model_fn: Callable,  # model_fn(x_t (B, ...), t (B,) long) -> (B, ...)
     schedule: NoiseSchedule,  # how noise grows
@@ -248,8 +265,4 @@ def diffusion_loss(
     t = stratified_timesteps(len(x0), schedule.n_timesteps, generator).to(x0.device)
     device = x0.device if generator is None else generator.device
     noise = torch.randn(x0.shape, generator=generator, device=device, dtype=x0.dtype).to(x0.device)
-    out = model_fn(q_sample(schedule, x0, t, noise), t)
-    error = (out.float() - target(schedule, x0, noise, t, prediction).float()) ** 2
-    per_image = error.flatten(1).mean(1)
-    if gamma is not None: per_image = per_image * min_snr_weight(schedule, t, prediction, gamma)
-    return per_image.mean()
+    return diffusion_loss_at(model_fn, schedule, x0, t, noise, prediction, gamma)

@@ -157,12 +157,12 @@ class JudgeWords(nn.Module):
 
 
 def _torchmetrics(name: str, **options):
-    "A metric of torchmetrics. Raises SGDiffError where it or Inception's weights cannot be had."
+    "A metric of torchmetrics that counts what this process gives it. Raises SGDiffError where it or Inception's weights cannot be had."
     try:
         from torchmetrics.image.fid import FrechetInceptionDistance
         from torchmetrics.image.inception import InceptionScore
     except ImportError as error: raise SGDiffError("FID and Inception Score need torchmetrics: pip install 'sgdiff[eval]'") from error
-    try: return {"fid": FrechetInceptionDistance, "inception_score": InceptionScore}[name](**options)
+    try: return {"fid": FrechetInceptionDistance, "inception_score": InceptionScore}[name](distributed_available_fn=lambda: False, **options)
     except ModuleNotFoundError as error:
         raise SGDiffError("Inception's features need torch-fidelity: pip install 'sgdiff[eval]', or give features=JudgeFeatures(judge)") from error
     except OSError as error: raise SGDiffError(f"Inception's weights could not be downloaded ({error}); give features=JudgeFeatures(judge)") from error

@@ -79,12 +79,12 @@ def generation_loss(data,           # ToyData
                     latents,        # (N, c, h, w) float, of the same scenes
                     batch_size: int = 64,
                     seed: int = 0,
-                    keep_all: float = 0.5,      # probability that a graph is told in full
+                    keep_all: float = 0.7,      # probability that a graph is told in full
                     ):              # -> loss_fn(model, step) for `fit`
     "The loss of step `step` as a function of (seed, step) alone."
     def loss_fn(model, step):
         indices = batch_indices(len(data), batch_size, step, seed)
         rng = np.random.default_rng([seed, step])
-        graphs = [thin_graph(data.graphs[int(i)], rng, keep_all=keep_all) for i in indices]
+        graphs = [getattr(data, "thin_graph", thin_graph)(data.graphs[int(i)], rng, keep_all=keep_all) for i in indices]     # real data bring their own
         return model(latents[indices], SceneGraphBatch.from_graphs(graphs, data.config.vocab), step_generator(seed, step, "noise"))
     return loss_fn

@@ -125,8 +125,8 @@ class SGDiffPipeline:
     @torch.no_grad()
     def __call__(self,
                  graphs,                            # SceneGraph, text, dict in sg2im's form, or a list of them
-                 num_inference_steps: int = 20,     # how many times the UNet is asked
-                 guidance_scale: float = 3.0,       # 1: as trained; larger: the graph counts more
+                 num_inference_steps: int = 30,     # how many times the UNet is asked
+                 guidance_scale: float = 4.0,       # 1: as trained; larger: the graph counts more
                  generator=None,                    # torch.Generator, or one an image
                  num_images_per_graph: int = 1,
                  seed=None,                         # int or one int an image, instead of generator
@@ -154,7 +154,7 @@ class SGDiffPipeline:
             n = sum(w not in BACKGROUND_WORDS for w in g.objects)
             if n > self.max_things:
                 warnings.warn(f"the graph '{g.to_text()}' has {n} things; these weights were trained on at most {self.max_things}, "
-                              "so expect some to be missing", stacklevel=3)
+                              "so expect some to be missing", stacklevel=4)       # past torch.no_grad, to whoever called the pipeline
 
     def edit(self,
              graph,                         # SceneGraph, text or dict in sg2im's form
@@ -197,6 +197,14 @@ class SGDiffPipeline:
                    image_size=index["image_size"], max_things=index["max_things"])
         return pipe.to(device)
 
+    @classmethod
+    def from_official(cls, sip=None, ldm=None, vq=None,     # the authors' files: sip_*.pt, latent diffusion .ckpt, vq-f8
+                      vocab=None,                           # sg2im's vocab.json, or a Vocab
+                      **settings) -> "SGDiffPipeline":      # ema, mask_padding, max_triples, image_size, device
+        "The pipeline of the official SGDiff weights; settings and errors as in `sgdiff.official.pipeline_from_official`."
+        from sgdiff.official import pipeline_from_official      # here, because it builds on this module
+        return pipeline_from_official(sip, ldm, vq, vocab, **settings)
+
 # %% ../nbs/15_pipeline.ipynb #fb246e21
 BACKGROUND_WORDS = {"sky", "night", "grass", "sand", "water", "snow", "street"}
 
@@ -206,7 +214,7 @@ def _find_folder(path) -> Path:
     folder = Path(path)
     if (folder / "model_index.json").exists(): return folder
     if folder.exists(): raise SGDiffError(f"{folder} holds no model_index.json: it is no pipeline folder (see `save_pretrained`)")
-    if str(path).count("/") != 1 or str(path).startswith((".", "/", "~")):
+    if str(path).count("/") != 1 or str(path).startswith((".", "/", "~")) or folder.parent.is_dir():      # data/toy is no hub name where data/ exists
         raise SGDiffError(f"there is no folder {folder}; give a folder that `save_pretrained` wrote, or a hub name 'owner/name'")
     try: from huggingface_hub import snapshot_download
     except ImportError as e: raise SGDiffError(f"there is no folder {folder}; to load it from the hub: pip install huggingface_hub") from e

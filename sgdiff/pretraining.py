@@ -10,7 +10,7 @@ __all__ = ['PretrainingConfig', 'PretrainingModel', 'pretraining_batch', 'pretra
 
 Axis letters: B images, K wrong graphs for each, L graph tokens per image (padded), D and G widths of the encoder.
 Implements loss = contrastive + masked_weight * masked (SGDiff, arXiv 2211.11138, section 3.2). The masked head and the image encoder
-are trained with the graph encoder and saved with it.
+are trained with the graph encoder and saved with it, but for an image encoder that is frozen (CLIP): its config says how to have it again.
 """
 
 # %% ../nbs/08_pretraining.ipynb #7f516e59
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .contrastive import ContrastiveHead, ImageEncoder, ImageEncoderConfig, hard_negative
+from .contrastive import ContrastiveHead, ImageEncoderConfig, hard_negative
 from .core import step_generator
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .masked import MaskedHead, MaskedHeadConfig, choose_objects, masked_loss, object_mask
@@ -33,12 +33,24 @@ from .training import batch_indices
 class PretrainingConfig:
     "What is pre-trained, on which losses."
     encoder: SceneGraphEncoderConfig            # the graph encoder: what stage 2 will use
-    image: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
+    image: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)      # or a ClipConfig (notebook 32), which is frozen
     contrastive: bool = True                    # the contrastive loss
     masked: bool = True                         # the masked loss
     masked_weight: float = 5.0                  # of the masked loss beside the contrastive one
     n_wrong: int = 2                            # K, hard negatives for each image; 0: none
     mask_probability: float = 0.5               # an object is hidden with this probability
+
+    def __post_init__(self):
+        "Raises ValueError where the two encoders do not fit each other, or the masked head."
+        ours, theirs = self.encoder.global_dim, self.image.global_dim
+        if self.contrastive and ours != theirs:
+            raise ValueError(f"the graph encoder's global vector has {ours} numbers, the image encoder's {theirs}: set global_dim={theirs} in the graph encoder's config")
+        if getattr(self.image, "class_token", False): raise ValueError("the masked head draws a patch from every token, and the class token is none: class_token=False")
+
+
+def _frozen_is_not_missed(model, found):         # what `load_state_dict` found amiss
+    "Takes the frozen image encoder off the list of missing weights."
+    found.missing_keys[:] = [name for name in found.missing_keys if "image_encoder." not in name]
 
 
 class PretrainingModel(nn.Module):
@@ -47,9 +59,16 @@ class PretrainingModel(nn.Module):
         super().__init__()
         c = self.config = config
         self.graph_encoder = SceneGraphEncoder(c.encoder)
-        self.image_encoder = ImageEncoder(c.image)
+        self.image_encoder = c.image.build()
         self.contrastive_head = ContrastiveHead()
         self.masked_head = MaskedHead(MaskedHeadConfig(c.image.width, 3 * c.encoder.dim, c.image.patch, c.image.grid))
+        if c.image.frozen: self.register_load_state_dict_post_hook(_frozen_is_not_missed)
+
+    def state_dict(self, *args, prefix: str = "", **kwargs):
+        "The weights, without those of a frozen image encoder."
+        state = super().state_dict(*args, prefix=prefix, **kwargs)
+        for name in [n for n in state if self.config.image.frozen and n.startswith(f"{prefix}image_encoder.")]: del state[name]
+        return state
 
     def reconstruct(self,
                     images,             # (B, 3, H, W) float in [-1, 1]
@@ -90,9 +109,10 @@ def pretraining_batch(data,             # ToyData
                       keep_all: float = 0.7,    # probability that a graph is not thinned
                       ):                # images, SceneGraphBatch of B graphs, SceneGraphBatch of B * K wrong ones (or None)
     "Images, what is said of them, and what could be said wrongly."
-    graphs = [thin_graph(data.graphs[int(i)], rng, keep_all=keep_all) for i in indices]
+    thin, flip = getattr(data, "thin_graph", thin_graph), getattr(data, "random_flip", random_flip)       # real data bring their own
+    graphs = [thin(data.graphs[int(i)], rng, keep_all=keep_all) for i in indices]
     vocab = data.config.vocab
-    wrong = [hard_negative(g, rng, vocab.objects[1:], random_flip) for g in graphs for _ in range(n_wrong)]
+    wrong = [hard_negative(g, rng, vocab.objects[1:], flip) for g in graphs for _ in range(n_wrong)]
     return data.pixels(indices), SceneGraphBatch.from_graphs(graphs, vocab), SceneGraphBatch.from_graphs(wrong, vocab) if wrong else None
 
 

@@ -262,17 +262,19 @@ def draw_graph(graph: SceneGraph,
     import networkx as nx
     ax = ax or plt.subplots(figsize=(3.2, 2.4))[1]
     g = nx.Graph(); g.add_nodes_from(range(len(graph))); g.add_edges_from((s, o) for s, _, o in graph.triples)
-    pos = nx.circular_layout(g) if len(graph) < 5 else nx.spring_layout(g, seed=1, k=1.6)
+    pos = nx.circular_layout(g) if len(graph) < 7 else nx.spring_layout(g, seed=1, k=1.6)
+    side = lambda d, low, high: "center" if abs(d) < 0.05 else high if d > 0 else low
     labels = {}
     for s, p, o in graph.triples: labels.setdefault((s, o), []).append(p)
     for (s, o), words in labels.items():
-        bend = 0.25 if (o, s) in labels else 0.0
+        bend = 0.3 if (o, s) in labels else 0.0                         # there and back: two bows
         color = "#d9480f" if any(w in highlight for w in words) else "#495057"
         ax.annotate("", pos[o], pos[s], arrowprops=dict(arrowstyle="-|>", color=color, lw=1.2, shrinkA=16, shrinkB=16,
                                                         connectionstyle=f"arc3,rad={bend}"))
         (x0, y0), (x1, y1) = pos[s], pos[o]
-        ax.text((x0 + x1) / 2 + bend * (y1 - y0) / 2, (y0 + y1) / 2 - bend * (x1 - x0) / 2, "\n".join(words), ha="center",
-                va="center", fontsize=7, color=color, bbox=dict(fc="white", ec="none", pad=0.6))
+        dx, dy = bend * (y1 - y0) / 2, -bend * (x1 - x0) / 2            # to the top of the bow: its label stands outside
+        ax.text(0.65 * x0 + 0.35 * x1 + dx, 0.65 * y0 + 0.35 * y1 + dy, "\n".join(words),                     # before the middle, where arrows may cross
+                ha=side(dx, "right", "left"), va=side(dy, "top", "bottom"), fontsize=7, color=color, bbox=dict(fc="white", ec="none", pad=0.6))
     for i, w in enumerate(graph.objects):
         ax.text(*pos[i], w, ha="center", va="center", fontsize=8,
                 bbox=dict(boxstyle="round,pad=0.35", fc="#ffe8cc" if w in highlight else "#e7f5ff", ec="#1c7ed6", lw=0.8))
@@ -389,9 +391,11 @@ def check_graph(graph: SceneGraph,
                 vocab: Vocab,
                 max_objects: int = 30,      # as in sg2im's data
                 ) -> SceneGraph:            # the same graph in the vocabulary's own words
-    "The graph with aliases resolved. Raises GraphError (empty, self-loop, twice, too large) and UnknownWordError (all unknown words at once)."
+    "The graph with aliases resolved. Raises GraphError (empty, too large, reserved word, self-loop, twice) and UnknownWordError (all unknown words at once)."
     if len(graph) == 0: raise GraphError("the graph is empty: give at least one object")
     if len(graph) > max_objects: raise GraphError(f"the graph has {len(graph)} objects, at most {max_objects} are allowed")
+    for w in (*graph.objects, *(p for _, p, _ in graph.triples)):
+        if w.startswith("__"): raise GraphError(f"{w!r} is no word for a graph: every batch adds its own `__image__` and `__in_image__`; leave it out")
     for t, n in Counter(graph.triples).items():
         words = f"'{graph.objects[t[0]]} {t[1]} {graph.objects[t[2]]}' (triple {list(t)})"
         if t[0] == t[2]: raise GraphError(f"{words} ties an object to itself: a relation needs two different objects")

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['FAMILIES', 'LAYOUT_FAMILIES', 'FAMILY_OF', 'FLIPS', 'INVERSE', 'SKIES', 'GROUNDS', 'SPRITE_SIZES', 'FACING',
            'HOLDABLE', 'ROOMY', 'OBJECT_ALIASES', 'PREDICATE_ALIASES', 'EASY', 'MEDIUM', 'HARD', 'WORLDS', 'WOOL',
-           'INK', 'SKIN', 'BLUE', 'RED', 'BROWN', 'LEAF', 'TEAL', 'ORANGE', 'STONE', 'SPRITES', 'ARRANGEMENTS',
-           'COLORS', 'ToyWorldConfig', 'sprite', 'Thing', 'sample_things', 'geometric_relation', 'pair_relations',
-           'scene_relations', 'draw_things', 'ToyScene', 'graph_signature', 'is_test_graph', 'ToyWorld', 'turn',
-           'flippable', 'flip_triple', 'random_flip', 'thin_graph', 'ToyData', 'make_dataset']
+           'INK', 'SKIN', 'BLUE', 'RED', 'BROWN', 'LEAF', 'TEAL', 'ORANGE', 'STONE', 'SPRITES', 'LARGE', 'SMALL', 'GAP',
+           'HELD_SIZES', 'SHARED_PIXELS', 'ARRANGEMENTS', 'COLORS', 'ToyWorldConfig', 'sprite', 'Thing',
+           'sample_things', 'geometric_relation', 'pair_relations', 'scene_relations', 'draw_things', 'ToyScene',
+           'graph_signature', 'is_test_graph', 'ToyWorld', 'turn', 'flippable', 'flip_triple', 'random_flip',
+           'thin_graph', 'ToyData', 'make_dataset']
 
 # %% ../nbs/02_toy_world.ipynb #243fe38e
 """The toy world: scenes drawn from graphs, with exact objects, boxes, masks, drawing order and relations.
@@ -47,8 +48,8 @@ INVERSE = {a: b for pair in (("left of", "right of"), ("above", "below"), ("insi
 
 SKIES = ("sky", "night")
 GROUNDS = ("grass", "sand", "water", "snow", "street")
-SPRITE_SIZES = {"sheep": (13, 10), "dog": (13, 10), "person": (9, 15), "bird": (13, 9), "tree": (11, 15), "house": (13, 13),
-                "boat": (13, 12), "car": (14, 8), "ball": (8, 8), "kite": (9, 10), "horse": (14, 13), "sun": (11, 11)}  # width, height
+SPRITE_SIZES = {"sheep": (14, 10), "dog": (14, 10), "person": (10, 14), "bird": (14, 10), "tree": (12, 14), "house": (14, 14),
+                "boat": (14, 12), "car": (14, 8), "ball": (8, 8), "kite": (10, 10), "horse": (14, 14), "sun": (12, 12)}  # width, height, even
 FACING = ("sheep", "dog", "person", "bird", "horse")       # things with a front, so that they can look
 HOLDABLE = ("ball", "kite")                                # what a person can hold
 ROOMY = ("house", "tree", "boat", "car", "sheep", "dog")   # things large enough to hold another one inside
@@ -61,6 +62,7 @@ class ToyWorldConfig:
     n_things: tuple = (1, 2)                # fewest and most things in a scene (sky and ground not counted)
     things: tuple = ("sheep", "dog", "person", "bird", "tree", "house", "boat", "car", "ball", "kite")
     distinct: bool = True                   # no two things of one category in a scene
+    grid: int = 2                           # corners lie on multiples of this many pixels, so that a sprite meets the pixels in few ways
     family_weights: tuple = (0.36, 0.14, 0.1, 0.22, 0.18)   # beside, stacked, containment, occlusion, holding
     single_share: float = 0.08              # share of scenes with the fewest things
     test_share: float = 0.25                # share of graphs kept for testing
@@ -83,7 +85,7 @@ PREDICATE_ALIASES = {"to the left of": "left of", "to the right of": "right of",
                      "facing": "looking at", "watching": "looking at", "hiding": "in front of"}
 EASY = ToyWorldConfig()
 MEDIUM = ToyWorldConfig(image_size=48, n_things=(2, 3), single_share=0.2)
-HARD = ToyWorldConfig(image_size=64, n_things=(2, 4), things=tuple(SPRITE_SIZES), distinct=False, single_share=0.1)
+HARD = ToyWorldConfig(image_size=64, n_things=(2, 4), things=tuple(SPRITE_SIZES), distinct=False, grid=1, single_share=0.1)
 WORLDS = {"easy": EASY, "medium": MEDIUM, "hard": HARD}
 
 # %% ../nbs/02_toy_world.ipynb #21c726a4
@@ -148,9 +150,13 @@ class Thing:
     def center(self): return self.x + self.w / 2, self.y + self.h / 2
 
 
+LARGE, SMALL = 1.8, 0.7     # scales of a thing that holds another one inside, and of that other one
+GAP = 4                     # pixels between a person and what it holds
+HELD_SIZES = {SPRITE_SIZES[t] for t in HOLDABLE}            # beside these there is more room, lest it look like holding
+SHARED_PIXELS = 14          # two things that overlap share at least so many: who is in front must be visible
+
 def _size(category, scale=1.0):
-    w, h = SPRITE_SIZES[category]
-    return max(3, round(w * scale)), max(3, round(h * scale))
+    return tuple(2 * round(v * scale / 2) for v in SPRITE_SIZES[category])
 
 
 ARRANGEMENTS = ("beside", "stacked", "containment", "occlusion", "holding")
@@ -169,7 +175,7 @@ def _offsets(arrangement, a, b, rng):
     "Offset (dx, dy) from the top left of the first thing to that of the second; a, b are (w, h)."
     side = 1 if rng.random() < 0.5 else -1
     if arrangement in ("beside", "holding"):
-        gap = 3 if arrangement == "holding" else int(rng.integers(5, 8))
+        gap = GAP if arrangement == "holding" else 2 * GAP if {a, b} & HELD_SIZES else int(rng.integers(2, GAP + 1))
         dx = a[0] + gap if side > 0 else -b[0] - gap
         slack = 1 if arrangement == "holding" else 3
         return dx, round((a[1] - b[1]) / 2) + int(rng.integers(-slack, slack + 1))
@@ -177,7 +183,7 @@ def _offsets(arrangement, a, b, rng):
         gap = int(rng.integers(0, 3))
         return round((a[0] - b[0]) / 2) + int(rng.integers(-3, 4)), a[1] + gap if side > 0 else -b[1] - gap
     if arrangement == "containment":
-        return tuple(int(rng.integers(1, max(2, a[k] - b[k]))) for k in (0, 1))
+        return tuple(2 * int(rng.integers(1, max(2, (a[k] - b[k]) // 2))) for k in (0, 1))
     overlap_x, overlap_y = min(a[0], b[0]) // 2 + 1, min(a[1], b[1]) // 2 + 2          # occlusion
     dx = a[0] - overlap_x if side > 0 else overlap_x - b[0]
     dy = int(rng.integers(-3, 4)) + round((a[1] - b[1]) / 2) if rng.random() < 0.7 else (a[1] - overlap_y)
@@ -194,13 +200,15 @@ def sample_things(config: ToyWorldConfig,
     if count == 1:
         c = config.things[rng.integers(len(config.things))]
         w, h = _size(c)
-        return [Thing(c, int(rng.integers(2, S - w - 1)), int(rng.integers(2, S - h - 1)), w, h, face())], "single"
+        return [Thing(c, _place(config, 2, S - w - 2, rng), _place(config, 2, S - h - 2, rng), w, h, face())], "single"
     arrangement = ARRANGEMENTS[rng.choice(5, p=config.family_weights)]
     ca, cb = _categories(config, arrangement, rng)
-    a, b = _size(ca, 1.6 if arrangement == "containment" else 1.0), _size(cb, 0.6 if arrangement == "containment" else 1.0)
-    dx, dy = _offsets(arrangement, a, b, rng)
+    a, b = _size(ca, LARGE if arrangement == "containment" else 1.0), _size(cb, SMALL if arrangement == "containment" else 1.0)
+    while True:
+        dx, dy = (config.grid * round(d / config.grid) for d in _offsets(arrangement, a, b, rng))
+        if arrangement != "occlusion" or _shared_pixels(ca, a, cb, b, dx, dy) >= SHARED_PIXELS: break
     left, top, right, bottom = min(0, dx), min(0, dy), max(a[0], dx + b[0]), max(a[1], dy + b[1])
-    x, y = (int(rng.integers(0, max(0, S - (hi - lo)) + 1)) - lo for lo, hi in ((left, right), (top, bottom)))
+    x, y = (_place(config, 0, max(0, S - (hi - lo)), rng) - lo for lo, hi in ((left, right), (top, bottom)))
     things = [Thing(ca, x, y, *a, face()), Thing(cb, x + dx, y + dy, *b, face())]
     if arrangement == "holding" and rng.random() < 0.5:
         p = 0 if ca == "person" else 1
@@ -211,6 +219,21 @@ def sample_things(config: ToyWorldConfig,
     return _add_more(config, things, count - 2, rng), arrangement
 
 
+def _place(config, lowest, highest, rng):
+    "A multiple of the grid from `lowest` to `highest`."
+    return config.grid * int(rng.integers(-(-lowest // config.grid), highest // config.grid + 1))
+
+
+@lru_cache(maxsize=None)
+def _shared_pixels(ca, a, cb, b, dx, dy):
+    "How many pixels two sprites of sizes a and b share, the second set off by (dx, dy)."
+    alpha = lambda c, size: sprite(c, size)[..., 3] > 0.5
+    board = np.zeros((2, 3 * 32, 3 * 32), bool)
+    board[0, 32:32 + a[1], 32:32 + a[0]] = alpha(ca, a)
+    board[1, 32 + dy:32 + dy + b[1], 32 + dx:32 + dx + b[0]] = alpha(cb, b)
+    return int(board.all(0).sum())
+
+
 def _add_more(config, things, n, rng, gap=2, tries=30):
     "Up to `n` further things, each in free space."
     S = config.image_size
@@ -219,7 +242,7 @@ def _add_more(config, things, n, rng, gap=2, tries=30):
         for _try in range(tries):
             c = pool[rng.integers(len(pool))]
             w, h = _size(c)
-            x, y = int(rng.integers(0, S - w + 1)), int(rng.integers(0, S - h + 1))
+            x, y = _place(config, 0, S - w, rng), _place(config, 0, S - h, rng)
             if all(x + w + gap <= t.x or t.x + t.w + gap <= x or y + h + gap <= t.y or t.y + t.h + gap <= y for t in things):
                 things = [Thing(c, x, y, w, h, 1 if rng.random() < 0.5 else -1), *things]
                 break
@@ -259,7 +282,7 @@ def pair_relations(things: list,    # of Thing in drawing order
         if A.category in FACING:
             found.append((a, "looking at" if (B.center[0] > A.center[0]) == (A.facing > 0) else "looking away from", b))
         gap = max(B.x - A.x - A.w, A.x - B.x - B.w)
-        if A.category == "person" and B.category in HOLDABLE and gap == 3 and A.y <= B.center[1] <= A.y + A.h:
+        if A.category == "person" and B.category in HOLDABLE and gap == GAP and A.y <= B.center[1] <= A.y + A.h:
             found.append((a, "holding" if A.reach else "next to", b))
     return found
 
@@ -301,9 +324,9 @@ def draw_things(things: list,       # of Thing, drawn in this order
         image[where] = image[where] * (1 - s[..., 3:]) + s[..., :3] * tints[2 + i]
         owner[where][s[..., 3] > 0.5] = 2 + i
         if t.reach:                                                 # an arm over the gap: a blue sleeve, a hand below it
-            y, x = t.y + round(0.4 * t.h), (t.x + t.w - 1 if t.reach > 0 else t.x - 4)
+            y, x = t.y + round(0.4 * t.h), (t.x + t.w - 1 if t.reach > 0 else t.x - GAP - 1)
             for dy, color in enumerate((BLUE, BLUE, SKIN)):
-                row = np.s_[max(y + dy, 0):y + dy + 1, max(x, 0):x + 5]
+                row = np.s_[max(y + dy, 0):y + dy + 1, max(x, 0):x + GAP + 2]
                 image[row], owner[row] = color, 2 + i
     return np.clip(image, 0, 255).astype(np.uint8).transpose(2, 0, 1), owner[None] == np.arange(2 + len(things))[:, None, None]
 

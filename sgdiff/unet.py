@@ -48,6 +48,7 @@ class UNetConfig:
     mask_padding: bool = True  # padding tokens cannot be read (official: they can)
     project_global: bool = True  # a linear layer for the global token too (official: none)
     null_token: bool = True  # a learned token for "no graph", which guidance needs (official: none)
+    global_in_time: bool = False  # the global token also joins the time embedding, so every block hears it (official: no)
     zero_init: bool = True  # at first each block is the identity and the output zero
     sdpa: bool = False  # PyTorch's fused attention: on a GPU and for large latents
     channels_last: bool = False  # feature maps stored place by place: on a GPU and for large latents
@@ -77,7 +78,8 @@ class UNetConfig:
         official = dict(
             in_channels=4, out_channels=4, model_channels=256, channel_mult=(1, 2, 4), num_res_blocks=2,
             attention_levels=(0, 1, 2), ff_mult=4, extra_up_block=True, local_dim=1536, global_dim=512, context_dim=512,
-            mask_padding=False, project_global=False, null_token=False, sdpa=True, channels_last=True)
+            mask_padding=False, project_global=False, null_token=False, global_in_time=False,
+            sdpa=True, channels_last=True)
         return cls(**official | changes)
 
 # %% ../nbs/12_unet.ipynb #6ecd2661
@@ -166,6 +168,7 @@ class UNet(GraphContext):
         super().__init__(config)
         width, emb_dim = config.model_channels, 4 * config.model_channels
         self.time_embed = nn.Sequential(nn.Linear(width, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim))
+        if config.global_in_time: self.global_embed = nn.Linear(config.context_dim, emb_dim)
         downs, self.skips = down_blocks(config)
         deep = width * config.channel_mult[-1]
         self.input_blocks = nn.ModuleList(downs)
@@ -189,6 +192,7 @@ class UNet(GraphContext):
         self._check(x, context)
         if self.config.channels_last: x = x.contiguous(memory_format=torch.channels_last)
         emb = self.time_embed(timestep_embedding(t, self.config.model_channels))
+        if self.config.global_in_time: emb = emb + self.global_embed(context[:, -1])  # (B, C) -> (B, E)
         kept = []
         for block, skip in zip(self.input_blocks, self.skips, strict=True):
             x = block(x, emb, context, context_mask)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['psnr', 'VAEConfig', 'ResidualBlock', 'silent', 'make_encoder', 'make_decoder', 'VAE', 'start_from_pca',
-           'reparameterize', 'kl_to_standard_normal', 'charbonnier', 'edge_error', 'vae_loss', 'fit_latent_scale']
+           'reparameterize', 'kl_to_standard_normal', 'charbonnier', 'edge_error', 'vae_loss', 'fit_latent_scale',
+           'channel_effects']
 
 # %% ../nbs/10_vae.ipynb #507f3e33
 """The first stage: an autoencoder that makes small latents of images, so that diffusion is cheap.
@@ -257,8 +258,27 @@ def fit_latent_scale(
     vae: VAE,  # trained; its buffers `latent_shift` and `latent_scale` are set
     images: Tensor,  # (N, C, H, W) float in [-1, 1] or uint8; a few hundred will do
     batch_size: int = 64,  # images at a time
+    loudness: float = 0.0,  # 0: all channels have variance 1; 1: their deviations are as their effects on the picture; else between
 ) -> None:
-    "Nothing; from now on `vae.to_latents` of such images has mean 0 and variance 1 in every channel."
+    """Nothing; from now on `vae.to_latents` of such images has mean 0 and, over all channels together, variance 1.
+
+    Source: variance 1 as in Rombach et al. 2022; the loudness is ours."""
     means = torch.cat([vae.encode(_as_float(x).to(vae.latent_shift))[0] for x in images.split(batch_size)])
     vae.latent_shift.copy_(means.mean((0, 2, 3)))
     vae.latent_scale.copy_(means.std((0, 2, 3)).clamp_min(1e-4))  # a channel that never changes stays at 0
+    if loudness:
+        louder = channel_effects(vae, images[:256]) ** loudness
+        vae.latent_scale.div_(louder / louder.square().mean().sqrt())  # deviation of channel k: louder[k], mean square 1
+
+# %% ../nbs/10_vae.ipynb #4ebd1a10
+@torch.no_grad()
+def channel_effects(
+    vae: VAE,  # its latents scaled to variance 1 in every channel
+    images: Tensor,  # (N, C, H, W) float in [-1, 1] or uint8
+) -> Tensor:  # (c,) root mean square change of a pixel
+    "How much the picture changes when one channel alone is shaken by half its standard deviation."
+    z = vae.to_latents(_as_float(images).to(vae.latent_shift))
+    noise = 0.5 * torch.randn(z[:, :1].shape, generator=torch.Generator().manual_seed(0)).to(z)
+    shaken = [torch.cat([z[:, :k], z[:, k:k + 1] + noise, z[:, k + 1:]], 1) for k in range(z.shape[1])]
+    before = vae.from_latents(z)
+    return torch.stack([(vae.from_latents(s) - before).square().mean().sqrt() for s in shaken])

@@ -169,6 +169,33 @@ def test_ctrl_c_in_the_middle_keeps_the_run(tmp_path):
     assert subprocess.run(train(tmp_path / "run"), cwd=ROOT, capture_output=True).returncode == 0
 
 
+@pytest.mark.parametrize("step", [2, 4])
+def test_ctrl_c_is_heard_at_every_step_the_last_included(tmp_path, step):
+    import sgdiff.training as training
+    from torch import nn
+    model, config = nn.Linear(1, 1), training.FitConfig(4, 1e-2, 1)
+    loss_fn = lambda model, step: (model.weight.square().sum(), {})
+
+    def pressed(model, at):
+        if at == step - 1: signal.raise_signal(signal.SIGINT)
+        return loss_fn(model, at)
+    with pytest.raises(training.Interrupted, match=f"after step {step} of 4"): training.fit(model, pressed, config, tmp_path)
+    assert training.fit(model, loss_fn, config, tmp_path).finished
+
+
+def test_ctrl_c_is_heard_after_the_last_checkpoint_too(tmp_path, monkeypatch):
+    import sgdiff.training as training
+    from torch import nn
+    save, model = training._save, nn.Linear(1, 1)
+
+    def pressed(run):
+        save(run)
+        signal.raise_signal(signal.SIGINT)
+    monkeypatch.setattr(training, "_save", pressed)
+    with pytest.raises(training.Interrupted, match="after step 2 of 2"):
+        training.fit(model, lambda model, step: (model.weight.square().sum(), {}), training.FitConfig(2, 1e-2, 1), tmp_path)
+
+
 def test_a_full_disk_is_told_and_harms_nothing(tmp_path, monkeypatch, capsys):
     import sgdiff.training as training
     assert main(["train", "--preset", "tiny", "--stage", "vae", "--out", str(tmp_path / "run"), "--quiet"]) == 0

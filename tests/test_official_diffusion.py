@@ -2,23 +2,13 @@
 
 The tensors lie in `shared/fixtures`, a folder beside the repository; without it every test here is skipped.
 """
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from official_tensors import recorded
 
 from sgdiff.diffusion import NoiseSchedule
 from sgdiff.samplers import ddim_sample, ddim_step, sampling_timesteps
-
-FIXTURES = Path(__file__).resolve().parents[1].parent / "shared" / "fixtures"
-
-
-def golden(name):
-    path = FIXTURES / f"{name}.safetensors"
-    if not path.is_file():
-        pytest.skip(f"no recorded tensors of the official code at {path}")
-    return load_file(path)
 
 
 def close(ours, official, atol=1e-4, rtol=1e-5):
@@ -31,7 +21,7 @@ def schedule():
 
 
 def test_tables(schedule):
-    g = golden("schedule")
+    g = recorded("schedule")
     close(schedule.betas, g["out/betas_f64"], atol=0, rtol=1e-12)
     close(schedule.alphas_cumprod, g["out/alphas_cumprod_f64"], atol=0, rtol=1e-12)
     close(schedule.signal, g["out/sqrt_alphas_cumprod_f64"], atol=0, rtol=1e-12)
@@ -41,20 +31,20 @@ def test_tables(schedule):
 
 
 def test_posterior_variance(schedule):
-    g = golden("schedule")
+    g = recorded("schedule")
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     ours = torch.cat([ddim_step(schedule, zero, zero, t, t - 1, 1.0, one) for t in range(1000)]) ** 2
     close(ours, g["out/buffer_posterior_variance"], atol=1e-7)
 
 
 def test_q_sample(schedule):
-    g = golden("schedule")
+    g = recorded("schedule")
     close(schedule.q_sample(g["in/x0"], g["in/t"], g["in/noise"]), g["out/q_sample"], atol=1e-6)
 
 
 @pytest.mark.parametrize("steps", [10, 50, 200])
 def test_timesteps_and_levels(schedule, steps):
-    g = golden("schedule")
+    g = recorded("schedule")
     walk = sampling_timesteps(schedule, steps, "official")[::-1]  # rising; begins with 0, not with clean
     assert walk[1:] == g[f"out/ddim{steps}_timesteps"].tolist() and walk[0] == 0
     levels = torch.tensor([schedule.levels(t)[0] ** 2 for t in walk], dtype=torch.float64)
@@ -66,7 +56,7 @@ def test_timesteps_and_levels(schedule, steps):
 @pytest.mark.parametrize("eta", [0, 1])
 @pytest.mark.parametrize("steps", [10, 50, 200])
 def test_fresh_noise(schedule, steps, eta):
-    g = golden("schedule")
+    g = recorded("schedule")
     walk = sampling_timesteps(schedule, steps, "official")[::-1]
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     ours = torch.cat([ddim_step(schedule, zero, zero, t, s, float(eta), one) for s, t in zip(walk, walk[1:])])
@@ -76,7 +66,7 @@ def test_fresh_noise(schedule, steps, eta):
 
 def test_single_steps(schedule):
     "eps is read off the recorded x and pred_x0; it must lead to the recorded x_prev."
-    g = golden("ddim")
+    g = recorded("ddim")
     walk = sampling_timesteps(schedule, 10, "official")[::-1]
     for i, (s, t) in enumerate(zip(walk, walk[1:])):
         a, b = schedule.levels(t)
@@ -86,7 +76,7 @@ def test_single_steps(schedule):
 
 @pytest.mark.parametrize("eta", [0, 1])
 def test_single_steps_with_given_eps(schedule, eta):
-    g = golden("ddim")
+    g = recorded("ddim")
     xs, beliefs, answers = g[f"out/eta{eta}_x"], g[f"out/eta{eta}_pred_x0"], g[f"mid/eta{eta}_eps"]
     walk = sampling_timesteps(schedule, 10, "official")
     assert walk[:-1] == g["out/timesteps_in_call_order"].tolist()
@@ -98,7 +88,7 @@ def test_single_steps_with_given_eps(schedule, eta):
 
 def test_whole_walk(schedule):
     "The sampler itself, its model replaced by the recorded answers: what it asks, in which order, and where it ends."
-    g = golden("ddim")
+    g = recorded("ddim")
     answers = dict(zip(g["out/timesteps_in_call_order"].tolist(), g["mid/eta0_eps"]))
     path = []
 

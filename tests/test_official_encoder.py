@@ -6,26 +6,15 @@ The names of our parameters coincide with the official ones, so no mapping is ne
 `logit_scale` belongs to the contrastive head and is left out here.
 """
 import re
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from official_tensors import SHARED, golden
 
 from sgdiff.graph_encoder import GraphTripleConv, SceneGraphEncoder, SceneGraphEncoderConfig
 from sgdiff.scene_graphs import SceneGraphBatch
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 CLOSE = dict(atol=1e-4, rtol=1e-4)
-
-
-def golden(name):
-    "(weights in float32, all tensors) of one golden file."
-    path = SHARED / "fixtures" / f"{name}.safetensors"
-    if not path.exists():
-        pytest.skip(f"no golden tensors of the official code: {path} is absent")
-    tensors = load_file(path)
-    return {k.removeprefix("weights/"): v.float() for k, v in tensors.items() if k.startswith("weights/")}, tensors
 
 
 @pytest.fixture

@@ -109,3 +109,11 @@ def test_thinning_turning_and_flipping_stay_within_the_graph(graph, seed):
 def test_large_and_small_graphs_are_drawn(n):
     graph = SceneGraph(("sheep",) * n, tuple((i, "left of", i + 1) for i in range(n - 1)))
     assert torch.isfinite(denoise(encode(graph))).all()
+
+
+@pytest.mark.parametrize("graph", [SceneGraph(("sheep", "__image__")), SceneGraph(("sheep", "tree"), ((0, "__in_image__", 1),))])
+def test_reserved_words_are_the_batch_s_own(graph):
+    with pytest.raises(SGDiffError, match="__i.*leave it out"):
+        check_graph(graph, VOCAB)
+    batch = SceneGraphBatch.from_graphs([SceneGraph(("sheep",))], VOCAB)  # which adds one node and one edge, unasked
+    assert batch.objects.tolist() == [VOCAB.object_id("sheep"), 0] and batch.triples.tolist() == [[0, 0, 1]]

@@ -23,7 +23,7 @@ MODULES = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem not in WRITTEN_B
 TOP_LEVEL = {".ci", "benchmarks", ".gitignore", "LICENSE", "Makefile", "README.md", "_quarto.yml", "data", "nbs", "pyproject.toml", "settings.ini",
              "sgdiff", "tests", "tools"}
 MACHINE_PATH = re.compile(r"(?<![\w.~/])/(work|root|tmp|home|Users|private|opt|usr)/[\w.{$-]+")
-notebooks = pytest.mark.parametrize("path", find_notebooks(), ids=lambda p: p.stem)
+notebooks = pytest.mark.parametrize("path", find_notebooks(students=True), ids=lambda p: p.relative_to(NBS).with_suffix("").as_posix())
 
 
 def python(code, **env):
@@ -136,7 +136,7 @@ def test_notebook_names_no_path_of_a_machine(path):
 @notebooks
 def test_links_of_notebook_lead_somewhere(path):
     links = {m[2].partition("#")[0] for c in read(path).cells if c.cell_type == "markdown" for m in make_readme.LINK.finditer(c.source)}
-    broken = [target for target in links if not (NBS / target).exists()]
+    broken = [target for target in links if not (path.parent / target).exists()]
     assert not broken
 
 
@@ -148,7 +148,7 @@ def test_readme_is_what_the_index_says():
 
 def test_the_reading_map_has_every_notebook():
     index = "".join(c.source for c in read(NBS / "index.ipynb").cells)
-    assert [p.name for p in find_notebooks() if p.stem != "index" and f"({p.name})" not in index] == []
+    assert [p.name for p in NBS.glob("*.ipynb") if p.stem != "index" and f"({p.name})" not in index] == []
 
 
 def test_readme_shows_commands_that_exist():
@@ -187,8 +187,12 @@ def test_the_site_has_every_notebook():
         for item in items:
             yield from chapters(item["contents"]) if isinstance(item, dict) and "contents" in item else [item]
     site = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
-    assert list(chapters(site["website"]["sidebar"]["contents"])) == [
-        "nbs/index.ipynb", *(f"nbs/{p.name}" for p in find_notebooks() if p.stem != "index")]
+    listed = list(chapters(site["website"]["sidebar"]["contents"]))
+    main, *others = [[f for f in listed if f.endswith(".ipynb") and f.startswith(folder) == inside] for folder, inside in (("nbs/workshop/", False), ("nbs/workshop/", True))]
+    assert main == ["nbs/index.ipynb", *(f"nbs/{p.name}" for p in sorted(NBS.glob("*.ipynb")) if p.stem != "index")]
+    assert sorted(others[0]) == sorted(p.relative_to(ROOT).as_posix() for p in NBS.glob("workshop/**/*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+    pages = [f for f in listed if f.endswith(".qmd")]
+    assert sorted(pages) == sorted(p.relative_to(ROOT).as_posix() for p in NBS.rglob("*.qmd"))
 
 
 def test_the_top_level_is_short():

@@ -72,7 +72,8 @@ def noisy(ids=("a" * 32, "b" * 32, "c" * 32)):
     ]
     nb = new_notebook(cells=[new_markdown_cell("# Title"), cell])
     nb.metadata = {"language_info": {"version": "3.11.7"}, "widgets": {STATE: {"version_major": 2, "version_minor": 0, "state": {
-        unused: {"state": {"value": 9}}, layout: {"state": {}}, shown: {"state": {"layout": f"IPY_MODEL_{layout}"}}}}}}
+        unused: {"state": {"value": 9}}, layout: {"model_name": "LayoutModel", "state": {"width": "9px", "height": None}},
+        shown: {"state": {"layout": f"IPY_MODEL_{layout}", "tooltip": None}}}}}}
     return nb
 
 
@@ -86,7 +87,8 @@ def test_tidying_leaves_results_and_takes_noise():
     assert set(nb.metadata) == {"kernelspec", "widgets"}
     state = nb.metadata["widgets"][STATE]["state"]
     view = cell.outputs[1].data[VIEW]["model_id"]
-    assert len(state) == 2 and state[view]["state"]["layout"].removeprefix("IPY_MODEL_") in state
+    layout = state[view]["state"]["layout"].removeprefix("IPY_MODEL_")
+    assert len(state) == 2 and state[layout]["state"] == {"width": "9px"} and "tooltip" in state[view]["state"], "only a layout's gaps go"
 
 
 def test_tidying_does_not_depend_on_random_ids_and_is_done_once():

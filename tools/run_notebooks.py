@@ -28,9 +28,11 @@ LONG_CELL = 10  # seconds after which a cell gets a line of its own in the progr
 def find_notebooks(
     names=(),  # numbers, parts of names, or paths; none: all
     folder=NBS,  # where the notebooks lie
+    students=False,  # also those of the workshop that are handed out, whose exercises are unsolved
 ):  # list of paths in reading order
     "The notebooks meant by `names`. Raises SystemExit where a name fits none."
-    every = sorted(p for p in Path(folder).glob("*.ipynb") if not p.name.startswith(("_", ".")))
+    places = ("*.ipynb", "workshop/*.ipynb") if students else ("*.ipynb",)
+    every = [p for place in (*places, "workshop/solutions/*.ipynb") for p in sorted(Path(folder).glob(place)) if not p.name.startswith(("_", "."))]
     if not names:
         return every
     found = []
@@ -40,7 +42,7 @@ def find_notebooks(
         if not fits:
             sys.exit(f"no notebook fits {name!r}; there are: {', '.join(p.stem for p in every)}")
         found += fits
-    return sorted(set(found))
+    return sorted(set(found), key=every.index)
 
 
 @dataclass
@@ -160,7 +162,7 @@ def main():
         parser.error("--fast with --write would commit shortened results")
     paths = find_notebooks(args.names)
     if args.clean:
-        for path in paths:
+        for path in paths if args.names else find_notebooks(students=True):
             if write(nbformat.read(path, as_version=4), path):
                 print(f"tidied {path.name}")
         return 0

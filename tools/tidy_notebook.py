@@ -71,6 +71,15 @@ def _is_bar(
     return VIEW in data and bool(BAR.search("".join(data.get("text/plain", ""))))
 
 
+def _lean(
+    model,  # a widget's state
+):  # dict
+    "`model` without what a layout or a style leaves open: where a form is shown, that is a quarter of the file."
+    if not model.get("model_name", "").endswith(("LayoutModel", "StyleModel")):
+        return model
+    return dict(model, state={k: v for k, v in model["state"].items() if v is not None})
+
+
 def _widgets(
     nb,  # changed in place
 ):
@@ -95,7 +104,7 @@ def _widgets(
             return [renamed(v) for v in value]
         return {k: renamed(v) for k, v in value.items()} if isinstance(value, dict) else value
 
-    nb.metadata["widgets"][STATE]["state"] = {names[m]: renamed(state[m]) for m in kept}
+    nb.metadata["widgets"][STATE]["state"] = {names[m]: renamed(_lean(state[m])) for m in kept}
     for cell in nb.cells:
         for out in cell.get("outputs", []):
             if VIEW in out.get("data", {}):

@@ -1,0 +1,446 @@
+"""The editor and the retraining in a real browser: JupyterLab runs both notebooks, a graph is edited by mouse and by keys, and
+what is drawn is judged. Skipped where there is no Chromium or no playwright; screenshots go to out/browser/ (not in git)."""
+import base64
+import contextlib
+import io
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from run_notebooks import ROOT
+
+SHOTS = ROOT / "out" / "browser"
+CHROMIUM = os.environ.get("SGDIFF_CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync"]
+HARMLESS = ("favicon", "ResizeObserver")        # what a console says that is no fault of ours
+if CHROMIUM is None:
+    pytest.skip("no chromium: apt-get install chromium, or set SGDIFF_CHROMIUM to one", allow_module_level=True)
+sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'sgdiff[dev]'")
+for needed in ("jupyterlab", "anywidget"):
+    pytest.importorskip(needed, reason=f"no {needed}: pip install 'sgdiff[dev]'")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_until(condition, seconds, what):
+    "The first true value of condition(), asked again and again."
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    pytest.fail(f"after {seconds} s still not: {what}", pytrace=False)
+
+
+@contextlib.contextmanager
+def serving(command, url, tree, log):
+    "A server in `tree`, with folders and a home of its own, until the block ends."
+    home = tree.parent / "home"
+    own = {f"JUPYTER_{k}": str(home / k.lower()) for k in ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")}
+    own |= {"JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"), "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "HOME": str(home)}
+    env = os.environ | own | {"SGDIFF_FAST": "1", "PYTHONPATH": str(tree), "JUPYTER_PREFER_ENV_PATH": "1"}
+    for name, setting in (("apputils-extension/notification", '{"fetchNews": "false", "checkForUpdates": false}'),
+                          ("apputils-extension/themes", '{"theme": "JupyterLab Dark"}'),
+                          ("notebook-extension/tracker", '{"windowingMode": "none"}')):        # every cell stays in the page
+        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(setting)
+    with open(log, "w") as out:
+        server = subprocess.Popen(command, cwd=tree, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        def answers():
+            assert server.poll() is None, log.read_text()
+            with contextlib.suppress(OSError):
+                return urllib.request.urlopen(url, timeout=5).status == 200
+        wait_until(answers, 90, f"an answer from {command[2]}")
+        yield
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    "A clean copy of what is in the repository."
+    target = tmp_path_factory.mktemp("browser") / "tree"
+    listing = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    for name in listing.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+@pytest.fixture(scope="module")
+def lab(tree):
+    "The address of a JupyterLab in the copy."
+    port, token = free_port(), "a-token-for-the-tests"
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
+               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tree}", "--ServerApp.open_browser=False", "--LabApp.news_url="]
+    address = f"http://127.0.0.1:{port}"
+    with serving(command, f"{address}/api", tree, tree.parent / "lab.log"):
+        yield lambda path: f"{address}/lab/workspaces/{path.rpartition('/')[2][:2]}-{free_port()}/tree/{path}?token={token}"   # a workspace each
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    "A page that collects what its console complains about."
+    page = browser.new_page(viewport={"width": 1500, "height": 1200})
+    page.complaints = []
+    page.on("console", lambda m: m.type == "error" and page.complaints.append(m.text))
+    page.on("pageerror", lambda e: page.complaints.append(str(e)))
+    yield page
+    page.close()
+
+
+def complaints(page):
+    return [c for c in page.complaints if not any(h in c for h in HARMLESS)]
+
+
+def run_all(page, url):
+    "Opens a notebook in JupyterLab and runs every cell; fails where a cell fails."
+    page.goto(url)
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    wait_until(lambda: page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").count(), 60, "a kernel")
+    page.complaints.clear()                     # what the page said before it had a kernel is JupyterLab's business
+    prompts = lambda: page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
+    failed = lambda: page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']").all_inner_texts()
+    for _ in range(8):                          # a kernel that has only just come may miss the first call, or ask which it should be
+        for asked in page.locator(".jp-Dialog .jp-mod-accept").all():
+            asked.click()
+        try:
+            page.get_by_role("menuitem", name="Run", exact=True).click(timeout=5000)
+            page.get_by_text("Run All Cells", exact=True).click(timeout=5000)
+        except sync_api.TimeoutError:           # a question has come in between: the next round answers it
+            continue
+        page.wait_for_timeout(3000)
+        if any(re.search(r"[0-9*]", p) for p in prompts()):
+            break
+    wait_until(lambda: failed() or all(re.search(r"[0-9]", p) for p in prompts()), 600, "all cells run")
+    assert failed() == []
+
+
+def shot(page, name):
+    "Keeps a picture of the page as an artifact."
+    page.wait_for_timeout(300)
+    page.screenshot(path=SHOTS / f"{name}.png")
+
+
+class Editor:
+    "The last graph editor of a page, as its user sees it."
+
+    def __init__(self, page):
+        self.page = page
+        self.box = page.locator(".widget-vbox:has(> .widget-hbox .sgdiff-view)").last
+
+    def item(self, name):           # what a screen reader would say: "sheep, object", "sheep left of tree"
+        return self.box.get_by_role("button", name=re.compile(rf"^{name}(,|$)"))
+
+    def items(self):
+        return self.box.locator(".sgdiff-item").evaluate_all("all => all.map(i => i.getAttribute('aria-label').split(',')[0])")     # at one moment
+
+    def type_graph(self, text):
+        box = self.box.get_by_label("text", exact=True)
+        return self.after(lambda: box.fill(text) or box.press("Enter"))
+
+    def sources(self, what="after"):
+        return [i.get_attribute("src") for i in self.box.locator(f".sgdiff-frame[title={what}] img.picture").all()]
+
+    def message(self):
+        return self.box.locator(".sgdiff-view .sgdiff-status").inner_text()
+
+    def settled(self):
+        "Waits until nothing is being drawn."
+        wait_until(lambda: self.sources() and not self.message().startswith("drawing"), 60, "fresh pictures")
+
+    def after(self, change):
+        "Does something that changes the graph; the pictures that follow."
+        old = self.sources()
+        change()
+        wait_until(lambda: self.sources() not in ([], old) and not self.message().startswith("drawing"), 60, "other pictures")
+        return self.sources()
+
+    def choose(self, word):
+        "Clicks a word of the list that has opened."
+        self.box.locator(".sgdiff-popup [role=option]", has_text=re.compile(f"^{word}$")).click()
+
+    def place(self, locator):
+        "Where something lies; asked again where the board is drawn anew at that moment."
+        return wait_until(locator.bounding_box, 10, "a place on the page")
+
+    def centre(self, locator):
+        box = self.place(locator)
+        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def drag(self, start, end):
+        self.page.mouse.move(*start)
+        self.page.mouse.down()
+        self.page.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, steps=4)
+        self.page.mouse.move(*end, steps=4)
+        self.page.mouse.up()
+
+
+class Finger:
+    "Touches a page."
+
+    def __init__(self, page):
+        self.page, self.send = page, page.context.new_cdp_session(page).send
+        self.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+
+    def drag(self, start, end, steps=8):
+        touch = lambda kind, *at: self.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in at]})
+        touch("touchStart", start)
+        for i in range(1, steps + 1):
+            touch("touchMove", tuple(a + (b - a) * i / steps for a, b in zip(start, end)))
+            self.page.wait_for_timeout(16)
+        touch("touchEnd")
+
+    def tap(self, locator):
+        where = locator.evaluate("e => { e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect(); return [r.x + r.width / 3, r.y + r.height / 2]; }")
+        self.drag(where, (0, 0), steps=0)       # found at one moment: the board may be drawn anew between two
+
+
+FAINT = """box => {        // texts whose contrast with what is behind them is below 4.5; on the board that is their own rectangle
+  const parse = s => { const n = (s.match(/[\\d.]+/g) ?? []).map(Number); return s.startsWith("color(") ? [...n.slice(0, 3).map(v => v * 255), n[3] ?? 1] : [...n, 1].slice(0, 4); };
+  const over = (a, b) => [0, 1, 2].map(i => a[i] * a[3] + b[i] * (1 - a[3]));
+  const light = c => { const f = c.map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * f[0] + 0.7152 * f[1] + 0.0722 * f[2]; };
+  const behind = e => { const found = []; for (; e; e = e.parentElement) {
+    const own = e.matches("g") && e.querySelector(":scope > rect"); found.push(parse(own ? getComputedStyle(own).fill : getComputedStyle(e).backgroundColor)); }
+    return found.reduceRight((below, c) => over(c, below), [255, 255, 255]); };
+  const faint = [], walk = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const e = walk.currentNode.parentElement, style = getComputedStyle(e), words = walk.currentNode.data.trim();
+    if (!words || !e.getBoundingClientRect().width || e.closest(":disabled, option")) continue;
+    const back = behind(e), [a, b] = [light(over(parse(e.matches("text") ? style.fill : style.color), back)), light(back)];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) faint.push(`${ratio.toFixed(2)} ${words.slice(0, 30)}`);
+  }
+  return faint;
+}"""
+TIGHT = """box => {        // what a finger can hardly hit, and what the page cuts off
+  const seen = e => { const r = e.getBoundingClientRect(); return r.width ? [r] : []; }, name = e => `${e.tagName} ${e.getAttribute("aria-label") ?? e.textContent.slice(0, 20)}`;
+  const small = [...box.querySelectorAll("button, select, .widget-text input, .lm-TabBar-tab, .sgdiff-item, .reach, [role=option], label:has(input)")]
+    .flatMap(e => seen(e).filter(r => Math.min(r.width, r.height) < 32).map(r => `${name(e)}: ${Math.round(r.width)} x ${Math.round(r.height)}`));
+  const cut = [...box.querySelectorAll("*")].flatMap(e => seen(e).filter(r => r.left < 0 || r.right > innerWidth + 1).map(r => `${name(e)} ends at ${Math.round(r.right)}`));
+  return [...small, ...cut];
+}"""
+
+
+@pytest.fixture(scope="module")
+def judge():
+    from sgdiff.cli import load_judge
+    from sgdiff.errors import default_weights
+    return load_judge(default_weights())
+
+
+def seen(judge, sources, question):
+    "In how many pictures, as the browser shows them, the judge sees what is asked."
+    import numpy as np
+    import torch
+    from PIL import Image
+    images = [np.asarray(Image.open(io.BytesIO(base64.b64decode(s.partition(",")[2]))).convert("RGB")) for s in sources]
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 127.5 - 1
+    return sum(a is True for (a,) in judge.answer(pixels, [[question]] * len(images)))
+
+
+def test_the_editor_in_jupyterlab(lab, page, judge):
+    run_all(page, lab("nbs/20_graph_editor.ipynb"))
+    e = Editor(page)
+    e.box.evaluate("box => box.scrollIntoView({block: 'start'})")
+    first = e.type_graph("sheep left of tree; sky above grass")
+    ask = lambda side: ("sheep", f"{side} of", "tree")
+    shot(page, "editor-1-at-first")
+
+    # by mouse: another predicate, from the list that a click opens
+    e.item("sheep left of tree").click()
+    shot(page, "editor-2-a-list")
+    turned = e.after(lambda: e.choose("right of"))
+    assert e.sources("before") == first and "became 'right of'" in e.message()
+    assert seen(judge, first, ask("left")) > seen(judge, first, ask("right"))
+    assert seen(judge, turned, ask("right")) > seen(judge, turned, ask("left")), "the picture obeys the new relation"
+    e.item("sheep, object").hover()
+    shown = e.box.locator("img.overlay").first.get_attribute("src")
+    e.item("tree, object").hover()
+    assert e.box.locator("img.overlay").first.get_attribute("src") != shown, "attention follows the pointer"
+    shot(page, "editor-3-changed-by-mouse")
+
+    # a relation drawn from one object to another, a node dragged, a double click
+    dot = e.item("sheep, object").locator(".dot")
+    e.drag(e.centre(dot), e.centre(e.item("tree, object")))
+    e.after(lambda: e.choose("looking at"))
+    assert "sheep looking at tree" in e.items()
+    before, where = e.sources(), e.place(e.item("sheep, object"))
+    x, y = e.centre(e.item("sheep, object").locator("rect"))
+    e.drag((x, y), (x, y + 60))
+    page.wait_for_timeout(500)
+    assert e.place(e.item("sheep, object"))["y"] - where["y"] > 40 and e.sources() == before, "moving draws nothing"
+    e.after(lambda: e.item("sheep looking at tree").dblclick())
+    assert "sheep looking at tree" not in e.items() and "tree" in e.items()
+    e.after(lambda: e.box.get_by_role("button", name="Undo", exact=True).first.click())
+    assert "sheep looking at tree" in e.items()
+    shot(page, "editor-4-drawn-by-hand")
+
+    # by keys alone
+    e.box.locator("svg[aria-label='scene graph']").focus()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.getAttribute('aria-label') || ''").startswith("sheep right of tree"):
+            break
+    page.keyboard.press("Enter")
+    back = e.after(lambda: [page.keyboard.press(k) for k in ("ArrowUp", "Enter")])
+    assert "sheep left of tree" in e.items() and seen(judge, back, ask("left")) > seen(judge, back, ask("right"))
+    e.after(lambda: page.keyboard.press("Delete"))
+    assert "sheep left of tree" not in e.items()
+    e.after(lambda: page.keyboard.press("Control+z"))
+    e.after(lambda: page.keyboard.press("Control+y"))
+    assert "sheep left of tree" not in e.items()
+    e.item("tree, object").focus()
+    page.keyboard.press("r")
+    page.keyboard.press("Enter")                        # to the first object of the list
+    e.after(lambda: [page.keyboard.press(k) for k in ("ArrowDown", "Enter")])
+    assert sum(name.startswith("tree ") for name in e.items()) == 1
+    page.keyboard.press("a")
+    e.after(lambda: page.keyboard.type("bo") or page.keyboard.press("Enter"))
+    assert "boat" in e.items()
+    shot(page, "editor-5-by-keys")
+
+    # what cannot be done is said, and nothing changes
+    box = e.box.get_by_label("text", exact=True)
+    box.fill("a unicorn")
+    box.press("Enter")
+    wait_until(lambda: "unknown object 'unicorn'" in e.box.locator(".sgdiff-canvas .sgdiff-status").inner_text(), 10, "an error in words")
+    assert "boat" in e.items()
+    shot(page, "editor-6-an-error")
+
+    # the form, on the same model
+    e.type_graph("dog left of house; sky above street")
+    e.box.get_by_role("tab", name="Form").click()
+    e.after(lambda: e.box.locator(".widget-tab-contents select:visible", has_text="left of").first.select_option("above"))
+    assert "'dog left of house' became 'above'" in e.message()
+    shot(page, "editor-7-the-form")
+    e.box.get_by_role("tab", name="Board").click()
+    assert "dog above house" in e.items()
+
+    # cancel
+    e.box.get_by_label("pictures").select_option("16")
+    e.settled()
+    slider = e.box.get_by_role("button", name="Draw", exact=True)
+    slider.click()
+    e.box.get_by_role("button", name="Cancel", exact=True).click()
+    wait_until(lambda: e.message().startswith("cancelled"), 10, "cancelled")
+
+    # in the dark
+    assert page.locator("body[data-jp-theme-light=false]").count(), "JupyterLab runs in its dark theme; the app below in the light one"
+    e.item("dog above house").click()
+    wait_until(lambda: e.box.evaluate(FAINT) == [], 5, f"words that can be read in the dark, but {e.box.evaluate(FAINT)}")
+    shot(page, "editor-8-in-the-dark")
+    assert complaints(page) == []
+
+
+def test_retraining_in_jupyterlab(lab, page):
+    run_all(page, lab("nbs/21_retrain.ipynb"))
+    box = page.locator(".widget-vbox:has(> .widget-hbox button:text-is('Start'))").last
+    box.evaluate("box => box.scrollIntoView({block: 'start'})")
+    press = lambda name: box.get_by_role("button", name=name, exact=True).click()
+    state = lambda: box.locator(".widget-html-content").first.inner_text()
+    step = lambda: [int(n) for n in re.findall(r"diffusion: step (\d+)", state())]
+    at_first = box.locator("img[alt^='curves']").get_attribute("src")
+    for label, value in (("encoder steps", "4"), ("denoiser steps", "4000")):
+        field = box.get_by_label(label, exact=True)
+        field.fill(value)
+        field.press("Tab")
+    press("Start")
+    wait_until(step, 120, "the denoiser trains")
+    shot(page, "retrain-1-running")
+    press("Pause")
+    wait_until(lambda: state().startswith("paused"), 60, "paused")
+    rested = step()
+    page.wait_for_timeout(1000)
+    assert step() == rested and box.get_by_label("encoder steps", exact=True).is_disabled()
+    assert box.locator("img[alt^='curves']").get_attribute("src") != at_first, "new curves"
+    shot(page, "retrain-2-paused")
+    press("Resume")
+    wait_until(lambda: state().startswith("running") and step() > rested, 60, "it goes on after the pause")
+    press("Stop")
+    wait_until(lambda: state().startswith("stopped"), 60, "stopped")
+    assert box.locator("img[alt^='true scenes']").is_visible()
+    press("Open in the editor")
+    e = Editor(page)
+    wait_until(lambda: e.sources() and not e.message().startswith("drawing"), 60, "pictures of the new model in the editor")
+    page.locator("b:has-text('drawn by the model of step')").last.evaluate("b => b.scrollIntoView({block: 'end'})")
+    shot(page, "retrain-3-opened-in-the-editor")
+    assert complaints(page) == []
+
+
+def test_the_editor_as_an_app(tree, page, judge):
+    pytest.importorskip("voila", reason="no voila: pip install 'sgdiff[dev]'")
+    port = free_port()
+    command = [sys.executable, "-m", "voila", "nbs/20_graph_editor.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1", "--VoilaConfiguration.show_tracebacks=True"]
+    with serving(command, f"http://127.0.0.1:{port}/voila/static/voila.js", tree, tree.parent / "voila.log"):
+        page.goto(f"http://127.0.0.1:{port}/", timeout=300_000)
+        page.wait_for_selector(".sgdiff-canvas svg", timeout=300_000)
+        e = Editor(page)
+        e.settled()
+        e.box.evaluate("box => box.scrollIntoView({block: 'start'})")
+        first = e.type_graph("dog left of car; sky above street")
+        shot(page, "app-1")
+        box = e.box.get_by_label("seed", exact=True)
+        e.box.get_by_text("draw at once").click()
+        box.fill("11")
+        box.press("Tab")
+        wait_until(lambda: e.message().startswith("not drawn yet"), 30, "it waits for the button")
+        assert e.sources() == []
+        e.box.get_by_role("button", name="Draw", exact=True).click()
+        e.settled()
+        assert e.sources() != first and seen(judge, e.sources(), ("dog", "left of", "car")) > 0
+        shot(page, "app-2-drawn-by-the-button")
+
+        # on a phone, by finger
+        finger = Finger(page)
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.wait_for_timeout(1000)             # until the board has its new width
+        finger.tap(e.item("dog, object"))
+        shot(page, "app-3-on-a-phone")
+        wait_until(lambda: e.box.evaluate(TIGHT) == [], 5, f"room for a finger, but {e.box.evaluate(TIGHT)}")
+        assert e.box.evaluate(FAINT) == [] and "dog" in e.items(), "the tap that opens the list picks nothing from it"
+        finger.tap(e.box.locator(".sgdiff-popup [role=option]", has_text="sheep"))
+        wait_until(lambda: "sheep left of car" in e.items(), 10, "another word by finger")
+        stage, where = e.place(e.box.locator(".sgdiff-stage svg")), e.place(e.item("sheep, object").locator("rect"))
+        x, y = e.centre(e.item("sheep, object").locator("rect"))
+        finger.drag((x - 10, y), (x - 10, y + 60))
+        wait_until(lambda: e.place(e.item("sheep, object").locator("rect"))["y"] > where["y"] + 40, 10, "a thing moved by finger")
+        assert e.place(e.box.locator(".sgdiff-stage svg")) == stage, "the page stays where it is"
+        finger.drag(e.centre(e.item("sheep, object").locator(".reach")), e.centre(e.item("street, object").locator("rect")))
+        finger.tap(e.box.locator(".sgdiff-popup [role=option]", has_text="above"))
+        wait_until(lambda: "sheep above street" in e.items(), 10, "a relation drawn by finger")
+        finger.tap(e.item("sheep above street"))
+        finger.tap(e.box.locator(".sgdiff-popup").get_by_role("button", name="Remove"))
+        wait_until(lambda: "sheep above street" not in e.items(), 10, "a relation removed by finger")
+        shot(page, "app-4-edited-by-finger")
+        ours = [c for c in complaints(page) if "net::ERR" not in c]        # Voilà's own template asks for fonts on the net
+        assert ours == [] and page.get_by_text("Traceback").count() == 0

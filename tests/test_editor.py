@@ -1,0 +1,79 @@
+"""The editor's model under random commands, and its views under the same: what must hold whatever a hand does."""
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("anywidget", reason="no anywidget: pip install 'sgdiff[widgets]'")
+from sgdiff.editor_model import EditorModel, board, follow, place_objects, what_changed  # noqa: E402
+from sgdiff.graph_views import GraphCanvas, GraphForm  # noqa: E402
+from sgdiff.scene_graphs import SceneGraph, check_graph  # noqa: E402
+from sgdiff.toy_world import EASY, ToyWorld  # noqa: E402
+
+VOCAB = EASY.vocab
+rows = st.integers(-1, 5)
+words = st.sampled_from([*VOCAB.objects[1:6], "zebra", "unicorn", "__image__"])
+predicates = st.sampled_from([*VOCAB.predicates[1:5], "on", "eats"])
+commands = st.one_of(
+    st.tuples(st.just("add_object"), st.fixed_dictionaries({"word": words})),
+    st.tuples(st.just("replace_object"), st.fixed_dictionaries({"row": rows, "word": words})),
+    st.tuples(st.just("remove_object"), st.fixed_dictionaries({"row": rows})),
+    st.tuples(st.just("move_object"), st.fixed_dictionaries({"row": rows, "x": st.floats(-1, 2), "y": st.floats(-1, 2)})),
+    st.tuples(st.just("add_triple"), st.fixed_dictionaries({"subject": rows, "predicate": predicates, "object": rows})),
+    st.tuples(st.just("replace_triple"), st.fixed_dictionaries({"row": rows, "subject": rows, "predicate": predicates, "object": rows})),
+    st.tuples(st.just("replace_predicate"), st.fixed_dictionaries({"row": rows, "predicate": predicates})),
+    st.tuples(st.sampled_from(["turn_triple", "remove_triple"]), st.fixed_dictionaries({"row": rows})),
+    st.tuples(st.just("load"), st.fixed_dictionaries({"graph": st.sampled_from(["dog; sheep", "sheep left of dog; sky above grass", "", "{", "a unicorn"])})),
+    st.tuples(st.sampled_from(["undo", "redo"]), st.just({})))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(commands, max_size=25))
+def test_whatever_is_done_the_model_holds_together(sequence):
+    model = EditorModel(VOCAB, "sheep left of tree; sky above grass")
+    start = model.now
+    for command, arguments in sequence:
+        before, version = model.now, model.version
+        done = model.do(command, **arguments)
+        m = model.now
+        assert done == (model.error == "") and (done or m == before), "what is refused changes nothing"
+        assert (model.version != version) == (m.graph != before.graph), "a version stands for a graph"
+        assert len(m.keys) == len(set(m.keys)) == len(m.places) == len(m.graph)
+        assert all(0 <= v <= 1 for place in m.places for v in place)
+        assert not len(m.graph) or check_graph(m.graph, VOCAB) == m.graph, "what is on the board can be drawn"
+        assert not what_changed(m, m) and bool(what_changed(before, m)) == (set(before.keyed_triples()) != set(m.keyed_triples())
+                                                                           or dict(zip(before.keys, before.graph.objects)) != dict(zip(m.keys, m.graph.objects)))
+    end, steps = model.now, len(model.past)
+    while model.past:
+        assert model.do("undo")
+    assert model.now == start
+    for _ in range(steps):
+        assert model.do("redo")
+    assert model.now == end
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(commands, max_size=12))
+def test_board_and_form_show_the_same(sequence):
+    model = EditorModel(VOCAB, "sheep left of tree; sky above grass")
+    canvas, form = GraphCanvas(model), GraphForm(model)
+    for command, arguments in sequence:
+        canvas._handle_custom_msg({"command": command, "arguments": arguments}, [])
+        g = model.graph
+        assert canvas.board == board(model)
+        assert [n["word"] for n in canvas.board["nodes"]] == [row.boxes[0].value for row in form.object_rows.children] == list(g.objects)
+        assert [tuple(e[k] for k in ("subject", "predicate", "object")) for e in canvas.board["edges"]] == list(g.triples)
+        assert [tuple(box.value for box in row.boxes) for row in form.triple_rows.children] == list(g.triples)
+
+
+def test_another_graph_keeps_what_it_can():
+    before, world = EditorModel(VOCAB, "sheep left of tree; sky above grass").now, ToyWorld(EASY)
+    for i in range(20):
+        graph = SceneGraph(world.scene(i).graph.objects, world.scene(i).graph.triples)
+        after = follow(before, graph, 100)
+        kept = set(after.keys) & set(before.keys)
+        assert len(kept) == min(len(graph), 4) and len(set(after.keys)) == len(graph)           # a sky, a ground and up to two things
+        same = {w for w in graph.objects if w in before.graph.objects}
+        named = lambda m: dict(zip(m.graph.objects, m.keys))
+        assert all(named(after)[w] == named(before)[w] for w in same)
+        assert follow(after, graph, 200) == after
+        assert len(set(place_objects(graph))) == len(graph)

@@ -1,0 +1,118 @@
+"""Full runs in small: prepared photographs through both stages and the evaluation, and the official form of the models."""
+import argparse
+import json
+
+import pytest
+import torch
+
+from sgdiff import full_commands
+from sgdiff.core import SGDiffError, load_weights
+from sgdiff.errors import load_json
+from sgdiff.full_runs import open_data, open_image_encoder
+from sgdiff.official import OfficialPipeline
+from sgdiff.official_weights import official_ddim
+from sgdiff.protocol import Protocol, pipeline_draw
+from sgdiff.train import main as train
+
+SMALL = ["--set", "pretrain_batch=4", "--set", "diffusion_batch=4", "--set", "diffusion_images=16", "--set", "pretrain_epochs=1", "--quiet"]
+
+
+def options(**values):
+    "The command line of these options."
+    return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    "A tiny Visual Genome, prepared as the real one is."
+    pytest.importorskip("h5py")
+    raw_formats = pytest.importorskip("sgdiff.raw_formats")
+    prepare = pytest.importorskip("sgdiff.prepare")
+    folder = raw_formats.write_tiny_vg(tmp_path_factory.mktemp("vg"), n=24)
+    parser = argparse.ArgumentParser()
+    prepare.add_command(parser.add_subparsers())
+    few = ["--min-object-instances", "1", "--min-attribute-instances", "1", "--min-predicate-instances", "1", "--quiet"]
+    args = parser.parse_args(["prepare", "vg", *options(raw=folder / "raw", images=folder / "images", out=folder / "prepared"), *few])
+    args.run(args)
+    return folder
+
+
+def test_photographs_go_through_both_stages_and_the_evaluation(prepared, tmp_path, capsys):
+    where = options(data=prepared / "prepared", images=prepared / "images", preset="tiny", out=tmp_path / "run")
+    for stage in ("pretrain", "diffusion"):
+        assert train([*where, *options(stage=stage), *SMALL]) == 0, capsys.readouterr().err
+    told = load_json(tmp_path / "run" / "run.json")
+    assert told["training_images"] > 4 and told["pretrain_batch"] == 4
+    asked = ["evaluate", *options(folder=tmp_path / "run", split="test", steps=2, features="judge", batch=3)]
+    assert full_commands.main(asked) == 0, capsys.readouterr().err
+    report = load_json(tmp_path / "run" / "evaluation-test" / "report.json")
+    drawn = list((tmp_path / "run" / "evaluation-test" / "pictures").rglob("*.png"))
+    assert len(drawn) == report["n"] > 0 and report["protocol"]["num_inference_steps"] == 2
+    assert set(report["weights"]) == {"graph_encoder", "unet"} and report["versions"]["torch"]
+    assert "FID" in capsys.readouterr().out
+
+
+def test_the_official_form_is_trained_and_draws_by_the_same_commands(tmp_path):
+    form = ["--set", "official=true", "--set", "channel_mult=1,2", "--set", "toy_scenes=16", "--set", "pretrain_batch=8", "--set", "diffusion_batch=8",
+            "--set", "diffusion_images=16", "--set", "pretrain_epochs=1", "--set", "gradient_checkpointing=true", "--quiet"]
+    for stage in ("pretrain", "diffusion"):
+        assert train([*options(data="toy", preset="tiny", stage=stage, out=tmp_path), *form]) == 0
+    checkpoint = torch.load(tmp_path / "diffusion" / "checkpoint.pt", weights_only=True)
+    assert checkpoint["step"] == 2 and not any("null_context" in name for name in checkpoint["model"])
+    lines = [json.loads(line) for line in (tmp_path / "diffusion" / "log.jsonl").read_text().splitlines()]
+    assert all(0.5 < line["loss"] < 2 for line in lines)  # noise is predicted, and at first nothing is known of it
+
+
+    pipe = full_commands.assemble_run(tmp_path, open_data("toy", "train", 32, toy_scenes=16))
+    assert isinstance(pipe, OfficialPipeline) and pipe.graph_encoder.config.max_triples == 15 and not pipe.unet.config.null_token
+    graph = {"objects": ["sheep", "tree"], "relationships": [[0, "left of", 1]]}
+    start = torch.randn(1, 8, 8, 8, generator=torch.Generator().manual_seed(3))
+    drawn = pipe(graph, num_inference_steps=4, latents=start, eta=0.0)
+    assert drawn.images[0].size == (32, 32) and drawn.pixels.isfinite().all()
+    context, _ = pipe.context(drawn.graphs)
+    assert context.shape == (1, 16, 32)  # 15 triples, most of them padding, and the whole
+    with torch.no_grad():
+        by_hand = pipe.vae.from_latents(official_ddim(lambda x, t: pipe.unet(x, t, context), start, 4, 0.0))
+    torch.testing.assert_close(by_hand, drawn.pixels)
+    turned = pipe({**graph, "relationships": [[1, "left of", 0]]}, num_inference_steps=4, latents=start, eta=0.0)
+    assert not turned.pixels.equal(drawn.pixels)  # the graph is read
+    by_protocol = pipeline_draw(pipe, Protocol(num_inference_steps=4, sampler="ddpm"))(drawn.graphs, [3])
+    assert by_protocol.shape == drawn.pixels.shape and by_protocol.isfinite().all()
+
+
+def test_stage_1_of_the_paper_looks_through_open_clip(prepared, tmp_path):
+    "ViT-B/32 in its true shapes, with random weights: two steps by the command line, and the pair that retrieval asks for."
+    pytest.importorskip("open_clip", reason="CLIP needs open_clip: pip install 'sgdiff[clip]'")
+    out = tmp_path / "run"
+    where = options(data=prepared / "prepared", images=prepared / "images", preset="paper", stage="pretrain", out=out)
+    few = ["--set", "clip=ViT-B-32-quickgelu/random", "--set", "n_layers=2", "--set", "pretrain_batch=8", "--set", "pretrain_epochs=1", "--set", "log_every=1", "--quiet"]
+    assert train([*where, *few]) == 0
+    lines = [json.loads(line) for line in (out / "pretrain" / "log.jsonl").read_text().splitlines()]
+    assert 1 <= len(lines) <= 3 and all(line["grad_norm"] > 0 and 0 < line["masked"] < 5 for line in lines)
+    saved = load_weights(out / "pretrain" / "model.safetensors")
+    assert {name.split(".")[0] for name in saved} == {"graph_encoder", "contrastive_head", "masked_head"}  # CLIP's 350 MB are not copied
+    assert saved["masked_head.out.1.weight"].shape == (768, 768)
+    data = open_data(str(prepared / "prepared"), "train", 224, prepared / "images")
+    encoder, look = full_commands.pretrained_pair(out, data.config.vocab)
+    tokens, seen = look(data.pixels(torch.arange(2)))
+    assert tokens.shape == (2, 49, 768) and seen.shape == (2, encoder.config.global_dim) == (2, 512)
+    assert not any(p.requires_grad for p in look.parameters())
+    again = open_image_encoder(full_commands.open_run(out)[1])
+    assert all(a.equal(b) for a, b in zip(look.state_dict().values(), again.state_dict().values(), strict=True))  # of every process
+
+
+def test_an_unfinished_run_is_not_evaluated(tmp_path):
+    assert train([*options(data="toy", preset="tiny", stage="pretrain", out=tmp_path), "--set", "toy_scenes=16", "--set", "pretrain_epochs=1", "--quiet"]) == 0
+    with pytest.raises(SGDiffError, match="stage 'diffusion' is not finished"):
+        full_commands.assemble_run(tmp_path, None)
+    assert full_commands.main(["evaluate", *options(folder=tmp_path / "nothing")]) == 1
+
+
+def test_no_option_is_the_beginning_of_a_launchers():
+    from accelerate.commands.launch import launch_command_parser
+    from torch.distributed.run import get_args_parser
+    theirs = {name for p in (get_args_parser(), launch_command_parser()) for a in p._actions for name in a.option_strings}
+    commands = full_commands.make_parser()._subparsers._group_actions[0].choices
+    ours = {name for c in ("train", "evaluate") for a in commands[c]._actions for name in a.option_strings if name.startswith("--")} - {"--help", "--quiet"}
+    assert {"--data", "--folder", "--resume"} <= ours
+    assert not [(o, t) for o in ours for t in theirs if t.startswith(o)]  # they would read it as theirs, or stop

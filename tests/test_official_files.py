@@ -1,0 +1,421 @@
+"""The official checkpoints: names and shapes at true size, numbers at tiny size, and what goes wrong with files.
+
+Layout and recorded tensors lie beside the repository (`../shared`); tests that need them skip and say so where they are absent.
+"""
+import os
+import pickle
+import re
+
+import pytest
+import torch
+from official_tensors import SHARED, golden
+from safetensors.torch import save_file
+
+pytest.importorskip("diffusers", reason="the official first stage needs diffusers: pip install 'sgdiff[hub]'")
+
+from sgdiff import official  # noqa: E402
+from sgdiff.checkpoints import read_checkpoint  # noqa: E402
+from sgdiff.errors import SGDiffError  # noqa: E402
+from sgdiff.first_stages import FirstStage, FirstStageConfig, from_diffusers  # noqa: E402
+from sgdiff.graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderConfig  # noqa: E402
+from sgdiff.pipeline import SGDiffPipeline  # noqa: E402
+from sgdiff.scene_graphs import GraphError, SceneGraph, SceneGraphBatch, UnknownWordError, Vocab, read_graphs  # noqa: E402
+from sgdiff.unet import UNet, UNetConfig  # noqa: E402
+
+WORDS, RELATIONS = ("__image__", "sheep", "tree", "grass", "sky", "zebra"), ("__in_image__", "left of", "above", "standing on")
+SCENE = {"objects": ["sky", "grass", "zebra"], "relationships": [[0, "above", 1], [2, "standing on", 1]]}
+
+
+def layout(name):
+    "Pattern -> (count, shapes) of a section of the recorded layout; a shape list may be cut with `...`."
+    path = SHARED / "keys.txt"
+    if not path.is_file():
+        pytest.skip(f"no layout of the official checkpoints at {path}")
+    section = path.read_text().split(f"== {name}\n")[1].split("\n==")[0]
+    return {p: (int(n), shapes) for p, n, shapes in re.findall(r"^(\S+)  x(\d+)  (.*)$", section, re.M)}
+
+
+def assert_layout(state, listed):
+    "Every listed name is in the state as often as listed, with the listed shapes, and no other is."
+    ours = {}
+    for name, tensor in state.items():
+        ours.setdefault(re.sub(r"(?<=[._])\d+(?=\.|$)", "*", name), []).append(str(tuple(tensor.shape)))
+    assert {p: len(shapes) for p, shapes in ours.items()} == {p: n for p, (n, _) in listed.items()}
+    for pattern, (_, shapes) in listed.items():
+        expected = set(shapes.removesuffix(" ...").split(" | "))
+        assert expected <= set(ours[pattern]) and (shapes.endswith("...") or expected == set(ours[pattern])), pattern
+
+
+def close(ours, theirs, tolerance=1e-4):
+    torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=1e-4)
+
+
+def same(module, other):
+    a, b = module.state_dict(), other.state_dict()
+    return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a)
+
+
+# --- true size: names and shapes, no numbers
+
+def test_names_of_the_first_stage():
+    with torch.device("meta"):
+        state = from_diffusers(FirstStage(FirstStageConfig()).network.state_dict(), 4)
+    assert_layout(state, layout("keys_vq_f8.txt"))
+
+
+def test_names_of_the_pretraining():
+    with torch.device("meta"):
+        encoder = SceneGraphEncoder(SceneGraphEncoderConfig.official())
+    sip = dict(encoder.state_dict()) | {"logit_scale": torch.zeros(())}
+    assert_layout(sip, layout("keys_cgip_vg.txt"))
+
+
+def test_names_of_the_clip_inside():
+    open_clip = pytest.importorskip("open_clip", reason="CLIP needs open_clip: pip install 'sgdiff[clip]'")
+    listed = layout("keys_sgclip_vg.txt")
+    clip = {f"clip_model.{k}": v for k, v in open_clip.create_model("ViT-B-32-quickgelu", pretrained=None, device="meta").state_dict().items()}
+    assert_layout(clip, {p: v for p, v in listed.items() if p.startswith("clip_model.")})
+    assert {p: v for p, v in listed.items() if not p.startswith("clip_model.")} == layout("keys_cgip_vg.txt")
+
+
+def test_sizes_are_read_off_the_true_shapes():
+    from sgdiff.checkpoints import encoder_config, first_stage_config, unet_config
+    with torch.device("meta"):
+        unet, encoder, stage = UNet(UNetConfig.official()), SceneGraphEncoder(SceneGraphEncoderConfig.official()), FirstStage()
+    assert unet_config(unet.state_dict()) == UNetConfig.official()
+    assert encoder_config(encoder.state_dict()) == SceneGraphEncoderConfig.official()
+    assert first_stage_config(from_diffusers(stage.network.state_dict(), 4)) == FirstStageConfig()
+
+
+# --- tiny size: numbers, by way of files
+
+@torch.no_grad()
+def test_first_stage(tmp_path):
+    weights, t = golden("vq")
+    torch.save({"state_dict": weights | {"loss.logvar": torch.zeros(())}}, tmp_path / "model.ckpt")
+    stage = official.load_vq(tmp_path / "model.ckpt")
+    close(stage.encode(t["in/image"]), t["out/latents"])
+    close(stage.to_latents(t["in/image"]), t["out/latents"])  # scale factor 1
+    codes, indices = stage.quantize(t["out/latents"])
+    close(codes, t["out/z_q"])
+    assert torch.equal(indices.flatten(), t["out/indices"])
+    close(stage.decode(t["out/latents"]), t["out/decoded"])
+    close(stage.decode(t["out/latents"], quantize=False), t["out/decoded_no_quantize"])
+    close(stage.from_latents(t["in/other_latents"]), t["out/decoded_from_in_latents"].clamp(-1, 1))
+
+
+@torch.no_grad()
+def test_encoder(tmp_path):
+    weights, t = golden("encoder")
+    torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in weights.items()}}, tmp_path / "sip.pt")
+    embedding = official.load_encoder(tmp_path / "sip.pt")(
+        SceneGraphBatch(t["in/objs"], t["in/triples"], t["in/obj_to_img"], t["in/triple_to_img"], int(t["in/batch_size"])))
+    close(embedding.local, t["out/c_local"])
+    close(embedding.global_, t["out/c_global"])
+
+
+@pytest.fixture
+def recorded_walk(tmp_path):
+    "(denoise, tensors): the recorded UNet, loaded from a file, under the recorded context."
+    weights, _ = golden("unet_r1")
+    _, t = golden("ddim")
+    torch.save({"state_dict": {f"model.diffusion_model.{k}": v for k, v in weights.items()}}, tmp_path / "last.ckpt")
+    unet = official.load_ldm(tmp_path / "last.ckpt", ema=False).unet
+    local = t["in/c_local"]
+    context, mask = unet.make_context(GraphEmbedding(local, torch.zeros(local.shape[:2], dtype=torch.bool), t["in/c_global"][:, 0]))
+    return lambda x, at: unet(x, at, context, mask), t
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("eta", [0, 1])
+def test_the_walk_from_noise_to_latents(recorded_walk, eta):
+    denoise, t = recorded_walk
+    path, asked, answers = [t["in/x_T"]], [], []
+
+    def watched(x, at):
+        asked.append(at[0].item())
+        answers.append(denoise(x, at))
+        return answers[-1]
+
+    official.official_ddim(watched, t["in/x_T"], 10, eta, noise=t["in/eta1_noise"], callback=lambda i, x: path.append(x))
+    assert asked == t["out/timesteps_in_call_order"].tolist()
+    close(torch.stack(answers), t[f"mid/eta{eta}_eps"])
+    close(torch.stack(path), t[f"out/eta{eta}_x"], 1e-3)  # a random network makes x grow to 200
+
+
+@torch.no_grad()
+def test_single_steps_of_the_walk(recorded_walk):
+    "Each recorded step alone: the walk entered at that timestep by way of its own pieces."
+    from sgdiff.diffusion import NoiseSchedule
+    from sgdiff.samplers import ddim_step, sampling_timesteps
+    denoise, t = recorded_walk
+    schedule = NoiseSchedule.sqrt_linear()
+    rising = sampling_timesteps(schedule, 10, "official")[::-1]
+    for i, (s, at) in enumerate(zip(rising, rising[1:])):
+        x = t["in/step_x"][i]
+        rows = torch.full((len(x),), at)
+        eps = denoise(x, rows)
+        x0 = schedule.predict_x0(x, rows, eps, "eps")
+        close(x0, t["out/step_pred_x0"][i], 1e-3)
+        close(ddim_step(schedule, x0, eps, at, s), t["out/step_x_prev"][i])
+
+
+# --- files that are not as they should be
+
+@pytest.fixture(scope="module")
+def parts():
+    "Random tiny modules in the official form: encoder, UNet, first stage, averaged UNet."
+    torch.manual_seed(0)
+    config = UNetConfig.official(model_channels=32, channel_mult=(1, 2), num_res_blocks=1, attention_levels=(0, 1), local_dim=96, global_dim=32,
+                                 context_dim=32, zero_init=False)
+    encoder = SceneGraphEncoder(SceneGraphEncoderConfig.official(len(WORDS) + 1, len(RELATIONS), dim=32))
+    stage = FirstStage(FirstStageConfig(channels=(32, 32), n_blocks=1, attention_levels=(1,), n_codes=32))
+    return tuple(m.eval() for m in (encoder, UNet(config), stage, UNet(config)))
+
+
+@pytest.fixture
+def files(parts, tmp_path):
+    "write(**state dicts to change) -> the paths of the three files and the vocabulary, in the official layout."
+    states = official.official_layout(*parts)
+    paths = {name: tmp_path / f"{name}.ckpt" for name in states}
+
+    def write(**changes):
+        for name, state in (states | changes).items():
+            torch.save({"state_dict": state, "epoch": 335}, paths[name])
+        return paths | {"vocab": {"object_idx_to_name": list(WORDS), "pred_idx_to_name": list(RELATIONS)}}
+
+    write.states = states
+    return write
+
+
+def without(state, *prefixes):
+    return {k: v for k, v in state.items() if not k.startswith(prefixes)}
+
+
+def test_round_trip_with_and_without_the_average(files, parts):
+    paths = files()
+    encoder, unet, stage, averaged = parts
+    assert same(official.load_encoder(paths["sip"]), encoder) and same(official.load_vq(paths["vq"]), stage)
+    assert same(official.load_ldm(paths["ldm"]).unet, averaged)
+    last = official.load_ldm(paths["ldm"], ema=False)
+    assert same(last.unet, unet) and same(last.encoder, encoder) and same(last.first_stage, stage)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module."])
+def test_prefixes_of_wrappers(files, parts, prefix):
+    states = {name: {prefix + k: v for k, v in state.items()} for name, state in files.states.items()}
+    paths = files(**states)
+    assert same(official.load_encoder(paths["sip"]), parts[0]) and same(official.load_ldm(paths["ldm"]).unet, parts[3])
+    inner = {k.replace("cond_stage_model.", f"cond_stage_model.{prefix}"): v for k, v in files.states["ldm"].items()}
+    assert same(official.load_ldm(files(ldm=inner)["ldm"]).encoder, parts[0])
+
+
+def test_safetensors_and_half_precision(files, parts, tmp_path):
+    save_file({k: v.half().contiguous() for k, v in files.states["sip"].items()}, tmp_path / "sip.safetensors")
+    encoder = official.load_encoder(tmp_path / "sip.safetensors")
+    assert all(p.dtype == torch.float32 and p.device.type == "cpu" for p in encoder.parameters())
+    torch.testing.assert_close(encoder.graph_projection.weight, parts[0].graph_projection.weight, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name, load, change, told", [
+    ("sip", official.load_encoder, lambda s: without(s, "graph_net.gconvs.4."), r"8 missing: graph_net\.gconvs\.4\.net1\.\*\.weight \(x2\)"),
+    ("sip", official.load_encoder, lambda s: without(s, "obj_embeddings"), r"no obj_embeddings\.weight"),
+    ("sip", official.load_encoder, lambda s: s | {"text.weight": torch.ones(1)}, r"1 tensors left over: text\.weight"),
+    ("sip", official.load_encoder, lambda s: s | {"graph_projection.bias": torch.ones(7)}, r"graph_projection\.bias \(7,\) for \(32,\)"),
+    ("vq", official.load_vq, lambda s: without(s, "decoder.up.1.upsample"), r"2 missing: decoder\.up\.1\.upsample\.conv\.weight"),
+    ("vq", official.load_vq, lambda s: s | {"decoder.up.7.extra": torch.ones(1)}, r"1 left over: decoder\.up\.7\.extra"),
+    ("ldm", official.load_ldm, lambda s: without(s, "model_ema."), r"no moving average.*ema=False"),
+    ("ldm", official.load_ldm, lambda s: without(s, "model_ema.diffusion_modelout0", "model_ema.diffusion_modelout2"), r"lacks 4 of .*out\.0\.weight"),
+    ("ldm", official.load_ldm, lambda s: s | {"model_ema.diffusion_modelmore": torch.ones(1)}, r"left over: diffusion_modelmore"),
+    ("ldm", official.load_ldm, lambda s: without(s, "model.diffusion_model.middle_block.1."), r"missing: middle_block\.1\."),
+    ("ldm", official.load_ldm, lambda s: s | {"betas": torch.linspace(1e-4, 0.02, 1000)}, r"another noise schedule"),
+    ("ldm", official.load_ldm, lambda s: s | {"global_step": torch.ones(1)}, r"left over: global_step"),
+], ids=str)
+def test_what_is_missing_or_left_over_is_listed(files, name, load, change, told):
+    path = files(**{name: change(files.states[name])})[name]
+    with pytest.raises(SGDiffError, match=told):
+        load(path)
+
+
+class Trap:
+    "An object that is made again by writing a file."
+    def __init__(self, call): self.call = call
+    def __reduce__(self): return self.call
+
+
+@pytest.mark.parametrize("call", [
+    (os.system, ("touch trapped",)), (eval, ("open('trapped', 'w')",)), (exec, ("open('trapped', 'w')",)), (open, ("trapped", "w"))], ids=lambda c: c[0].__name__)
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("old_format", [False, True])
+def test_nothing_in_a_pickle_runs(files, tmp_path, monkeypatch, call, protocol, old_format):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": files.states["sip"], "surprise": Trap(call)}, tmp_path / "evil.pt", pickle_protocol=protocol,
+               _use_new_zipfile_serialization=not old_format)
+    try:
+        read = read_checkpoint(tmp_path / "evil.pt")
+        assert any(call[0].__name__ in name for name in read.inert)  # replaced by an inert shell, and named
+    except SGDiffError as error:
+        assert "nothing of it was run" in str(error) and "torch.save(" in str(error)
+    assert not (tmp_path / "trapped").exists()
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(Trap(call)))
+    with pytest.raises(SGDiffError):
+        read_checkpoint(tmp_path / "plain.pkl")
+    assert not (tmp_path / "trapped").exists()
+
+
+def test_a_shell_instead_of_the_tensor_is_an_error(files, tmp_path):
+    torch.save({"state_dict": files.states["sip"] | {"logit_scale": Trap((eval, ("1",)))}}, tmp_path / "sip.pt")
+    with pytest.raises(SGDiffError, match="holds no weights"):
+        read_checkpoint(tmp_path / "sip.pt")
+
+
+def test_old_format_without_zip(files, parts, tmp_path):
+    torch.save(files.states["sip"], tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert same(official.load_encoder(tmp_path / "old.pt"), parts[0])
+
+
+def test_broken_files(files, tmp_path):
+    path = files()["sip"]
+    path.write_bytes(path.read_bytes()[:-500])
+    for broken in (path, tmp_path / "nothing.pt"):
+        with pytest.raises(SGDiffError, match="cut short|no checkpoint at"):
+            official.load_encoder(broken)
+
+
+# --- the pipeline
+
+@pytest.fixture
+def pipe(files):
+    return SGDiffPipeline.from_official(**files(), image_size=16)
+
+
+def test_from_sg2im_json_to_pictures(pipe, parts):
+    out = pipe([SCENE, "sheep left of tree"], num_inference_steps=2, num_images_per_graph=2, seed=0)
+    assert [i.size for i in out.images] == [(16, 16)] * 4 and out.pixels.shape == (4, 3, 16, 16) and out.latents.shape == (4, 4, 8, 8)
+    assert out.graphs[0].objects == ("sky", "grass", "zebra") and out.pixels.abs().max() <= 1
+    alone = pipe(SCENE, num_inference_steps=2, seed=1)
+    torch.testing.assert_close(alone.latents[0], out.latents[1], atol=1e-4, rtol=1e-3)
+    assert same(pipe.unet, parts[3]) and not torch.equal(out.latents[0], out.latents[2])
+
+
+def test_image_node_and_edges_come_last(pipe):
+    "The context of sg2im's JSON is that of the rows which the official loader would make."
+    context, mask = pipe.context([official.official_graph(SCENE, pipe.vocab)])
+    objects = torch.tensor([WORDS.index(w) for w in SCENE["objects"]] + [0])
+    triples = torch.tensor([[0, 2, 1], [2, 3, 1], [0, 0, 3], [1, 0, 3], [2, 0, 3]])
+    with torch.no_grad():
+        embedding = pipe.graph_encoder(SceneGraphBatch(objects, triples, torch.zeros(4, dtype=torch.long), torch.zeros(5, dtype=torch.long), 1))
+        expected, _ = pipe.unet.make_context(embedding)
+    torch.testing.assert_close(context, expected)
+    assert context.shape == (1, 16, 32) and mask.all() and (embedding.local[0, 5:] == 0).all()
+
+
+def test_eta(pipe):
+    start = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    draw = lambda eta, seed: pipe(SCENE, num_inference_steps=4, eta=eta, latents=start, generator=torch.Generator().manual_seed(seed)).latents
+    assert torch.equal(draw(0, 1), draw(0, 2)) and torch.equal(draw(1, 1), draw(1, 1)) and not torch.allclose(draw(1, 1), draw(1, 2))
+
+
+def test_padding_hidden_and_not(files):
+    official_form = SGDiffPipeline.from_official(**files(), image_size=16)
+    honest = SGDiffPipeline.from_official(**files(), image_size=16, mask_padding=True)
+    graph = official.official_graph(SCENE, honest.vocab)
+    context, mask = honest.context([graph])
+    assert mask[0].tolist() == [True] * 5 + [False] * 10 + [True]
+    with torch.no_grad():
+        x, t = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([500])
+        short = honest.unet(x, t, torch.cat([context[:, :5], context[:, -1:]], 1), None)  # no padding there at all
+        torch.testing.assert_close(honest.unet(x, t, context, mask), short, atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(official_form.unet(x, t, *official_form.context([graph])), short, atol=1e-4)
+
+
+def test_settings_that_these_weights_cannot_have(pipe):
+    with pytest.raises(ValueError, match="guidance_scale is 3.0.*without a graph"):
+        pipe(SCENE, guidance_scale=3.0)
+    with pytest.raises(ValueError, match="divide 1000"):
+        pipe(SCENE, num_inference_steps=30)
+    with pytest.raises(ValueError, match="euler"):
+        pipe(SCENE, sampler="euler")
+    with pytest.raises(UnknownWordError, match="unicorn"):
+        pipe("unicorn")
+    with pytest.raises(GraphError, match="itself"):
+        pipe({"objects": ["sky"], "relationships": [[0, "above", 0]]})
+
+
+def test_more_triples_than_tokens_give_a_warning(pipe):
+    crowd = SceneGraph(("sheep",) * 9, tuple((i, "left of", i + 1) for i in range(8)))
+    with pytest.warns(UserWarning, match="17 triples.*first 15.*sheep in image, sheep in image only count"):
+        pipe(crowd, num_inference_steps=1)
+
+
+def test_relations_given_twice_count_twice(pipe):
+    once = {"objects": ["sheep", "tree"], "relationships": [[0, "left of", 1]]}
+    twice = {"objects": ["sheep", "tree"], "relationships": [[0, "left of", 1]] * 2}
+    contexts = [pipe.context([official.official_graph(g, pipe.vocab)])[0] for g in (once, twice)]
+    assert not torch.allclose(*contexts)
+
+
+def test_parts_that_do_not_belong_together(files, parts):
+    paths = files()
+    with pytest.raises(SGDiffError, match="6 objects and 2 predicates, the encoder's tables 7 and 4"):
+        SGDiffPipeline.from_official(**paths | {"vocab": Vocab(WORDS, RELATIONS[:2])})
+    with pytest.raises(SGDiffError, match="ldm is missing"):
+        SGDiffPipeline.from_official(vocab=paths["vocab"])
+    bare = without(files.states["ldm"], "cond_stage_model.", "first_stage_model.")
+    with pytest.raises(SGDiffError, match="holds no sip"):
+        SGDiffPipeline.from_official(**files(ldm=bare) | {"sip": None})
+    other = SceneGraphEncoder(SceneGraphEncoderConfig.official(len(WORDS) + 1, len(RELATIONS), dim=32))
+    with pytest.warns(UserWarning, match="sip file differs"):
+        used = SGDiffPipeline.from_official(**files(sip=dict(other.state_dict())))
+    assert same(used.graph_encoder, other)
+    wider = SceneGraphEncoder(SceneGraphEncoderConfig.official(len(WORDS) + 1, len(RELATIONS), dim=64))
+    with pytest.raises(SGDiffError, match="tokens are 192 and 64 wide, the UNet reads 96 and 32"), pytest.warns(UserWarning, match="differs"):
+        SGDiffPipeline.from_official(**files(sip=dict(wider.state_dict())))
+
+
+def test_a_first_stage_whose_codes_are_narrower_than_its_latents(files, tmp_path):
+    stage = FirstStage(FirstStageConfig(channels=(32, 32), n_blocks=1, attention_levels=(), n_codes=32, code_dim=3)).eval()
+    with torch.no_grad():
+        assert stage.to_latents(torch.zeros(1, 3, 16, 16)).shape == (1, 3, 8, 8) and stage.from_latents(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 16, 16)
+    narrow = from_diffusers(stage.network.state_dict(), 2)
+    assert same(official.load_vq(files(vq=narrow)["vq"]), stage)
+    bare = without(files.states["ldm"], "first_stage_model.")
+    with pytest.raises(SGDiffError, match="makes 3 channels, the UNet takes 4"):
+        SGDiffPipeline.from_official(**files(vq=narrow, ldm=bare))
+
+
+def test_scale_factor_of_the_file_is_used(files):
+    pipe = SGDiffPipeline.from_official(**files(ldm=files.states["ldm"] | {"scale_factor": torch.tensor(0.5)}), image_size=16)
+    x = torch.rand(1, 3, 16, 16) * 2 - 1
+    torch.testing.assert_close(pipe.vae.to_latents(x), 0.5 * pipe.vae.encode(x))
+
+
+def test_saved_without_pickles(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path / "converted")
+    again = official.OfficialPipeline.from_pretrained(tmp_path / "converted")
+    a, b = (p(SCENE, num_inference_steps=2, seed=0).pixels for p in (pipe, again))
+    assert torch.equal(a, b) and {p.suffix for p in (tmp_path / "converted").rglob("*.*")} == {".json", ".safetensors"}
+    with pytest.raises(SGDiffError, match="OfficialPipeline"):
+        SGDiffPipeline.from_pretrained(tmp_path / "converted")
+
+
+def test_vocabulary_of_coco():
+    samples = SHARED / "samples" / "coco" / "annotations"
+    annotations = sorted(samples.glob("*.json")) if samples.is_dir() else []
+    if len(annotations) < 2:
+        pytest.skip(f"no sample of COCO's annotations at {samples}")
+    vocab = official.coco_vocab(*annotations)
+    assert vocab.predicates[1:] == ("left of", "right of", "above", "below", "inside", "surrounding")
+    assert vocab.object_id("person") == 1 and vocab.objects[12].startswith("__unused") and vocab.n_predicates == 7
+
+
+def test_scene_graphs_of_sg2im_fit():
+    "All the words of the published example graphs of COCO, on a vocabulary made of them."
+    path = SHARED / "samples" / "scene_graphs" / "figure_5_coco.json"
+    if not path.is_file():
+        pytest.skip(f"no example graphs at {path}")
+    graphs = read_graphs(path)
+    vocab = Vocab(("__image__", *dict.fromkeys(w for g in graphs for w in g.objects)), official.COCO_PREDICATES)
+    made = [official.official_graph(g, vocab) for g in graphs]
+    assert [g.triples for g in made] == [g.triples for g in graphs] and any(len(set(g.triples)) < len(g.triples) for g in made)

@@ -1,0 +1,340 @@
+"""The site, built once: no broken link, words for every picture, no raw formula, nothing from the network; then in a browser."""
+import base64
+import functools
+import http.server
+import json
+import re
+import shutil
+import threading
+from html.parser import HTMLParser
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+pytest.importorskip("smalldocs", reason="the site is built by smalldocs, of the extra dev")
+import build_docs
+import site_chapters
+import site_pages
+import site_widgets
+from run_notebooks import NBS, ROOT
+from tidy_notebook import STATE, VIEW
+
+PIXEL = base64.b64encode(base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")).decode()
+
+
+class Reader(HTMLParser):
+    "What a test wants to know of a page: targets, places to link to, pictures, and its text without code and formulas."
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.loads, self.ids, self.images, self.words, self.inside = [], [], set(), [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids |= {attrs[k] for k in ("id", "name") if attrs.get(k)}
+        if tag == "a" and attrs.get("href"): self.links.append(attrs["href"])
+        if tag in ("script", "img", "source") and attrs.get("src"): self.loads.append(attrs["src"])
+        if tag == "link" and attrs.get("href"): self.loads.append(attrs["href"])
+        if tag == "img": self.images.append(attrs)
+        if tag in ("script", "style", "pre", "code") or "math" in (attrs.get("class") or "").split(): self.inside.append([tag, 0])
+        elif self.inside and self.inside[-1][0] == tag: self.inside[-1][1] += 1
+
+    def handle_endtag(self, tag):
+        if self.inside and self.inside[-1][0] == tag:
+            if self.inside[-1][1]: self.inside[-1][1] -= 1
+            else: self.inside.pop()
+
+    def handle_data(self, data):
+        if not self.inside: self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    "The built site: its folder, its figures, its warnings, its pages."
+    folder = tmp_path_factory.mktemp("site")
+    figures, warnings = build_docs.build(folder / "docs", folder / "proc")
+    out = folder / "docs"
+    pages = {p.relative_to(out).as_posix(): Reader(p.read_text(encoding="utf-8")) for p in sorted(out.rglob("*.html"))}
+    return type("Site", (), dict(out=out, proc=folder / "proc", figures=figures, warnings=warnings, pages=pages))
+
+
+def test_nothing_is_missing(site):
+    assert site.warnings == []
+
+
+def test_every_notebook_and_every_module_has_a_page(site):
+    wanted = {p.relative_to(NBS).with_suffix(".html").as_posix() for kind in ("*.ipynb", "*.qmd") for p in NBS.rglob(kind) if ".ipynb_checkpoints" not in p.parts}
+    wanted |= {f"{folder}/{p.stem}.html" for folder in ("api", "source") for p in (ROOT / "sgdiff").glob("*.py") if not p.stem.startswith("_")}
+    assert wanted <= set(site.pages) and len(wanted) > 60
+
+
+def test_no_link_is_broken(site):
+    broken = []
+    for name, page in site.pages.items():
+        for target in page.links + page.loads:
+            parts = urlsplit(target)
+            if parts.scheme:
+                continue
+            file = (site.out / name).parent / unquote(parts.path) if parts.path else site.out / name
+            file = file / "index.html" if file.is_dir() else file
+            there = file.exists()
+            if there and parts.fragment and file.suffix == ".html" and "/slides/" not in file.as_posix():
+                there = unquote(parts.fragment) in site.pages[file.resolve().relative_to(site.out.resolve()).as_posix()].ids
+            if not there:
+                broken.append(f"{name}: {target}")
+    assert broken == []
+
+
+def test_nothing_comes_from_the_network(site):
+    outside = [f"{name}: {t}" for name, page in site.pages.items() for t in page.loads if urlsplit(t).scheme not in ("", "data")]
+    assert outside == []
+    for css in site.out.rglob("*.css"):
+        text = css.read_text(encoding="utf-8")
+        targets = re.findall(r"url\(\s*['\"]?([^'\")]+)", text) + re.findall(r"@import\s+['\"]([^'\"]+)", text)
+        bad = [t for t in targets if not t.startswith(("data:", "#")) and not (css.parent / t.partition("?")[0].partition("#")[0]).exists()]
+        assert bad == [], css
+
+
+def test_every_picture_has_words(site):
+    dumb = [f"{name}: {dict(image, src=image.get('src', '')[:40])}" for name, page in site.pages.items() for image in page.images if not (image.get("alt") or "").strip()]
+    assert dumb == []
+    assert len(site.pages["gallery.html"].images) == len(site.figures) > 50
+
+
+def test_no_formula_is_left_in_the_text(site):
+    raw = re.compile(r"\$\$|\\(?:frac|sqrt|mathrm|mathbf|hat|bar|sum|cdot|alpha|varepsilon|begin)\b|\\[(\[]")
+    found = [(name, m[0], "".join(page.words)[max(0, m.start() - 30):m.end() + 30]) for name, page in site.pages.items() for m in raw.finditer("".join(page.words))]
+    assert found == []
+
+
+def test_a_source_link_leads_to_the_definition(site):
+    links = [t for t in site.pages["api/scene_graphs.html"].links if "source/scene_graphs.html#L-" in t]
+    lines = (ROOT / "sgdiff" / "scene_graphs.py").read_text(encoding="utf-8").splitlines()
+    assert len(links) > 20 and all(re.match(r"\s*(def|class|@)", lines[int(t.rpartition("-")[2]) - 1]) for t in links)
+
+
+def test_names_in_the_text_lead_to_the_reference(site):
+    assert "api/scene_graphs.html#SceneGraph" in site.pages["01_scene_graphs.html"].links
+    assert "../api/pipeline.html#SGDiffPipeline" not in site.pages["index.html"].links
+
+
+def test_the_results_are_those_of_the_report(site):
+    from sgdiff.report import report_rows
+    report = json.loads((ROOT / "data" / "toy" / "report.json").read_text(encoding="utf-8"))
+    text = "".join(site.pages["results.html"].words)
+    rows = report_rows(report)
+    assert all(what in text for what, *_ in rows) and all(f"{100 * value:.1f} %" in text for _, value, *_ in rows if value is not None)
+    other = site_pages.results(json.loads(json.dumps(report)) | {"seed": 12345})
+    assert "Seed 12345" in other
+
+
+def test_the_search_index_has_every_chapter(site):
+    found = {entry["href"].partition("#")[0] for entry in json.loads((site.out / "search.json").read_text(encoding="utf-8"))}
+    assert {p.with_suffix(".html").name for p in NBS.glob("*.ipynb")} <= found and not any(h.startswith("source/") for h in found)
+
+
+def test_the_home_page_has_pictures_and_the_two_commands(site):
+    home = (site.out / "index.html").read_text(encoding="utf-8")
+    assert site.pages["index.html"].images and re.search(r"make.*demo", home) and re.search(r"make.*test", home)
+
+
+def test_what_quarto_would_render_is_complete(site):
+    import yaml
+    said = yaml.safe_load((site.proc / "_quarto.yml").read_text(encoding="utf-8"))
+
+    def files(items):
+        for item in items:
+            yield from files(item["contents"]) if isinstance(item, dict) and "contents" in item else [item if isinstance(item, str) else item["href"]]
+    listed = list(files(said["website"]["sidebar"]["contents"])) + list(files(said["website"]["navbar"]["left"]))
+    assert [f for f in listed if not (site.proc / f).exists()] == []
+    assert "nbs/" not in (site.proc / "_quarto.yml").read_text(encoding="utf-8") and (site.proc / said["format"]["html"]["css"]).exists()
+
+
+def test_the_slides_have_everything_they_need(site):
+    decks = [name for name in site.pages if name.startswith("slides/")]
+    assert len(decks) == len(list(NBS.glob("workshop/solutions/*.ipynb")))
+    for name in decks:
+        text = (site.out / name).read_text(encoding="utf-8")
+        assert text.count('<section class="slide') > 10 and "Exercise 1" in text and ": solution</h2>" in text and "SOLUTION" not in text
+
+
+# --- the parts, on small notebooks
+
+def figure_cell(source="plot()"):
+    return new_code_cell(source, outputs=[new_output("display_data", {"image/png": PIXEL})])
+
+
+def test_where_the_words_of_a_picture_come_from():
+    say = lambda *cells: site_chapters.description(list(cells), next(i for i, c in enumerate(cells) if c.cell_type == "code"))
+    caption = new_markdown_cell("*Left: $a_t$ falls. See [the notebook](11.ipynb).*\n\nMore.")
+    assert say(figure_cell('#| fig-alt: "A curve"\nplot()'), caption) == ("A curve", True)
+    assert say(new_markdown_cell("Above."), figure_cell(), caption) == ("Left: a_t falls. See the notebook.", True)
+    assert say(new_markdown_cell("## Noise\n\nIt grows."), figure_cell(), new_markdown_cell("*Note* this.")) == ("Figure in the section “Noise”: It grows.", True)
+    assert say(figure_cell(), new_markdown_cell("*Left it falls; right it rises.* And so on.")) == ("Left it falls; right it rises.", True)
+    assert say(new_markdown_cell("## Noise"), figure_cell()) == ("Figure in the section “Noise”", False)
+    assert len(site_chapters.plain("word " * 500)) < 330
+
+
+def test_names_are_linked_outside_of_code_and_links_only():
+    names = {"fit": "api/training.qmd#fit"}
+    text = "# `fit`\nUse `fit`, `fit()` and `other`; [`fit`](x.ipynb).\n```python\n`fit`\n```\n"
+    assert site_chapters.link_names(text, names, "../") == text.replace("Use `fit`, `fit()`", "Use [`fit`](../api/training.qmd#fit), [`fit()`](../api/training.qmd#fit)")
+
+
+def test_cells_are_shown_as_a_reader_should_see_them(tmp_path):
+    nbs = tmp_path / "nbs"
+    nbs.mkdir()
+    (tmp_path / "LICENSE").write_text("free")
+    cells = [new_markdown_cell("# Title\nSee [licence](../LICENSE)."), new_code_cell("#| default_exp x"), new_code_cell("#| hide\nsecret"), new_code_cell("#| export\nimport os"),
+             new_code_cell("#| exports\ndef f(): pass"), figure_cell(), new_markdown_cell("*Here it is seen.*\n\nNext.")]
+    nbformat.write(new_notebook(cells=cells), nbs / "01_x.ipynb")
+    copied = set()
+    nb, figures = site_chapters.chapter(nbs / "01_x.ipynb", nbs, {"f": "api/x.qmd#f"}, copied)
+    text = "\n".join(c.source for c in nb.cells)
+    assert copied == {"LICENSE"} and "files/LICENSE" in text
+    assert "secret" not in text and "default_exp" not in text and "code-fold: true" in text and "[`f`](api/x.qmd#f)" in text
+    assert '#| fig-alt: "Here it is seen."' in text and "::: {.caption}\n*Here it is seen.*\n:::" in text
+    assert [(f.page, f.title, f.anchor, f.alt) for f in figures] == [("01_x.html", "Title", "figure-1", "Here it is seen.")]
+
+
+@pytest.mark.parametrize("npm", [True, False])
+def test_widgets_and_diagrams_say_what_is_missing(tmp_path, monkeypatch, npm):
+    monkeypatch.setattr(site_widgets.shutil, "which", lambda name: "npm" if npm else None)
+
+    def install(command, **kwargs):
+        package = command[-1].rpartition("@")[0]
+        for file in site_widgets.FILES:
+            if file.startswith(f"{package}/"):
+                path = tmp_path / "build" / "npm" / "node_modules" / file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("//")
+        return type("Done", (), {"returncode": 0})
+    monkeypatch.setattr(site_widgets.subprocess, "run", install)
+    out = new_output("display_data", {VIEW: {"model_id": "1" * 32}, "text/plain": "IntSlider()"})
+    shown = site_widgets.show([out])[0].data["text/html"]
+    diagram = "<script type=\"module\">import mermaid from 'https://somewhere';mermaid.initialize({});</script>"
+    page = tmp_path / "docs" / "sub" / "page.html"
+    text, missing = site_widgets.embed(f"<html>{diagram}{shown}</body>", page, tmp_path / "docs", {"sub/page.html": {"state": {"1" * 32: {}}}}, tmp_path)
+    if npm:
+        assert missing == [] and "../site_libs/npm/embed-amd.js" in text and STATE in text and "../site_libs/npm/mermaid.js" in text
+        assert (tmp_path / "docs" / "site_libs" / "npm" / "require.js").exists()
+    else:
+        assert len(missing) == 2 and all("npm" in m for m in missing) and "IntSlider()" in text and "embed-amd" not in text
+    assert "https://" not in text
+
+
+def test_the_zip_is_the_same_for_the_same_notebooks(tmp_path):
+    for name in ("a", "b"):
+        site_pages.hand_out(NBS, tmp_path / f"{name}.zip")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+# --- in a browser
+
+CONTRAST = """() => {
+  const light = (c) => { const f = c.map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * f[0] + 0.7152 * f[1] + 0.0722 * f[2]; };
+  const parse = (s) => { const n = (s.match(/[\\d.]+/g) || []).map(Number); return s.startsWith("color(") ? [...n.slice(-3).map((v) => v * 255), 1] : n.length === 4 ? n : [...n, 1]; };
+  const over = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3]));
+  const ground = (e) => { const stack = []; for (; e; e = e.parentElement) stack.push(parse(getComputedStyle(e).backgroundColor));
+    return stack.reverse().reduce((below, c) => over(c, below), [255, 255, 255]); };
+  const bad = new Set(), walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const e = walk.currentNode.parentElement, box = e.getBoundingClientRect(), style = getComputedStyle(e);
+    if (!walk.currentNode.data.trim() || !box.width || !box.height || style.visibility === "hidden" || e.closest("script, style, noscript, .katex-mathml, .visually-hidden")) continue;
+    const back = ground(e), ink = parse(style.color), a = light(over(ink, back)), b = light(back);
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.6 && style.fontWeight >= 700);
+    if (ratio < (large ? 3 : 4.5)) bad.add(`${ratio.toFixed(2)} ${e.tagName}.${e.className} ${walk.currentNode.data.trim().slice(0, 30)}`);
+  }
+  return [...bad].slice(0, 12);
+}"""
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not path: pytest.skip("no chromium on the PATH")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with playwright.sync_playwright() as p:
+        b = p.chromium.launch(executable_path=path, args=flags)
+        yield b
+        b.close()
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    "Where the site is served on this machine."
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args): "Nothing is printed."
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site.out)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+def window(browser, size="desktop", mode="light"):
+    "A page and the list of what goes wrong on it; only this machine may be reached."
+    width, height = SIZES[size]
+    page, wrong = browser.new_context(viewport={"width": width, "height": height}, color_scheme=mode, reduced_motion="reduce").new_page(), []
+    page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type == "error" else None)
+    page.on("pageerror", lambda e: wrong.append(f"error: {e}"))
+    page.on("requestfailed", lambda r: wrong.append(f"failed: {r.url}") if r.failure != "net::ERR_ABORTED" else None)      # left while it loaded
+    page.on("request", lambda r: wrong.append(f"outside: {r.url}") if not r.url.startswith(("http://127.0.0.1", "data:", "file:", "blob:")) else None)
+    page.set_default_timeout(180_000)       # a busy machine is no broken page
+    return page, wrong
+
+
+def test_every_page_opens_without_an_error_and_with_its_formulas(site, browser, address):
+    (page, wrong), found = window(browser), {}
+    for name in site.pages:
+        if name.startswith(("api/", "source/", "workshop/solutions/")): continue
+        page.goto(address + name)
+        raw = page.evaluate("[...document.querySelectorAll('.math')].filter((m) => !m.querySelector('.katex')).map((m) => m.textContent)")
+        failed = page.evaluate("[...document.querySelectorAll('.katex-error')].map((m) => m.textContent)")
+        flat = page.evaluate("[...document.images].filter((i) => i.loading !== 'lazy' && !i.naturalWidth && !i.closest('.slide:not(.shown)')).map((i) => i.alt)")
+        if wrong + raw + failed + flat: found[name] = [*wrong, *raw, *failed, *flat]
+        wrong.clear()
+    page.context.close()
+    assert found == {}
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("size", list(SIZES))
+def test_pages_can_be_read(site, browser, address, size, mode):
+    (page, wrong), found = window(browser, size, mode), {}
+    for name in ("index.html", "05_contrastive.html", "20_graph_editor.html", "gallery.html", "results.html", "workshop/index.html", "api/pipeline.html", "source/core.html", "slides/w3_diffusion.html"):
+        page.goto(address + name)
+        page.wait_for_timeout(400)      # the switch of the theme waits 50 ms, and colours take their time
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        faint = page.evaluate(CONTRAST)
+        if wrong or wide > 0 or faint: found[name] = [*wrong, f"{wide} pixels too wide" if wide > 0 else "", *faint]
+        wrong.clear()
+    page.context.close()
+    assert found == {}
+
+
+@pytest.mark.parametrize("way", ["served", "from a disk"])
+def test_search_finds_a_chapter(site, browser, address, way):
+    page, wrong = window(browser)
+    page.goto(address + "index.html" if way == "served" else (site.out / "index.html").as_uri())
+    page.locator(".smalldocs-search input:visible").first.fill("temperature")
+    page.wait_for_selector(".search-result[href*='05_contrastive.html']")
+    assert wrong == []
+    page.context.close()
+
+
+def test_slides_are_turned_by_keys(site, browser, address):
+    page, wrong = window(browser)
+    page.goto(address + "slides/w1_graphs.html")
+    shown = lambda: page.locator(".slide.shown h1, .slide.shown h2").first.inner_text()
+    first = shown()
+    page.keyboard.press("ArrowRight")
+    assert shown() != first and page.url.endswith("#2")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Home")
+    assert shown() == first and page.locator(".slide.shown").count() == 1 and wrong == []
+    page.context.close()

@@ -1,0 +1,119 @@
+"""The workshop: solutions pass their checks, what is handed out fails every one of them, and the two cannot drift."""
+import contextlib
+import io
+import re
+
+import matplotlib
+import nbformat
+import pytest
+
+import make_workshop
+from run_notebooks import NBS, ROOT
+from tidy_notebook import tidy
+
+matplotlib.use("Agg")
+SOLUTIONS = make_workshop.solutions()
+parts = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda p: p.stem)
+CHECKED = re.compile(r'^check\("([\w-]+)"', re.M)
+
+
+def code_of(path):
+    "The code cells of a notebook, joined."
+    return "\n\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    "Notebooks run shortened, and figures are closed afterwards."
+    import matplotlib.pyplot as plt
+    monkeypatch.setenv("SGDIFF_FAST", "1")
+    yield
+    plt.close("all")
+
+
+def verdicts(path):
+    "The checks of a notebook, run from top to bottom in this process: name -> whether the answer was right."
+    from sgdiff import workshop
+    workshop.PASSED.clear()
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(code_of(path), path.name, "exec"), {"__name__": "__notebook__"})
+    return dict(workshop.PASSED)
+
+
+@parts
+def test_every_solution_passes(path, fast):
+    found = verdicts(path)
+    assert list(found) == CHECKED.findall(code_of(path)) and all(found.values())
+
+
+@parts
+def test_what_is_handed_out_runs_to_its_end_and_fails_every_check(path, fast):
+    found = verdicts(make_workshop.WORKSHOP / path.name)
+    assert list(found) == CHECKED.findall(code_of(path)) and not any(found.values())
+
+
+def test_what_is_handed_out_is_cut_from_the_solutions():
+    assert make_workshop.stale() == {}, "run `make workshop`"
+    assert sorted(p.name for p in make_workshop.WORKSHOP.glob("*.ipynb")) == [p.name for p in SOLUTIONS]
+
+
+@parts
+def test_nothing_of_a_solution_is_handed_out(path):
+    handed_out = nbformat.read(make_workshop.WORKSHOP / path.name, as_version=4)
+    text = "\n".join(c.source for c in handed_out.cells)
+    assert "SOLUTION" not in text and "**Solution.**" not in text and not any(c.get("outputs") for c in handed_out.cells)
+    for body in make_workshop.SOLUTION.findall(code_of(path)):
+        lines = [line.strip() for line in body[1].splitlines() if len(line.strip()) > 12]
+        assert lines and not any(line in text for line in lines)
+    assert text.count("# your turn") == len(CHECKED.findall(code_of(path)))
+    assert nbformat.writes(tidy(handed_out, ROOT)) + "\n" == (make_workshop.WORKSHOP / path.name).read_text(encoding="utf-8")
+
+
+def test_every_check_has_an_exercise_and_every_exercise_a_check():
+    from sgdiff import workshop, workshop_pictures
+    asked = [name for path in SOLUTIONS for name in CHECKED.findall(code_of(path))]
+    assert len(asked) == len(set(asked)) and set(asked) == set(workshop.CHECKS) and workshop_pictures.check is workshop.check
+
+
+def test_cutting_and_marks():
+    assert make_workshop.cut("### BEGIN SOLUTION\nanswer = 3\n### END SOLUTION") == "answer = ...     # your turn"
+    cut = make_workshop.cut('def f(x):\n    "Twice x."\n    ### BEGIN SOLUTION\n    y = x\n    return 2 * y\n    ### END SOLUTION\n')
+    assert cut == 'def f(x):\n    "Twice x."\n    ...     # your turn'
+    assert make_workshop.cut("print(1)") == "print(1)"
+
+
+@pytest.mark.parametrize("name, wrong", [
+    ("segment-mean", "lambda rows, index, n: torch.stack([rows[index == i].sum(0) for i in range(n)])"),
+    ("geometry", "lambda a, b: 'left of' if a[0] < b[0] else 'right of'"),
+    ("contrastive", "lambda logits: -logits.log_softmax(1).diagonal().mean()"),
+    ("ties", "lambda s: (s.argmax(1) == torch.arange(len(s))).float().mean()"),
+    ("mask", "lambda boxes, size: 1 - box_masks(boxes, size, grow=0).float().sum(0)"),
+    ("masked-loss", "lambda p, x, hidden: ((p - x) ** 2 * hidden).mean()"),
+    ("flip-test", "lambda image, true, wrong: ((image * true).sum(1) >= (image * wrong).sum(1)).float().mean()"),
+    ("latent-scale", "lambda z: (z - z.mean()) / z.std()"),
+    ("forward", "lambda schedule, x0, t, noise: x0 + schedule.levels(t)[1] * noise"),
+    ("velocity", "lambda x_t, v, a, s: (x_t - s * v) / a"),
+    ("attention", "lambda q, k, mask: (q @ k.T / q.shape[1] ** 0.5).softmax(1) * mask"),
+    ("ddim", "lambda schedule, x0, eps, s: schedule.levels(s)[0] * x0"),
+    ("guidance", "lambda untold, told, scale: told + scale * (told - untold)"),
+    ("locality", "lambda before, after, inside: (after - before).abs().mean()"),
+    ("balanced", "lambda true, false: (sum(true) + len(false) - sum(false)) / (len(true) + len(false))"),
+])
+def test_plausible_wrong_answers_fail_with_a_reason(name, wrong):
+    import torch
+
+    from sgdiff.masked import box_masks
+    from sgdiff.workshop_pictures import check  # noqa: F401 (registers its checks)
+    from sgdiff.workshop import verdict
+    right, said = verdict(name, eval(wrong, {"torch": torch, "box_masks": box_masks}))
+    assert not right and "stopped with" not in said and len(said) > 20
+
+
+def test_the_plans_keep_their_time():
+    text = (NBS / "workshop" / "index.qmd").read_text(encoding="utf-8")
+    plans = [[(int(h), int(m), int(minutes)) for h, m, minutes in re.findall(r"^\| (\d):(\d\d) \| (\d+) \|", plan, re.M)]
+             for plan in text.split("\n## ") if plan.startswith(("Half a day", "One hour"))]
+    for plan, length in zip(plans, (210, 60), strict=True):
+        starts = [60 * h + m for h, m, _ in plan]
+        assert starts == [sum(minutes for *_, minutes in plan[:i]) for i in range(len(plan))]
+        assert sum(minutes for *_, minutes in plan) == length
