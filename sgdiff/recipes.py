@@ -72,7 +72,7 @@ def stage_config(stage: str, p: Preset) -> FitConfig:
     return {"vae": FitConfig(p.vae_steps, 2e-3, 50, weight_decay=0.0, ema_decay=0.995, **common),
             "pretrain": FitConfig(p.pretrain_steps, 2e-3, 100, weight_decay=0.05, ema_decay=0.99, **common),
             "diffusion": FitConfig(p.diffusion_steps, p.diffusion_lr, 200, weight_decay=0.01, ema_decay=min(0.999, max(0, 1 - 20 / p.diffusion_steps)),
-                                   precision="bf16", **common),
+                                   precision="auto", **common),
             "judge": FitConfig(p.judge_steps, 3e-3, 100, weight_decay=0.01, ema_decay=0.99, **common)}[stage]
 
 # %% ../nbs/18_recipes.ipynb #932d56b1

@@ -118,7 +118,7 @@ def _add_gradient(run: _Run, i: int) -> dict:
     torch.manual_seed(step_generator(config.seed, draw, "global").initial_seed())  # for dropout and the like
     last = i == config.accumulate - 1  # the processes send each other their gradients once a step
     with contextlib.nullcontext() if last else accelerator.no_sync(run.loss):
-        with torch.autocast(run.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        with torch.autocast(run.device.type, torch.bfloat16, enabled=config.autocasts(run.device)):
             loss, metrics = run.loss(run.step, part)
         accelerator.backward(loss / config.accumulate)
     return {name: torch.as_tensor(value, dtype=torch.float32, device=run.device).detach() for name, value in {"loss": loss, **metrics}.items()}
