@@ -19,7 +19,7 @@ app: .venv/.installed-dev  ## the graph editor in the browser
 	$(BIN)/voila nbs/20_graph_editor.ipynb
 
 test: .venv/.installed-dev  ## run every notebook (shortened) and tests/
-	$(BIN)/python -m pytest -v
+	$(BIN)/python -m pytest -v --durations=20
 
 notebooks: .venv/.installed-dev  ## run the notebooks at full budget, outputs written back; some only: NB="04 vae"
 	$(BIN)/python tools/run_notebooks.py --write $(NB)
@@ -34,7 +34,7 @@ clean-nbs: .venv/.installed-dev  ## take out of the notebooks what changes from 
 	$(BIN)/python tools/run_notebooks.py --clean $(NB)
 
 lint: .venv/.installed-dev  ## look for undefined names and likely mistakes
-	$(BIN)/ruff check sgdiff tests tools
+	$(BIN)/ruff check sgdiff tests tools benchmarks
 
 docs: .venv/.installed-dev  ## build the site into _docs/, slides included; with Quarto: FLAGS=--quarto
 	$(BIN)/python tools/build_docs.py $(FLAGS)

@@ -133,11 +133,11 @@ def demo(args):
 def train(args):
     "Trains stages from scratch, or goes on with a run."
     from dataclasses import replace
-    from sgdiff.recipes import PRESETS, STAGES, train_all
-    stages = STAGES if args.stage == "all" else tuple(args.stage.split(","))
-    for s in stages:
-        if s not in STAGES: raise SGDiffError(f"unknown stage {s!r}; the stages are {', '.join(STAGES)}, or all")
+    from sgdiff.recipes import PRESETS, train_all
     preset = PRESETS[args.preset]
+    stages = preset.stages if args.stage == "all" else tuple(args.stage.split(","))
+    for s in stages:
+        if s not in preset.stages: raise SGDiffError(f"unknown stage {s!r}; the stages of {args.preset} are {', '.join(preset.stages)}, or all")
     if args.seed is not None: preset = replace(preset, seed=args.seed)
     out = Path(args.out or f"runs/{args.preset}")
     train_all(preset, out, stages, progress=not args.quiet)

@@ -66,6 +66,9 @@ class FullPreset:
     toy_scenes: int = 512  # n, where the data set is the toy world
     seed: int = 0  # of weights and draws
 
+    def __post_init__(self):
+        if self.precision not in ("no", "bf16"): raise SGDiffError(f"precision is {self.precision!r}, expected 'no' (float32) or 'bf16'")
+
 
 PAPER = FullPreset()
 PRESETS = {

@@ -1,9 +1,13 @@
 """Every notebook runs from top to bottom, shortened (SGDIFF_FAST=1), in a fresh kernel: their cells are the tests."""
+import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from run_notebooks import NBS, ROOT, execute, find_notebooks
+
+AT_ONCE = 2  # kernels; a notebook is at work on one core for most of its time
 
 
 def untracked():
@@ -17,13 +21,26 @@ def files_before():
     return untracked()
 
 
+@pytest.fixture(scope="module")
+def running(request, files_before):
+    "Notebook -> its run, begun or still to come: all the notebooks that were asked for, two at a time, each on its share of the cores."
+    paths = [item.callspec.params["path"] for item in request.session.items if getattr(item, "originalname", "") == "test_notebook"]
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(AT_ONCE) as pool:
+        patch.setenv("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // AT_ONCE)))
+        yield {path: pool.submit(execute, path, fast=True, timeout=600) for path in paths}
+        pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.parametrize("path", find_notebooks(), ids=lambda p: p.stem)
-def test_notebook(path, notebook_runs, files_before):
-    run = execute(path, fast=True, timeout=600)
+def test_notebook(path, running, notebook_runs):
+    run = running[path].result()
     notebook_runs.append(run)
     if run.error:
         pytest.fail(f"nbs/{path.name}, {run.error}", pytrace=False)
-    assert untracked() <= files_before, "it leaves files behind"
+
+
+def test_no_notebook_leaves_files_behind(files_before):
+    assert untracked() <= files_before
 
 
 def test_there_are_notebooks():
