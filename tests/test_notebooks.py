@@ -17,18 +17,15 @@ def untracked():
 
 
 @pytest.fixture(scope="module")
-def files_before():
-    return untracked()
-
-
-@pytest.fixture(scope="module")
-def running(request, files_before):
-    "Notebook -> its run, begun or still to come: all the notebooks that were asked for, two at a time, each on its share of the cores."
+def running(request):
+    "Notebook -> its run, begun or still to come: all that were asked for, two at a time, each on its share of the cores. They leave no files behind."
+    before = untracked()
     paths = [item.callspec.params["path"] for item in request.session.items if getattr(item, "originalname", "") == "test_notebook"]
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(AT_ONCE) as pool:
         patch.setenv("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // AT_ONCE)))
         yield {path: pool.submit(execute, path, fast=True, timeout=600) for path in paths}
         pool.shutdown(cancel_futures=True)
+    assert untracked() <= before, f"left behind: {untracked() - before}"
 
 
 @pytest.mark.parametrize("path", find_notebooks(), ids=lambda p: p.stem)
@@ -37,10 +34,6 @@ def test_notebook(path, running, notebook_runs):
     notebook_runs.append(run)
     if run.error:
         pytest.fail(f"nbs/{path.name}, {run.error}", pytrace=False)
-
-
-def test_no_notebook_leaves_files_behind(files_before):
-    assert untracked() <= files_before
 
 
 def test_there_are_notebooks():
