@@ -396,7 +396,7 @@ def check_graph(graph: SceneGraph,
     if len(graph) > max_objects: raise GraphError(f"the graph has {len(graph)} objects, at most {max_objects} are allowed")
     for w in (*graph.objects, *(p for _, p, _ in graph.triples)):
         if w.startswith("__"): raise GraphError(f"{w!r} is no word for a graph: every batch adds its own `__image__` and `__in_image__`; leave it out")
-    for t, n in Counter(graph.triples).items():
+    for t, n in Counter((s, vocab.predicate_aliases.get(p, p), o) for s, p, o in graph.triples).items():     # `over` and `above` are one relation
         words = f"'{graph.objects[t[0]]} {t[1]} {graph.objects[t[2]]}' (triple {list(t)})"
         if t[0] == t[2]: raise GraphError(f"{words} ties an object to itself: a relation needs two different objects")
         if n > 1: raise GraphError(f"{words} stands {n} times in the graph: give it once")

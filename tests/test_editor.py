@@ -1,6 +1,6 @@
 """The editor's model under random commands, and its views under the same: what must hold whatever a hand does."""
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("anywidget", reason="no anywidget: pip install 'sgdiff[widgets]'")
@@ -28,6 +28,7 @@ commands = st.one_of(
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(commands, max_size=25))
+@example([("add_triple", {"subject": 1, "predicate": word, "object": 0}) for word in ("above", "on")])  # two words, one relation
 def test_whatever_is_done_the_model_holds_together(sequence):
     model = EditorModel(VOCAB, "sheep left of tree; sky above grass")
     start = model.now
