@@ -40,7 +40,7 @@ def draw_best(pipe: SGDiffPipeline,
               graphs: list,                 # N graphs in any form that the pipeline takes
               n_candidates: int = 4,        # n, throws for each graph
               seed: int = 0,                # candidate k of graph i is drawn with seed + n i + k
-              **settings,                   # of the pipeline: num_inference_steps, guidance_scale, sampler, callback
+              **settings,                   # of the pipeline: num_inference_steps, guidance_scale, relation_scale, sampler, callback
               ) -> tuple:                   # PipelineOutput with the chosen picture of each graph; (N, n) float, cosines of all candidates
     "For each graph the best of several pictures. Raises ValueError for fewer than one candidate, else as the pipeline."
     if n_candidates < 1: raise ValueError(f"n_candidates is {n_candidates}: expected at least 1")

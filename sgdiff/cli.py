@@ -70,7 +70,7 @@ def save_figure(figure, path):
 
 
 def sampling_options(args) -> dict:
-    return dict(num_inference_steps=args.steps, guidance_scale=args.guidance, sampler=args.sampler)
+    return dict(num_inference_steps=args.steps, guidance_scale=args.guidance, relation_scale=args.relations, sampler=args.sampler)
 
 # %% ../nbs/19_cli.ipynb #3da5edda
 def generate(args):
@@ -117,12 +117,13 @@ DEMO_EDITS = (("sheep looking at tree; sheep left of tree; sky above grass", "lo
 def demo(args):
     "A fixed set of graphs and of edits, each told, drawn and judged."
     pipe, judge = load_pipeline(args.weights)
-    out, folder = pipe(list(DEMO_GRAPHS), seed=args.seed, num_images_per_graph=4), Path(args.out)
+    settings, folder = sampling_options(args), Path(args.out)
+    out = pipe(list(DEMO_GRAPHS), seed=args.seed, num_images_per_graph=4, **settings)
     for i, g in enumerate(out.graphs):
         print(f"asked: {g.to_text()}")
         if judge is not None: print(verdict(judge, out.pixels[4 * i:4 * i + 1], g))
     save_figure(out.figure(), folder / "generated.png")
-    edits = [pipe.edit(g, change, seed=args.seed, num_images_per_graph=3) for g, change in DEMO_EDITS]
+    edits = [pipe.edit(g, change, seed=args.seed, num_images_per_graph=3, **settings) for g, change in DEMO_EDITS]
     for e in edits:
         print(f"edit: {e.change}\n  after: {e.after.graphs[0].to_text()}")
         if judge is not None: print(verdict(judge, e.after.pixels[:1], e.after.graphs[0]))
@@ -145,8 +146,8 @@ def train(args):
 def evaluate(args):
     "Everything that is claimed, measured; a table, and a JSON file with seeds and counts."
     from sgdiff.report import evaluate_weights, format_report
-    report = evaluate_weights(Path(args.weights or default_weights()), n_scenes=args.n, seed=args.seed, num_inference_steps=args.steps,
-                              guidance_scale=args.guidance, sampler=args.sampler)
+    report = evaluate_weights(Path(args.weights or default_weights()), n_scenes=args.n, seed=args.seed, n_seeds=args.seeds,
+                              **sampling_options(args))
     print(format_report(report))
     if args.out:
         from sgdiff.errors import save_json
@@ -166,7 +167,8 @@ def make_parser() -> argparse.ArgumentParser:
             c.add_argument("--weights", help="folder of a pipeline (default: the shipped toy weights)")
             c.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
             c.add_argument("--steps", type=positive, default=30, help="sampling steps (default: 30)")
-            c.add_argument("--guidance", type=float, default=4.0, help="guidance scale, 1 for none (default: 4)")
+            c.add_argument("--guidance", type=float, default=4.0, help="guidance scale; 1, with --relations 0: none (default: 4)")
+            c.add_argument("--relations", type=float, default=1.0, help="relation scale: extra weight of the relations; 0: they count like the objects (default: 1)")
             c.add_argument("--sampler", choices=("dpm", "ddim", "ddpm"), default="dpm", help="(default: dpm)")
         return c
 
@@ -192,6 +194,7 @@ def make_parser() -> argparse.ArgumentParser:
     c = command(evaluate, "measure everything that is claimed")
     c.description = "Measures everything that is claimed of toy weights. Of a run on real data: sgdiff evaluate --data vg --help"
     c.add_argument("--n", type=positive, default=400, help="held-out scenes to draw (default: 400)")
+    c.add_argument("--seeds", type=positive, default=3, help="pictures of each (default: 3)")
     c.add_argument("--out", help="JSON file to write")
     return p
 

@@ -118,8 +118,9 @@ def _annotation(d, images, categories):
 # %% ../nbs/03f_coco_stuff.ipynb #a9964ea4
 class COCOSource:
     "The annotations of one split: things, and stuff from JSON or from maps."
-    def __init__(self, instances, stuff, prefix: str = "", progress: bool = True):      # stuff: JSON file or folder; prefix: of image paths
-        self.instances, self.stuff, self.prefix, self.progress = Path(instances), Path(stuff), prefix, progress
+    def __init__(self, instances, stuff, prefix: str = "", progress: bool = True,       # stuff: JSON file or folder; prefix: of image paths
+                 only: set = None):                                                     # image ids; the others are left out. None: all
+        self.instances, self.stuff, self.prefix, self.progress, self.only = Path(instances), Path(stuff), prefix, progress, only
         self.images, self.categories = {}, {}       # id -> (width, height, file name); id -> word
         for kind, d in (r for path in self.files() for r in json_annotations(path, progress)):
             if kind == "images": self.images[d["id"]] = (int(d["width"]), int(d["height"]), d["file_name"])
@@ -138,12 +139,14 @@ class COCOSource:
 
 def keep_boxes(source: COCOSource, rules: COCORules, tally: Tally) -> dict:     # image id -> list of (annotation id, category, box)
     "The objects of the images that stay, in the order of the images."
-    kept, with_stuff = {key: [] for key in source.images}, set()
+    kept, with_stuff = {key: [] for key in source.images if source.only is None or key in source.only}, set()
+    if source.only is not None: tally.add("images", "not in the list of image ids", len(source.images) - len(kept))
     for kind, d in source.annotations():
         try: name, key, category, box = _annotation(d, source.images, source.categories)
         except (KeyError, TypeError, ValueError) as error:
             tally.bad("objects", "cannot be read", f"annotation {d.get('id')} of image {d.get('image_id')} ({error})")
             continue
+        if key not in kept: continue
         if kind == "stuff": with_stuff.add(key)
         width, height, _ = source.images[key]
         large = box[2] * box[3] / (width * height) > rules.min_box_area

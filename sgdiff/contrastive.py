@@ -88,9 +88,9 @@ class ContrastiveHead(nn.Module):
         self.largest = largest
 
     def logits(self,
-               graph,               # (..., G) float
-               image,               # (..., G) float
-               ):                   # (..., ...) similarities of all pairs, times the temperature's inverse
+               graph,               # (N, G) float
+               image,               # (M, G) float
+               ):                   # (N, M) float32, similarities of all pairs, times the temperature's inverse
         "Scaled cosines of every graph (rows) with every image (columns), in float32 whatever is given."
         with torch.autocast(graph.device.type, enabled=False):      # logits reach 100: bfloat16 would round them to halves
             scale = self.logit_scale.exp().clamp(max=self.largest)

@@ -36,6 +36,7 @@ class PictureRequest:
     n: int = 4                  # N, how many
     steps: int = 30             # num_inference_steps
     guidance: float = 4.0       # guidance_scale
+    relations: float = 1.0      # relation_scale
     sampler: str = "dpm"
 
 
@@ -69,8 +70,8 @@ def draw_pictures(pipe: SGDiffPipeline,
             nonlocal total
             total = total + triple_attention(maps, pipe.image_size)[-N:]
             tell(step + 1)
-        out = quiet([graph], num_inference_steps=request.steps, guidance_scale=request.guidance, sampler=request.sampler,
-                    num_images_per_graph=N, seed=request.seed, callback=after_step)
+        out = quiet([graph], num_inference_steps=request.steps, guidance_scale=request.guidance, relation_scale=request.relations,
+                    sampler=request.sampler, num_images_per_graph=N, seed=request.seed, callback=after_step)
     sees = judge.objects(out.pixels) if judge else [set()] * N
     verdicts = judge.answer(out.pixels, [graph.named_triples()] * N) if judge else [[None] * len(graph.triples)] * N
     return Pictures(request, out.images, out.pixels, (total / request.steps).clamp(0, 1), sees, verdicts)

@@ -85,13 +85,13 @@ def toy_features(
 
 
 def protocol_of(
-    args: argparse.Namespace,  # split, n, steps, sampler, guidance
+    args: argparse.Namespace,  # split, n, steps, sampler, guidance, relations
     preset,  # FullPreset
 ):  # Protocol
     "The protocol that the options ask for; the official form draws without guidance."
     from sgdiff.protocol import Protocol
-    return Protocol(args.split, args.n or 0, preset.image_size, args.sampler, args.steps,
-                    args.guidance if args.guidance is not None else 1.0 if preset.official else 3.0, args.seed, args.batch)
+    guidance = args.guidance if args.guidance is not None else 1.0 if preset.official else 3.0
+    return Protocol(args.split, args.n or 0, preset.image_size, args.sampler or ("ddim" if preset.official else "ddpm"), args.steps, guidance, args.relations, args.seed, args.batch)
 
 
 def part_company() -> None:
@@ -144,7 +144,7 @@ def format_evaluation(
 def add_evaluate(
     parser: argparse.ArgumentParser,
 ) -> None:
-    "Nothing; the parser knows the options that a full run's evaluation needs besides --seed, --steps, --sampler, --guidance, --n and --out."
+    "Nothing; the parser knows the options that a full run's evaluation needs besides --first, --seed, --steps, --sampler, --guidance, --relations and --out."
     parser.add_argument("--data", help="where the data lie, if they have moved; vg and coco: where the run found them")
     parser.add_argument("--folder", help="folder of a full run: what `sgdiff train --data` was given as --out")
     parser.add_argument("--images", help="folder of the photographs, if it has moved")
@@ -197,7 +197,8 @@ def make_parser() -> argparse.ArgumentParser:
     c.add_argument("--seed", type=int, default=0, help="picture i is drawn with seed + i (default: 0)")
     c.add_argument("--steps", type=int, default=200, help="sampling steps (default: 200)")
     c.add_argument("--guidance", type=float, help="guidance scale (default: 1 for the official form, else 3)")
-    c.add_argument("--sampler", choices=("dpm", "ddim", "ddpm"), default="ddpm", help="(default: ddpm, which is DDIM with eta 1)")
+    c.add_argument("--relations", type=float, default=0.0, help="relation scale: extra weight of the relations (default: 0, they count like the objects)")
+    c.add_argument("--sampler", choices=("dpm", "ddim", "ddpm"), help="(default: ddim for the official form, with eta 1 on the official timesteps; else ddpm)")
     c.add_argument("--out", help="folder for pictures and report (default: evaluation-SPLIT in the run's folder)")
     c.set_defaults(run=evaluate)
     return parser

@@ -45,7 +45,7 @@ class FullPreset:
     pretrain_epochs: int = 100
     pretrain_rate: float = 5e-4  # highest learning rate of stage 1
     pretrain_warmup: int = 10_000  # steps
-    mask_probability: float = 0.8  # that an object is hidden
+    mask_probability: float = 0.8  # that an object is hidden, of those that fill at most 35 % of the picture
     image_size: int = 256  # pixels of stage 2
     first_stage: str = ""  # a vq checkpoint (.ckpt), or a folder or hub name in diffusers' layout; "pca": a linear map, for trying things out
     model_channels: int = 256  # width of the UNet's finest level

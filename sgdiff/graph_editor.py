@@ -30,23 +30,26 @@ from .scene_graphs import check_graph
 
 # %% ../nbs/20_graph_editor.ipynb #d0309206
 class PictureSettings(w.VBox):
-    "Seed, number of pictures, steps, guidance; draw, cancel and progress."
-    def __init__(self, pictures: int = 4, steps: int = 30, guidance: float = 4.0, seed: int = 0):
+    "Seed, number of pictures, steps, how much the graph counts; draw, cancel and progress."
+    def __init__(self, pictures: int = 4, steps: int = 30, guidance: float = 4.0, relations: float = 1.0, seed: int = 0):
         wide = dict(style={"description_width": "70px"}, layout=w.Layout(width="230px", max_width="100%"))
         line = lambda *boxes: w.HBox(boxes, layout=w.Layout(flex_flow="row wrap"))        # on a phone, one below the other
         self.seed = w.BoundedIntText(seed, min=0, max=999_999, description="seed", **wide)
         self.n = w.Dropdown(options=(1, 4, 9, 16), value=pictures, description="pictures", **wide)
         self.steps = w.IntSlider(steps, 1, 50, description="steps", continuous_update=False, **wide)
         self.guidance = w.FloatSlider(guidance, min=1, max=8, step=0.5, description="guidance", continuous_update=False, **wide)
+        self.relations = w.FloatSlider(relations, min=0, max=4, step=0.5, description="relations", continuous_update=False,
+                                       tooltip="how much more the relations count than the objects", **wide)
         self.at_once = w.Checkbox(True, description="draw at once", indent=False, layout=w.Layout(width="120px"))
         self.draw = w.Button(description="Draw", button_style="primary", layout=w.Layout(width="90px"))
         self.cancel = w.Button(description="Cancel", disabled=True, layout=w.Layout(width="90px"))
         self.progress = w.IntProgress(0, 0, steps, layout=w.Layout(width="150px"))
-        super().__init__([line(self.seed, self.n), line(self.steps, self.guidance), line(self.draw, self.cancel, self.progress, self.at_once)])
+        super().__init__([line(self.seed, self.n), line(self.steps, self.guidance), line(self.relations, self.at_once),
+                          line(self.draw, self.cancel, self.progress)])
 
     def request(self, graph, version: int) -> PictureRequest:
         "What is to be drawn."
-        return PictureRequest(graph, version, self.seed.value, self.n.value, self.steps.value, self.guidance.value)
+        return PictureRequest(graph, version, self.seed.value, self.n.value, self.steps.value, self.guidance.value, self.relations.value)
 
 
 class Exchange(w.VBox):
@@ -93,7 +96,7 @@ class GraphEditor(w.VBox):
     def __init__(self, pipe: SGDiffPipeline,
                  judge=None,                    # Judge, which says what it sees
                  graph="sheep left of tree; sheep looking at tree; sky above grass",    # anything that `read_graph` reads
-                 **settings):                   # pictures, steps, guidance, seed to begin with
+                 **settings):                   # pictures, steps, guidance, relations, seed to begin with
         self.pipe, self.judge, self.model = pipe, judge, EditorModel(pipe.vocab, graph)
         self.fresh, self.before = None, None    # (Pictures, Moment) of the present graph; of the one before it
         self._version = self._moment = None     # what was shown or asked for last
@@ -128,7 +131,7 @@ class GraphEditor(w.VBox):
         self.read.on_click(lambda _: self.load(self.text.value))
         self.settings.draw.on_click(lambda _: self.draw())
         self.settings.cancel.on_click(lambda _: self.cancel())
-        for box in (self.settings.seed, self.settings.n, self.settings.steps, self.settings.guidance):
+        for box in (self.settings.seed, self.settings.n, self.settings.steps, self.settings.guidance, self.settings.relations):
             box.observe(lambda c: self._other_settings(), "value")
 
     @property

@@ -29,7 +29,7 @@ from .first_stages import FirstStage, FirstStageConfig
 from .generation import DiffusionConfig
 from .official_weights import LatentDiffusion, load_encoder, load_ldm, load_vq, official_ddim, official_layout
 from .pipeline import COMPONENTS, PipelineOutput, SGDiffPipeline, load_component
-from .samplers import SAMPLERS, image_generators
+from .samplers import SAMPLERS, GuidedDenoiser, image_generators
 from .scene_graphs import SceneGraph, Vocab, check_graph
 
 _all_ = ["LatentDiffusion", "load_encoder", "load_ldm", "load_vq", "official_ddim", "official_layout"]  # all of it from one place
@@ -48,7 +48,7 @@ def coco_vocab(
     *files,  # instances_*.json and stuff_*.json: their categories
 ) -> Vocab:
     "COCO's words as sg2im numbers them: category ids as rows. Raises SGDiffError."
-    names = {0: "__image__"} | {c["id"]: c["name"] for file in files for c in load_json(file).get("categories", []) if c["name"] != "other"}
+    names = {0: "__image__"} | {c["id"]: c["name"] for file in files for c in load_json(file).get("categories", [])}
     if len(names) < 2: raise SGDiffError(f"no categories in {', '.join(map(str, files))}: expected COCO's instances and stuff annotations")
     return Vocab(tuple(names.get(i, f"__unused_{i}__") for i in range(max(names) + 1)), COCO_PREDICATES)
 
@@ -94,6 +94,7 @@ class OfficialPipeline(SGDiffPipeline):
                  graphs,  # SceneGraph, text, dict in sg2im's form, or a list of them
                  num_inference_steps: int = 200,  # a divisor of 1000
                  guidance_scale: float = 1.0,  # nothing else: there is no unconditional answer to be guided away from
+                 relation_scale: float = 0.0,  # 0 as official; larger: relations count more than the objects, which needs no such answer
                  generator=None,  # torch.Generator, or one an image
                  num_images_per_graph: int = 1,
                  seed=None,  # int or one int an image, instead of generator
@@ -110,10 +111,11 @@ class OfficialPipeline(SGDiffPipeline):
         if num_images_per_graph < 1: raise ValueError(f"num_images_per_graph is {num_images_per_graph}: expected at least 1")
         graphs = [official_graph(g, self.vocab) for g in (graphs if isinstance(graphs, (list, tuple)) else [graphs])]
         self._warn_size(graphs)
-        context, mask = (x.repeat_interleave(num_images_per_graph, 0) for x in self.context(graphs))
-        x_T = (self._noise(len(context), generator, seed) if latents is None else latents).to(self.device)
-        if seed is not None: generator = image_generators(self._seeds(len(context), seed))
-        denoise = lambda x, t: self.unet(x, t, context, mask)
+        told, objects_alone = self._told(graphs, num_images_per_graph)
+        B = len(graphs) * num_images_per_graph
+        x_T = (self._noise(B, generator, seed) if latents is None else latents).to(self.device)
+        if seed is not None: generator = image_generators(self._seeds(B, seed))
+        denoise = GuidedDenoiser(self.unet, told, told, guidance_scale, objects_alone, relation_scale)
         if sampler == "ddim": z = official_ddim(denoise, x_T, num_inference_steps, eta, generator, callback=callback)
         else: z = SAMPLERS[sampler](denoise, x_T, self.schedule, num_inference_steps, generator=generator, callback=callback, prediction="eps")
         pixels = self.vae.from_latents(z)

@@ -27,7 +27,7 @@ from .errors import SGDiffError, load_json, save_json
 from .generation import DiffusionConfig
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .samplers import SAMPLERS, GuidedDenoiser, draw_noise, image_generators, initial_noise
-from .scene_graphs import SceneGraph, SceneGraphBatch, Vocab, check_graph, edit_graph
+from .scene_graphs import SceneGraph, SceneGraphBatch, Vocab, check_graph, edit_graph, without_relations
 from .unet import UNet, UNetConfig
 from .vae import VAE, VAEConfig
 
@@ -102,6 +102,11 @@ class SGDiffPipeline:
         batch = SceneGraphBatch.from_graphs([replace(g, boxes=None) for g in graphs], self.vocab).to(self.device)
         return self.unet.make_context(self.graph_encoder(batch))
 
+    def _told(self, graphs, n):         # -> (context, mask) of the graphs, (context, mask) of their objects alone; n rows a graph
+        "What the UNet is told, and the part of it that holds no relations."
+        context, mask = (x.repeat_interleave(n, 0) for x in self.context([*graphs, *map(without_relations, graphs)]))
+        return zip(context.chunk(2), mask.chunk(2))
+
     def _null_context(self, context, mask):
         "The same shapes, told nothing: only the last token, the learned null token, may be read."
         null = torch.zeros_like(context)
@@ -126,7 +131,8 @@ class SGDiffPipeline:
     def __call__(self,
                  graphs,                            # SceneGraph, text, dict in sg2im's form, or a list of them
                  num_inference_steps: int = 30,     # how many times the UNet is asked
-                 guidance_scale: float = 4.0,       # 1: as trained; larger: the graph counts more
+                 guidance_scale: float = 4.0,       # larger: the graph counts more; 1, with relation_scale 0: as trained
+                 relation_scale: float = 1.0,       # extra weight of the relations; 0: they count like the objects
                  generator=None,                    # torch.Generator, or one an image
                  num_images_per_graph: int = 1,
                  seed=None,                         # int or one int an image, instead of generator
@@ -139,10 +145,11 @@ class SGDiffPipeline:
         if sampler not in SAMPLERS: raise ValueError(f"sampler {sampler!r} is unknown: expected one of {', '.join(SAMPLERS)}")
         if num_images_per_graph < 1: raise ValueError(f"num_images_per_graph is {num_images_per_graph}: expected at least 1")
         self._warn_size(graphs)
-        context, mask = (x.repeat_interleave(num_images_per_graph, 0) for x in self.context(graphs))
-        x_T = self._noise(len(context), generator, seed) if latents is None else latents
-        if seed is not None: generator = image_generators(self._seeds(len(context), seed))      # fresh noise along the way, where a sampler wants it
-        denoise = GuidedDenoiser(self.unet, (context, mask), self._null_context(context, mask), guidance_scale)
+        told, objects_alone = self._told(graphs, num_images_per_graph)
+        B = len(graphs) * num_images_per_graph
+        x_T = self._noise(B, generator, seed) if latents is None else latents
+        if seed is not None: generator = image_generators(self._seeds(B, seed))      # fresh noise along the way, where a sampler wants it
+        denoise = GuidedDenoiser(self.unet, told, self._null_context(*told), guidance_scale, objects_alone, relation_scale)
         z = SAMPLERS[sampler](denoise, x_T.to(self.device), self.schedule, num_inference_steps, generator=generator,
                               callback=callback, prediction=self.diffusion.prediction)
         pixels = self.vae.from_latents(z).clamp(-1, 1)
@@ -166,7 +173,8 @@ class SGDiffPipeline:
         before = as_graph(graph, self.vocab)
         after = as_graph(edit_graph(before, change, self.vocab), self.vocab)
         noise = self._noise(num_images_per_graph, generator, seed)
-        draw = lambda g: self([g], latents=noise.clone(), num_images_per_graph=num_images_per_graph, **settings)
+        if seed is None: seed = _drawn_seed(generator)                          # of the noise along the way, where a sampler wants it
+        draw = lambda g: self([g], latents=noise.clone(), seed=seed, num_images_per_graph=num_images_per_graph, **settings)
         return EditOutput(draw(before), draw(after), change)
 
     def save_pretrained(self, path, dtype=None):    # dtype: of the stored weights, say torch.float16; None: as they are
@@ -207,6 +215,12 @@ class SGDiffPipeline:
 
 # %% ../nbs/15_pipeline.ipynb #fb246e21
 BACKGROUND_WORDS = {"sky", "night", "grass", "sand", "water", "snow", "street"}
+
+
+def _drawn_seed(generator) -> int:      # generator: torch.Generator, one an image, or None for PyTorch's own
+    "A seed drawn from whatever gave the starting noise."
+    g = generator[0] if isinstance(generator, (list, tuple)) else generator
+    return torch.randint(2**31, (1,), generator=g, device="cpu" if g is None else g.device).item()
 
 
 def _find_folder(path) -> Path:

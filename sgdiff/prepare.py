@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OPENERS', 'fingerprint', 'already', 'image_fault', 'check_images', 'only_rows', 'write_table', 'write_all',
-           'hash_splits', 'read_splits', 'open_vg', 'open_gqa', 'open_coco', 'run', 'add_command']
+           'hash_splits', 'read_splits', 'open_vg', 'open_gqa', 'read_ids', 'open_coco', 'run', 'add_command']
 
 # %% ../nbs/03g_prepare.ipynb #ec1bab93
 """`sgdiff prepare`: raw files of Visual Genome, GQA or COCO-Stuff to train.h5, val.h5, test.h5 and vocab.json (no torch until it runs).
@@ -158,9 +158,15 @@ def open_gqa(args):
 
 def _rules(cls, args, **fixed):
     given = {name: getattr(args, name) for name in ("min_object_instances", "min_attribute_instances", "min_predicate_instances") if getattr(args, name) is not None}
-    return cls(**given, **fixed, **({"merged": False, "match_iou": 0} if getattr(args, "sg2im", False) else {}))
+    return cls(**given, **fixed, **({"all_splits": False, "merged": False, "match_iou": 0} if getattr(args, "sg2im", False) else {}))
 
 # %% ../nbs/03g_prepare.ipynb #3615c2c2
+def read_ids(path) -> set:          # path: a text file of numbers, apart by white space
+    "Image ids. Raises SGDiffError where the file is missing or holds something else."
+    try: return {int(word) for word in Path(path).read_text().split()}
+    except (OSError, ValueError) as error: raise SGDiffError(f"{path} is no list of image ids ({error}): expected numbers, apart by white space") from error
+
+
 def open_coco(args):
     "COCO-Stuff: instances_*2017.json and stuff_*2017.json or stuffthingmaps, for train and, if it is there, val."
     from sgdiff.coco_stuff import COCORules, COCOSource, prepare_coco_stuff
@@ -174,12 +180,14 @@ def open_coco(args):
             if not path.exists(): raise SGDiffError(f"{path} is missing: COCO-Stuff needs instances_{split}.json and stuff_{split}.json, or --stuff-maps DIR with {split}/*.png")
         pairs[split] = instances, stuff
     maps = [p for pair in pairs.values() for stuff in pair[1:] if stuff.is_dir() for p in sorted(stuff.glob("*.png"))]
+    lists = [Path(p) for p in args.image_ids or ()]
+    only = set().union(*map(read_ids, lists)) if lists else None
 
     def prepare(tally):
-        sources = [COCOSource(*pairs[split], f"{split}/", not args.quiet) if split in pairs else None for split in ("train2017", "val2017")]
+        sources = [COCOSource(*pairs[split], f"{split}/", not args.quiet, only) if split in pairs else None for split in ("train2017", "val2017")]
         return prepare_coco_stuff(*sources, rules, tally)
 
-    return [p for pair in pairs.values() for p in pair if not p.is_dir()] + maps, prepare, {"rules": asdict(rules)}
+    return [p for pair in pairs.values() for p in pair if not p.is_dir()] + maps + lists, prepare, {"rules": asdict(rules)} | ({"image ids": len(only)} if lists else {})
 
 
 OPENERS = {"vg": open_vg, "gqa": open_gqa, "coco": open_coco}
@@ -221,9 +229,10 @@ def add_command(sub):           # what argparse's add_subparsers gave
         c.add_argument("--strict", action="store_true", help="stop at the first broken record or image")
         c.add_argument("--force", action="store_true", help="prepare again, whatever is there")
         c.add_argument("--quiet", action="store_true", help="no progress bars")
-        if data == "coco": c.add_argument("--stuff-maps", help="folder of stuffthingmaps (train2017/*.png) in place of stuff_*.json"); continue
+        if data == "coco": c.add_argument("--stuff-maps", help="folder of stuffthingmaps (train2017/*.png) in place of stuff_*.json")
+        if data == "coco": c.add_argument("--image-ids", nargs="+", metavar="FILE", help="lists of image ids, such as annotations/deprecated-challenge2017/*-ids.txt; other images are left out"); continue
         for kind, usual in (("object", 2000), ("attribute", 2000), ("predicate", 500)):
             c.add_argument(f"--min-{kind}-instances", type=int, help=f"least number of a word in train (default: {usual}, as in sg2im)")
         if data == "vg":
             c.add_argument("--splits", help="sg2im's vg_splits.json (default: the one in --raw), or 'hash'")
-            c.add_argument("--sg2im", action="store_true", help="keep relationships with vanished ends lost, as sg2im does")
+            c.add_argument("--sg2im", action="store_true", help="sg2im's selection: relationships with vanished ends are lost, predicates of val and test stay as they were typed")

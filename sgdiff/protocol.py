@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from .core import SGDiffError, atomic_write, load_json, save_json, to_uint8
 from .distributed import process_rank, sharded
 from .evaluation import fid, inception_score
-from .retrieval import retrieval_at, without_relations
-from .scene_graphs import SceneGraphBatch
+from .retrieval import retrieval_at
+from .scene_graphs import SceneGraphBatch, without_relations
 
 # %% ../nbs/34_protocol.ipynb #6900fd48
 @dataclass(frozen=True)
@@ -40,9 +40,10 @@ class Protocol:
     split: str = "test"  # of the data set; its graphs are those of evaluation, the same for ever
     n: int = 0  # the first n images of the split; 0: all of them
     image_size: int = 256  # pixels of drawn and real pictures: the real ones by the data set's own resize and middle crop
-    sampler: str = "ddpm"  # of the pipeline; DDPM on spaced steps is DDIM with eta 1
+    sampler: str = "ddpm"  # of the pipeline; "ddim" is the official sampler where the pipeline has the official form
     num_inference_steps: int = 200
     guidance_scale: float = 1.0
+    relation_scale: float = 0.0  # of the push from the objects alone to the whole graph
     seed: int = 0  # picture i is drawn with seed + i
     batch_size: int = 16  # pictures drawn at a time; borders are fixed
     inception_splits: int = 10  # of the Inception Score
@@ -105,7 +106,8 @@ def pipeline_draw(
     protocol: Protocol,
 ) -> Callable:  # draw(graphs, seeds)
     "The pipeline, with the protocol's settings."
-    settings = dict(num_inference_steps=protocol.num_inference_steps, guidance_scale=protocol.guidance_scale, sampler=protocol.sampler)
+    settings = dict(num_inference_steps=protocol.num_inference_steps, guidance_scale=protocol.guidance_scale,
+                    relation_scale=protocol.relation_scale, sampler=protocol.sampler)
     return lambda graphs, seeds: pipe([replace(g, boxes=None) for g in graphs], seed=seeds, **settings).pixels
 
 # %% ../nbs/34_protocol.ipynb #1fab674c

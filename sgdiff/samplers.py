@@ -226,14 +226,21 @@ SAMPLERS = {"ddpm": ddpm_sample, "ddim": ddim_sample, "dpm": dpm_solver_pp_sampl
 # %% ../nbs/13_samplers.ipynb #9d1108ce
 @dataclass(frozen=True, eq=False)
 class GuidedDenoiser:
-    "denoise(x, t) of a conditional model with classifier-free guidance. Source: arXiv 2207.12598, eq. 6."
+    """denoise(x, t) of a conditional model with classifier-free guidance: what it answers when told nothing, when told a
+    part and when told all, weighed against each other in one call. Raises: ValueError for a `relation_scale` without `partial`.
+    Source: arXiv 2207.12598, eq. 6; two conditions, arXiv 2211.09800, eq. 3."""
     model: Callable  # model(x (B, ...), t (B,), *condition) -> (B, ...)
     condition: Sequence[Tensor | None]  # each (B, ...): what to draw; None is handed on as None
     unconditional: Sequence[Tensor | None]  # each of the same shape: what says nothing
     guidance_scale: float = 2.0  # 1: the plain conditional model; larger: further away from the unconditional answer
+    partial: Sequence[Tensor | None] | None = None  # each of the same shape: the objects, without their relations
+    relation_scale: float = 0.0  # 0: the relations count like the rest; larger: further away from the answer to the part
 
     def __call__(self, x, t):  # (B, ...), (B,) long -> (B, ...)
-        if self.guidance_scale == 1: return self.model(x, t, *self.condition)
-        both = [None if u is None else torch.cat([u, c]) for u, c in zip(self.unconditional, self.condition, strict=True)]
-        untold, told = self.model(torch.cat([x, x]), torch.cat([t, t]), *both).chunk(2)
-        return untold + self.guidance_scale * (told - untold)
+        if self.relation_scale and self.partial is None:
+            raise ValueError("relation_scale needs `partial`, the condition without its relations")
+        s, r = self.guidance_scale, self.relation_scale
+        asked = [(w, c) for w, c in ((1 - s, self.unconditional), (-r, self.partial), (s + r, self.condition)) if w]
+        joined = [None if parts[0] is None else torch.cat(parts) for parts in zip(*(c for _, c in asked), strict=True)]
+        answers = self.model(torch.cat([x] * len(asked)), torch.cat([t] * len(asked)), *joined).chunk(len(asked))
+        return sum(w * answer for (w, _), answer in zip(asked, answers, strict=True))

@@ -6,7 +6,8 @@
 __all__ = ['ARTICLES', 'EDIT_FORMS', 'UnknownWordError', 'GraphError', 'closest_words', 'Vocab', 'SceneGraph', 'split_clause',
            'graph_from_text', 'graph_to_text', 'graph_from_json', 'read_graphs', 'graph_to_networkx',
            'graph_from_networkx', 'draw_graph', 'find_object', 'replace_object', 'replace_predicate', 'add_object',
-           'remove_object', 'add_triple', 'remove_triple', 'edit_graph', 'check_graph', 'SceneGraphBatch']
+           'remove_object', 'add_triple', 'remove_triple', 'edit_graph', 'without_relations', 'check_graph',
+           'SceneGraphBatch']
 
 # %% ../nbs/01_scene_graphs.ipynb #34e66972
 """Scene graphs: vocabulary, one graph, many graphs in one batch.
@@ -349,6 +350,11 @@ def edit_graph(graph: SceneGraph,
     "The graph after a change told in words. Raises GraphError, UnknownWordError."
     for step in filter(None, (s.strip() for s in change.lower().split(";"))): graph = _edit_once(graph, step, vocab)
     return graph
+
+
+def without_relations(graph: SceneGraph) -> SceneGraph:
+    "The objects alone: what is left for one who ignores relations."
+    return SceneGraph(graph.objects, (), graph.boxes)
 
 
 def _edit_once(graph, change, vocab):

@@ -78,7 +78,9 @@ def _sample(data, i):
     "The image file as it is, and the record."
     record = data.record(i)
     path = data.folder / record.path
-    return {"__key__": f"{i:09d}", "image": path.read_bytes(), "json": record_to_json(record)}
+    try: image = path.read_bytes()
+    except OSError as error: raise SGDiffError(f"cannot read the image {path}: {error.strerror}") from error
+    return {"__key__": f"{i:09d}", "image": image, "json": record_to_json(record)}
 
 # %% ../nbs/03h_shards.ipynb #7a85fa52
 def deal(shards: list,              # names, the same list for everybody
@@ -148,7 +150,9 @@ class ShardData(torch.utils.data.IterableDataset):
     def __iter__(self): return self._epoch(self.epoch)
 
     def endless(self, epoch: int = 0):
-        "Sample after sample, epoch after epoch, from this epoch on."
+        "Sample after sample, epoch after epoch, from this epoch on. Raises SGDiffError where this reader would never get a shard."
+        readers, n = self._reader()[1], len(self.index["shards"])
+        if readers > n: raise SGDiffError(f"{readers} readers (processes times workers) for {n} shards in {self.folder}: some would wait for ever. Take fewer workers, or write smaller shards (per_shard)")
         while True:
             yield from self._epoch(epoch)
             epoch += 1

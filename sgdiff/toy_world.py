@@ -424,7 +424,7 @@ def random_flip(graph: SceneGraph, rng) -> SceneGraph:      # None where nothing
 def thin_graph(graph: SceneGraph,
                rng,                     # numpy Generator
                keep_all: float = 0.4,   # probability that nothing is left out
-               keep: float = 0.6,       # else: probability that a relation stays (one always does)
+               keep: float = 0.6,       # else: probability that a relation stays (one does, unless its sky or ground goes)
                drop_background: float = 0.12,   # probability that sky or ground goes unmentioned
                ground_relation: float = 0.15,   # probability that a thing's place on the background is told
                ) -> SceneGraph:

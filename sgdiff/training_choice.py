@@ -99,7 +99,7 @@ def full_size(choice: TrainingChoice) -> list:      # of commands and of lines t
     "The same at full size: the toy world as the shipped weights were trained, then the paper's run."
     p = PRESETS["shipped"]
     large = replace(choice, dim=p.dim, model_channels=p.model_channels, pretrain_steps=p.pretrain_steps, diffusion_steps=p.diffusion_steps, n_scenes=p.n_scenes, train_encoder=p.train_encoder)
-    paper = "accelerate launch -m sgdiff.train --data data/vg --preset paper"
+    paper = "accelerate launch -m sgdiff.train --data prepared/vg --images raw/vg/images --preset paper"
     off = [name for name in ("contrastive", "masked") if not getattr(choice, name)]
     note = [f"# the paper's stage 1 has both losses; this choice has the {' and the '.join(off)} one off"] if off else []
     return ["# the toy world, as long as the shipped weights were trained", toy_command(large, "runs/mine"),

@@ -25,7 +25,7 @@ from .json_stream import Tally
 # %% ../nbs/03e_visual_genome.ipynb #63e390cb
 @dataclass(frozen=True)
 class VGRules:
-    "sg2im's constants, and two ways to keep relationships that it loses."
+    "sg2im's constants, and three ways to keep relationships that it loses."
     min_object_instances: int = 2000        # of a word, in train
     min_attribute_instances: int = 2000
     min_predicate_instances: int = 500
@@ -36,6 +36,7 @@ class VGRules:
     min_relationships: int = 1
     max_relationships: int = 30
     max_attributes: int = 30                # of an object
+    all_splits: bool = True                 # predicates of val and test are normalised like those of train (sg2im: they stay as they were typed)
     merged: bool = True                     # look for vanished ids among merged_object_ids
     cut: bool = False                       # an image with too many relationships is dropped (sg2im); True: it keeps its rarest (GQA)
     match_iou: float = 0.5                  # and by name and box: least overlap (intersection over union); 0: not at all
@@ -118,7 +119,7 @@ def keep_relationships(source, kept: Kept, train, words, aliases, predicate_alia
         out = []
         for rel, said, *ends in relations:
             word = said.lower().strip()
-            word = predicate_aliases.get(word, word)
+            word = predicate_aliases.get(word, word) if rules.all_splits or key in train else said
             ends = [find_end(end, kept.rows[key], kept, number, aliases, rules) for end in ends]
             lost = next((end for end in ends if isinstance(end, str)), None)
             how = DIRECT if lost else max(ends[0][1], ends[1][1])

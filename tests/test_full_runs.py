@@ -1,6 +1,13 @@
 """Full runs in small: prepared photographs through both stages and the evaluation, and the official form of the models."""
 import argparse
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,10 +15,11 @@ import torch
 from sgdiff import full_commands
 from sgdiff.core import SGDiffError, load_weights
 from sgdiff.errors import load_json
-from sgdiff.full_runs import open_data, open_image_encoder
+from sgdiff.full_runs import PRESETS, open_data, open_image_encoder
 from sgdiff.official import OfficialPipeline
 from sgdiff.official_weights import official_ddim
 from sgdiff.protocol import Protocol, pipeline_draw
+from sgdiff.train import Request, check_settings
 from sgdiff.train import main as train
 
 SMALL = ["--set", "pretrain_batch=4", "--set", "diffusion_batch=4", "--set", "diffusion_images=16", "--set", "pretrain_epochs=1", "--quiet"]
@@ -116,3 +124,65 @@ def test_no_option_is_the_beginning_of_a_launchers():
     ours = {name for c in ("train", "evaluate") for a in commands[c]._actions for name in a.option_strings if name.startswith("--")} - {"--help", "--quiet"}
     assert {"--data", "--folder", "--resume"} <= ours
     assert not [(o, t) for o in ours for t in theirs if t.startswith(o)]  # they would read it as theirs, or stop
+
+
+def test_each_stage_is_asked_for_its_own_settings(tmp_path):
+    "Stage 1 knows of no first stage, stage 2 of no batch of stage 1; what both share may not change, nor what a begun stage was begun with."
+    def ask(stage, resume=True, **changes):
+        check_settings(Request("toy", stage, tmp_path, replace(PRESETS["tiny"], **changes), resume=resume), 512)
+
+    def begin(stage):
+        (tmp_path / stage).mkdir()
+        (tmp_path / stage / "checkpoint.pt").touch()
+
+    ask("pretrain", dim=16)
+    ask("pretrain", False, first_stage="", pretrain_batch=8)  # nothing was begun: the settings may still change
+    begin("pretrain")
+    with pytest.raises(SGDiffError, match="--resume"):
+        ask("pretrain", False, first_stage="", pretrain_batch=8)
+    with pytest.raises(SGDiffError, match="pretrain_batch: 8 there, 16 now"):
+        ask("pretrain")
+    with pytest.raises(SGDiffError, match="dim: 32 there, 16 now"):
+        ask("diffusion", dim=16)
+    ask("diffusion", first_stage="pca", precision="bf16", model_channels=64)
+    begin("diffusion")
+    told, preset = full_commands.open_run(tmp_path)
+    assert (preset.pretrain_batch, preset.first_stage, preset.model_channels, told["training_images"]) == (8, "pca", 64, 512)
+    ask("diffusion", precision="bf16", model_channels=64, accumulate=2)
+    for name, changes in (("model_channels", {"precision": "bf16"}), ("precision", {"model_channels": 64})):
+        with pytest.raises(SGDiffError, match=f"{name}: "):
+            ask("diffusion", **changes)
+    ask("pretrain", pretrain_batch=8, precision="bf16")
+
+
+TASK = """
+trap "" USR1
+{launcher} -m sgdiff.train {options} & launcher=$!
+trap "pkill -USR1 -P $launcher" USR1
+wait $launcher; wait $launcher
+"""
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("bash", "pkill"))), reason="the script of 30_full_runs needs bash and pkill")
+def test_a_schedulers_signal_saves_a_run_of_two_processes(tmp_path):
+    "The task of the SLURM script, with torch's launcher, which `accelerate launch` starts too: USR1 to all of it saves, and the run goes on."
+    launcher = f"{sys.executable} -m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc-per-node 2"
+    long = ["--set", "pretrain_batch=8", "--set", "pretrain_epochs=100000", "--set", "toy_scenes=64", "--quiet", "--resume"]
+    script = TASK.format(launcher=launcher, options=" ".join([*options(data="toy", preset="tiny", stage="pretrain", out=tmp_path / "run"), *long]))
+    checkpoint, saved = tmp_path / "run" / "pretrain" / "checkpoint.pt", []
+    for _ in range(2):
+        with open(tmp_path / "said", "a") as said:
+            task = subprocess.Popen(["bash", "-c", script], stderr=said, stdout=said, start_new_session=True)
+        try:
+            log = tmp_path / "run" / "pretrain" / "log.jsonl"
+            lines = log.read_text().count("\n") if log.exists() else 0
+            while task.poll() is None and (not log.exists() or log.read_text().count("\n") < lines + 2): time.sleep(0.2)
+            assert task.poll() is None, (tmp_path / "said").read_text()
+            os.killpg(task.pid, signal.SIGUSR1)  # as a scheduler does: to the whole task
+            task.wait(timeout=120)
+        finally:
+            if task.poll() is None: os.killpg(task.pid, signal.SIGKILL)
+            subprocess.run(["pkill", "-KILL", "-f", str(tmp_path / "run")], check=False)  # workers have sessions of their own
+        saved.append(torch.load(checkpoint, weights_only=True)["step"])
+    assert 0 < saved[0] < saved[1], (tmp_path / "said").read_text()
+    assert (tmp_path / "said").read_text().count("stopped and saved") == 4  # two processes, twice

@@ -317,6 +317,29 @@ def test_eta(pipe):
     assert torch.equal(draw(0, 1), draw(0, 2)) and torch.equal(draw(1, 1), draw(1, 1)) and not torch.allclose(draw(1, 1), draw(1, 2))
 
 
+def test_an_edit_keeps_the_noise_along_the_way(pipe):
+    "DDIM at eta 1 adds noise at every step: before and after get the same."
+    for source in ({"seed": 3}, {"generator": torch.Generator().manual_seed(3)}, {}):
+        same = pipe.edit(SCENE, "replace sky by sky", num_inference_steps=4, **source)
+        assert torch.equal(same.before.latents, same.after.latents)
+
+
+def test_relations_may_count_more_than_objects(pipe):
+    "told + r (told - objects alone): guidance that needs no null token."
+    start = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    draw = lambda **settings: pipe(SCENE, num_inference_steps=4, eta=0.0, latents=start, **settings).latents
+    graph = official.official_graph(SCENE, pipe.vocab)
+    (told, _), (alone, _) = pipe.context([graph]), pipe.context([SceneGraph(graph.objects, ())])
+
+    def by_hand(x, t):
+        answer = pipe.unet(x, t, told)
+        return answer + 2 * (answer - pipe.unet(x, t, alone))
+
+    with torch.no_grad():
+        torch.testing.assert_close(draw(relation_scale=2.0), official.official_ddim(by_hand, start, 4, 0.0), atol=1e-4, rtol=1e-4)
+    assert torch.equal(draw(), draw(relation_scale=0.0)) and not torch.allclose(draw(), draw(relation_scale=2.0), atol=1e-3)
+
+
 def test_padding_hidden_and_not(files):
     official_form = SGDiffPipeline.from_official(**files(), image_size=16)
     honest = SGDiffPipeline.from_official(**files(), image_size=16, mask_padding=True)

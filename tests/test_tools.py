@@ -34,6 +34,12 @@ def test_a_failed_cell_is_shown_with_its_source_and_traceback(tmp_path):
     assert "\x1b" not in run.error and "FAILED" in run_notebooks.table([run])
 
 
+def test_the_time_of_notebooks_that_ran_at_once_counts_once(tmp_path):
+    runs = [run_notebooks.Run(saved(tmp_path, name=f"{i}.ipynb"), None, started, seconds, (0.0, 0), "") for i, (started, seconds) in enumerate([(100, 10), (104, 2), (108, 6), (200, 5)])]
+    assert run_notebooks.busy_seconds(runs[::-1]) == 10 + 4 + 5 and run_notebooks.busy_seconds([]) == 0
+    assert run_notebooks.table(runs).splitlines()[-1].split() == ["all", "19.0", "s"]
+
+
 def test_a_cell_that_does_not_end_and_a_kernel_that_dies_are_failures(tmp_path):
     run = run_notebooks.execute(saved(tmp_path, "import time", "time.sleep(60)"), timeout=1)
     assert "cell 1" in run.error and "Timeout" in run.error

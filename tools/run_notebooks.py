@@ -7,6 +7,7 @@
 """
 import argparse
 import copy
+import math
 import os
 import sys
 import time
@@ -50,6 +51,7 @@ class Run:
     "What became of one notebook."
     path: Path
     notebook: nbformat.NotebookNode  # with its new outputs
+    started: float  # on the clock of time.monotonic
     seconds: float  # start of the kernel included
     slowest: tuple  # (seconds, number) of the cell that took longest
     error: str  # empty: it passed; otherwise the cell and its traceback
@@ -111,16 +113,28 @@ def execute(
         client.execute(env=env | ({"SGDIFF_FAST": "1"} if fast else {}))
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
         error = failure(at["cell"], at["number"], e) if at else f"{type(e).__name__}: {e}"
-    return Run(Path(path), nb, time.monotonic() - started, slowest, error)
+    return Run(Path(path), nb, started, time.monotonic() - started, slowest, error)
+
+
+def busy_seconds(
+    runs,  # list of Run
+):  # float
+    "How long at least one of them was at work: less than the sum where several ran at once."
+    total, until = 0.0, -math.inf
+    for run in sorted(runs, key=lambda r: r.started):
+        end = run.started + run.seconds
+        total += max(0.0, end - max(run.started, until))
+        until = max(until, end)
+    return total
 
 
 def table(
     runs,  # list of Run
 ):  # str
-    "The time of each notebook, its slowest cell, and the sum."
+    "The time of each notebook, its slowest cell, and the time of all on the wall clock."
     rows = [f"{r.path.stem:<24}{r.seconds:7.1f} s   slowest cell {r.slowest[1]:3d}: {r.slowest[0]:6.1f} s"
             + ("   FAILED" if r.error else "") for r in runs]
-    return "\n".join([*rows, f"{'all':<24}{sum(r.seconds for r in runs):7.1f} s"])
+    return "\n".join([*rows, f"{'all':<24}{busy_seconds(runs):7.1f} s"])
 
 
 def write(
