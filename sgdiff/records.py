@@ -12,6 +12,7 @@ __all__ = ['GEOMETRIC', 'Record', 'RealConfig', 'placement', 'fit_boxes', 'is_se
 Axis letters: n objects of a record, H W pixels. Boxes in a record are x, y, width, height in pixels of the whole image, y down;
 in a graph x0 y0 x1 y1 in [0, 1] of the square picture. Geometric relations and the choice of objects follow sg2im
 (arXiv 1804.01622, section 4.1 and its public code), without its off-by-one; every draw is a function of (seed, epoch, image).
+Relations are those of the square picture: with fit="squash" exactly sg2im's, with fit="crop" its rule in undistorted proportions.
 """
 
 # %% ../nbs/03_records.ipynb #c69a6d06

@@ -14,12 +14,14 @@ when it is read. Axis letters: R processes (ranks), K workers of each, H W pixel
 """
 
 # %% ../nbs/03h_shards.ipynb #72367bb8
+import functools
 import io
 import json
 import os
 import random
 import shutil
 import tarfile
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,7 +57,8 @@ def write_shards(data: RealData,
     "Packs a data set. Does nothing where the same was packed before. Raises SGDiffError."
     import webdataset as wds        # here, because it is an extra
     out, order = Path(out), np.random.default_rng(seed).permutation(len(data))
-    index = {"vocab": data.config.vocab.to_dict(), "seed": seed, "samples": len(data), "per_shard": per_shard, "shards": {}}
+    told = functools.reduce(lambda crc, i: zlib.crc32(record_to_json(data.record(i)), crc), range(len(data)), 0)       # of all that is said of the images
+    index = {"vocab": data.config.vocab.to_dict(), "records": told, "seed": seed, "samples": len(data), "per_shard": per_shard, "shards": {}}
     if (out / "index.json").exists():
         if {k: v for k, v in load_json(out / "index.json").items() if k != "shards"} == {k: v for k, v in index.items() if k != "shards"}: return load_json(out / "index.json")
         raise SGDiffError(f"{out} holds shards of another data set or size: choose another folder, or remove that one")

@@ -431,6 +431,7 @@ def test_vocabulary_of_coco():
     vocab = official.coco_vocab(*annotations)
     assert vocab.predicates[1:] == ("left of", "right of", "above", "below", "inside", "surrounding")
     assert vocab.object_id("person") == 1 and vocab.objects[12].startswith("__unused") and vocab.n_predicates == 7
+    assert vocab.n_objects == 184 and vocab.object_id("other") == 183  # the official table has 185 rows, one more than there are
 
 
 def test_scene_graphs_of_sg2im_fit():
