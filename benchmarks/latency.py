@@ -35,11 +35,12 @@ def main():
     pipe = SGDiffPipeline.from_pretrained(args.weights)
     jobs = {"one image": lambda: pipe(GRAPH, seed=0), "four images": lambda: pipe(GRAPH, seed=0, num_images_per_graph=4),
             "edit (before and after)": lambda: pipe.edit(GRAPH, "replace sheep by dog", seed=0),
-            "one image, no guidance": lambda: pipe(GRAPH, seed=0, guidance_scale=1.0)}
+            "one image, relations as objects": lambda: pipe(GRAPH, seed=0, relation_scale=0.0),
+            "one image, no guidance": lambda: pipe(GRAPH, seed=0, guidance_scale=1.0, relation_scale=0.0)}
     seconds = {name: median_seconds(run, args.repeats) for name, run in jobs.items()}
     print(f"{args.threads} threads, the default steps, median of {args.repeats}")
     for name, s in seconds.items():
-        print(f"{name:26s} {s:6.3f} s   {s / seconds['one image']:5.2f} x one image")
+        print(f"{name:32s} {s:6.3f} s   {s / seconds['one image']:5.2f} x one image")
 
 
 if __name__ == "__main__":

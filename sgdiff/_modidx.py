@@ -78,6 +78,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'sgdiff.coco_stuff': { 'sgdiff.coco_stuff.COCORules': ('coco_stuff.html#cocorules', 'sgdiff/coco_stuff.py'),
                                    'sgdiff.coco_stuff.COCOSource': ('coco_stuff.html#cocosource', 'sgdiff/coco_stuff.py'),
                                    'sgdiff.coco_stuff.COCOSource.__init__': ('coco_stuff.html#cocosource.__init__', 'sgdiff/coco_stuff.py'),
+                                   'sgdiff.coco_stuff.COCOSource._all': ('coco_stuff.html#cocosource._all', 'sgdiff/coco_stuff.py'),
                                    'sgdiff.coco_stuff.COCOSource.annotations': ( 'coco_stuff.html#cocosource.annotations',
                                                                                  'sgdiff/coco_stuff.py'),
                                    'sgdiff.coco_stuff.COCOSource.files': ('coco_stuff.html#cocosource.files', 'sgdiff/coco_stuff.py'),

@@ -120,18 +120,24 @@ class COCOSource:
     "The annotations of one split: things, and stuff from JSON or from maps."
     def __init__(self, instances, stuff, prefix: str = "", progress: bool = True,       # stuff: JSON file or folder; prefix: of image paths
                  only: set = None):                                                     # image ids; the others are left out. None: all
-        self.instances, self.stuff, self.prefix, self.progress, self.only = Path(instances), Path(stuff), prefix, progress, only
+        self.instances, self.stuff, self.prefix, self.progress = Path(instances), Path(stuff), prefix, progress
         self.images, self.categories = {}, {}       # id -> (width, height, file name); id -> word
         for kind, d in (r for path in self.files() for r in json_annotations(path, progress)):
             if kind == "images": self.images[d["id"]] = (int(d["width"]), int(d["height"]), d["file_name"])
             elif kind == "categories": self.categories[int(d["id"])] = d["name"]
         if self.stuff.is_dir(): self.categories |= {92 + i: word for i, word in enumerate(STUFF)}
         if not self.images: raise SGDiffError(f"{instances} lists no images: is it a COCO annotation file?")
+        self.left_out = set() if only is None else set(self.images) - only
+        self.images = {key: image for key, image in self.images.items() if key not in self.left_out}
+        if not self.images: raise SGDiffError(f"the list of image ids names no image of {instances}: give the lists of both splits")
 
     def files(self): return [p for p in (self.instances, self.stuff) if not p.is_dir()]
 
     def annotations(self):      # yields (kind, annotation)
-        "Things, then stuff."
+        "Things, then stuff, of the images that are not left out."
+        yield from ((kind, d) for kind, d in self._all() if d.get("image_id") not in self.left_out)
+
+    def _all(self):
         yield from (("things", d) for k, d in json_annotations(self.instances, self.progress) if k == "annotations")
         stuff = map_annotations(self.stuff, self.images) if self.stuff.is_dir() else json_annotations(self.stuff, self.progress)
         yield from (("stuff", d) for k, d in stuff if k == "annotations")
@@ -139,14 +145,13 @@ class COCOSource:
 
 def keep_boxes(source: COCOSource, rules: COCORules, tally: Tally) -> dict:     # image id -> list of (annotation id, category, box)
     "The objects of the images that stay, in the order of the images."
-    kept, with_stuff = {key: [] for key in source.images if source.only is None or key in source.only}, set()
-    if source.only is not None: tally.add("images", "not in the list of image ids", len(source.images) - len(kept))
+    kept, with_stuff = {key: [] for key in source.images}, set()
+    if source.left_out: tally.add("images", "not in the list of image ids", len(source.left_out))
     for kind, d in source.annotations():
         try: name, key, category, box = _annotation(d, source.images, source.categories)
         except (KeyError, TypeError, ValueError) as error:
             tally.bad("objects", "cannot be read", f"annotation {d.get('id')} of image {d.get('image_id')} ({error})")
             continue
-        if key not in kept: continue
         if kind == "stuff": with_stuff.add(key)
         width, height, _ = source.images[key]
         large = box[2] * box[3] / (width * height) > rules.min_box_area

@@ -91,7 +91,10 @@ def protocol_of(
     "The protocol that the options ask for; the official form draws without guidance."
     from sgdiff.protocol import Protocol
     guidance = args.guidance if args.guidance is not None else 1.0 if preset.official else 3.0
-    return Protocol(args.split, args.n or 0, preset.image_size, args.sampler or ("ddim" if preset.official else "ddpm"), args.steps, guidance, args.relations, args.seed, args.batch)
+    sampler = args.sampler or ("ddim" if preset.official else "ddpm")
+    if preset.official and sampler == "ddim" and (1000 % args.steps or args.steps == 1000):
+        raise SGDiffError(f"--steps is {args.steps}: the official sampler needs a divisor of 1000, such as 50, 100 or 200; or choose --sampler ddpm")
+    return Protocol(args.split, args.n or 0, preset.image_size, sampler, args.steps, guidance, args.relations, args.seed, args.batch)
 
 
 def part_company() -> None:

@@ -217,7 +217,7 @@ def open_first_stage(
 ) -> nn.Module:  # to_latents, from_latents; in eval mode
     "The first stage of a preset. Raises SGDiffError where its weights cannot be had."
     where = preset.first_stage
-    if not where: raise SGDiffError("no first stage is named: --set first_stage=vq-f8.ckpt, a folder or hub name in diffusers' layout, or pca to try things out")
+    if not where: raise SGDiffError("no first stage is named: --set first_stage=weights/vq-f8.ckpt, a folder or hub name in diffusers' layout, or pca to try things out")
     if where == "pca":
         images = data.pixels(torch.arange(min(len(data), 256)))
         stage = VAE(VAEConfig())

@@ -230,7 +230,7 @@ def add_command(sub):           # what argparse's add_subparsers gave
         c.add_argument("--force", action="store_true", help="prepare again, whatever is there")
         c.add_argument("--quiet", action="store_true", help="no progress bars")
         if data == "coco": c.add_argument("--stuff-maps", help="folder of stuffthingmaps (train2017/*.png) in place of stuff_*.json")
-        if data == "coco": c.add_argument("--image-ids", nargs="+", metavar="FILE", help="lists of image ids, such as annotations/deprecated-challenge2017/*-ids.txt; other images are left out"); continue
+        if data == "coco": c.add_argument("--image-ids", nargs="+", metavar="FILE", help="lists of image ids, of both splits, such as annotations/deprecated-challenge2017/*-ids.txt; other images are left out"); continue
         for kind, usual in (("object", 2000), ("attribute", 2000), ("predicate", 500)):
             c.add_argument(f"--min-{kind}-instances", type=int, help=f"least number of a word in train (default: {usual}, as in sg2im)")
         if data == "vg":

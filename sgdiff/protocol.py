@@ -72,7 +72,9 @@ def start_drawing(
 ) -> None:
     "Nothing; the description lies in the folder. Raises SGDiffError if another one does."
     path = Path(folder) / "protocol.json"
-    if path.exists() and (then := load_json(path)) != described:
+    then = load_json(path) if path.exists() else described
+    then = then | {"protocol": asdict(Protocol()) | then["protocol"]}  # an older one may know fewer settings
+    if then != described:
         differing = [f"  {name}: {then.get(name)!r} there, {value!r} now" for name, value in described.items() if then.get(name) != value]
         raise SGDiffError("\n".join([f"{folder} holds pictures of another protocol:", *differing, "Choose another --out, or remove it."]))
     if process_rank()[0] == 0: save_json(described, path)

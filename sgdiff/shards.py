@@ -60,7 +60,8 @@ def write_shards(data: RealData,
     told = functools.reduce(lambda crc, i: zlib.crc32(record_to_json(data.record(i)), crc), range(len(data)), 0)       # of all that is said of the images
     index = {"vocab": data.config.vocab.to_dict(), "records": told, "seed": seed, "samples": len(data), "per_shard": per_shard, "shards": {}}
     if (out / "index.json").exists():
-        if {k: v for k, v in load_json(out / "index.json").items() if k != "shards"} == {k: v for k, v in index.items() if k != "shards"}: return load_json(out / "index.json")
+        before = load_json(out / "index.json")
+        if all(before.get(k, v) == v for k, v in index.items() if k != "shards"): return before
         raise SGDiffError(f"{out} holds shards of another data set or size: choose another folder, or remove that one")
     part = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
@@ -153,7 +154,7 @@ class ShardData(torch.utils.data.IterableDataset):
     def __iter__(self): return self._epoch(self.epoch)
 
     def endless(self, epoch: int = 0):
-        "Sample after sample, epoch after epoch, from this epoch on. Raises SGDiffError where this reader would never get a shard."
+        "Sample after sample, epoch after epoch, from this epoch on. Raises SGDiffError, at the first sample, where there are more readers than shards."
         readers, n = self._reader()[1], len(self.index["shards"])
         if readers > n: raise SGDiffError(f"{readers} readers (processes times workers) for {n} shards in {self.folder}: some would wait for ever. Take fewer workers, or write smaller shards (per_shard)")
         while True:

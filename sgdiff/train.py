@@ -22,6 +22,7 @@ import shutil
 import signal
 import sys
 import threading
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -78,12 +79,12 @@ def check_settings(
     path = request.out / "run.json"
     preset = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(request.preset).items()}
     now = {"data": request.data, "images": request.images, "training_images": n, **preset}
-    begun = [stage for stage in ONLY if (request.out / stage / "checkpoint.pt").exists()]
+    begun = [stage for stage in ONLY if any((request.out / stage / name).exists() for name in ("checkpoint.pt", "model.safetensors"))]
     if request.stage in begun and not request.resume:
         raise SGDiffError(f"{request.folder} holds a run already: add --resume to go on with it, or choose another --out")
     then = load_json(path) if begun and path.exists() else now
     settled = [name for stage in begun if stage != request.stage for name in ONLY[stage]]  # of the other stage: not asked of this one
-    loose = {*FREE, *settled} if request.stage in begun else {*FREE, *settled, *ONLY[request.stage], "precision"}
+    loose = {*FREE, *settled, "precision", *(() if request.stage in begun else ONLY[request.stage])}  # a checkpoint knows its precision
     differing = [f"  {name}: {then.get(name)!r} there, {value!r} now" for name, value in now.items() if name not in loose and then.get(name) != value]
     if differing: raise SGDiffError("\n".join([f"{request.out} holds a run with other settings:", *differing, "Choose another --out."]))
     if world_size()[0] == 0: save_json(now | {name: then[name] for name in settled if name in then}, path)
@@ -125,7 +126,8 @@ def prepare_diffusion(
     from sgdiff.full_runs import build_generation, open_first_stage
     p = request.preset
     with state.local_main_process_first(): first_stage = open_first_stage(p, data, state.device)
-    latents = cached_latents(first_stage, data, request.out / "latents", device=state.device)
+    made_of = zlib.crc32(f"{p.first_stage} {p.image_size} {request.data}".encode())  # latents of something else lie elsewhere
+    latents = cached_latents(first_stage, data, request.out / "latents" / f"{made_of:08x}", device=state.device)
     model = build_generation(p, data.config.vocab, latents.shape[1])
     if p.compile: model.unet.compile()  # in place: the names of its weights stay
     load_weights(request.out / "pretrain" / "graph_encoder.safetensors", model.graph_encoder)

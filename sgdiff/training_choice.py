@@ -104,7 +104,7 @@ def full_size(choice: TrainingChoice) -> list:      # of commands and of lines t
     note = [f"# the paper's stage 1 has both losses; this choice has the {' and the '.join(off)} one off"] if off else []
     return ["# the toy world, as long as the shipped weights were trained", toy_command(large, "runs/mine"),
             "# the paper's size, on photographs", *note, f"{paper} --stage pretrain --set mask_probability={choice.mask_probability} --out runs/paper",
-            f"{paper} --stage diffusion --set first_stage=vq-f8.ckpt --out runs/paper"]
+            f"{paper} --stage diffusion --set first_stage=weights/vq-f8.ckpt --out runs/paper"]
 
 
 def read_choice(argv) -> tuple:                     # (TrainingChoice, folder)

@@ -231,3 +231,25 @@ def test_shards_of_another_data_set_are_not_written_over(packed):
     with pytest.raises(SGDiffError, match="another data set"): write_shards(data, folder, per_shard=3, progress=False)
     assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir()} == before
     assert np.all([p.name == "shards" or not p.name.startswith(".shards") for p in folder.parent.iterdir()])
+
+
+def test_shards_notice_other_records_and_a_missing_image(packed, tmp_path):
+    import json
+    from dataclasses import replace
+    from sgdiff.shards import write_shards
+    folder, data = packed
+
+    class Other(type(data)):
+        "The same images, of which one is said to be called something else."
+        def __init__(self): self.__dict__ = dict(data.__dict__)
+        def record(self, i): return replace(data.record(i), key="another") if i == 3 else data.record(i)
+
+    with pytest.raises(SGDiffError, match="another data set"): write_shards(Other(), folder, per_shard=2, progress=False)
+    before = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps({k: v for k, v in before.items() if k != "records"}))     # as shards had it that were written earlier
+    assert "records" not in write_shards(data, folder, per_shard=2, progress=False)
+    (folder / "index.json").write_text(json.dumps(before))
+    gone = Other()
+    gone.folder = tmp_path
+    with pytest.raises(SGDiffError, match="cannot read the image .*No such file"): write_shards(gone, tmp_path / "shards", per_shard=2, progress=False)
+    assert not (tmp_path / "shards").exists()
