@@ -17,6 +17,7 @@ Implements x* = argmax_k cos(g(G), v(x_k)) (DALL-E, arXiv 2102.12092, section 2.
 import torch
 import torch.nn.functional as F
 
+from .core import device_of
 from .pipeline import PipelineOutput, SGDiffPipeline
 from .pretraining import PretrainingModel
 from .scene_graphs import SceneGraphBatch, Vocab
@@ -46,6 +47,6 @@ def draw_best(pipe: SGDiffPipeline,
     if n_candidates < 1: raise ValueError(f"n_candidates is {n_candidates}: expected at least 1")
     out = pipe(graphs, seed=seed, num_images_per_graph=n_candidates, **settings)
     n, pixels = len(out.graphs), out.pixels.unflatten(0, (len(out.graphs), n_candidates))      # (N n, ...) -> (N, n, ...)
-    fit = graph_image_similarity(model, out.graphs, pixels, pipe.vocab)
+    fit = graph_image_similarity(model, out.graphs, pixels.to(device_of(model)), pipe.vocab)
     chosen = (torch.arange(n) * n_candidates + fit.argmax(1).cpu()).tolist()
     return PipelineOutput([out.images[k] for k in chosen], out.graphs, out.latents[chosen], out.pixels[chosen]), fit

@@ -26,11 +26,12 @@ from .full_commands import main as full_main
 from .prepare import add_command as add_prepare
 
 # %% ../nbs/19_cli.ipynb #e43665ab
-def load_pipeline(path=None):               # -> (SGDiffPipeline, Judge or None)
-    "The pipeline of a folder and the judge beside it."
+def load_pipeline(path=None, device="cpu"):     # -> (SGDiffPipeline, Judge or None)
+    "The pipeline of a folder, on a device, and the judge beside it, which stays on the CPU."
+    from sgdiff.core import find_device
     from sgdiff.pipeline import SGDiffPipeline
-    path = Path(path or default_weights())
-    return SGDiffPipeline.from_pretrained(path), load_judge(path)
+    path, device = Path(path or default_weights()), find_device(device)
+    return SGDiffPipeline.from_pretrained(path, device), load_judge(path)
 
 
 def load_judge(path):                       # -> Judge, or None where the folder has none
@@ -41,6 +42,7 @@ def load_judge(path):                       # -> Judge, or None where the folder
 # %% ../nbs/19_cli.ipynb #7cf4f214
 def verdict(judge, pixels, graph) -> str:   # pixels: (1, 3, H, W) float in [-1, 1]
     "What the judge sees in one picture, and which relations of its graph it finds there."
+    pixels = pixels.cpu()
     seen = sorted(judge.objects(pixels)[0])
     questions = graph.named_triples()
     marks = {True: "yes", False: "NO", None: "not judged"}
@@ -75,7 +77,7 @@ def sampling_options(args) -> dict:
 # %% ../nbs/19_cli.ipynb #3da5edda
 def generate(args):
     "Pictures of graphs, in one PNG."
-    pipe, _ = load_pipeline(args.weights)
+    pipe, _ = load_pipeline(args.weights, args.device)
     graphs = read_request(args, pipe.vocab)
     if args.best_of > 1: out = best_pictures(pipe, graphs, args)
     else: out = pipe(graphs, seed=args.seed, num_images_per_graph=args.n, **sampling_options(args))
@@ -95,7 +97,7 @@ def best_pictures(pipe, graphs, args):      # -> PipelineOutput, args.n pictures
 
 def edit(args):
     "A picture before and after a change, from the same noise."
-    pipe, judge = load_pipeline(args.weights)
+    pipe, judge = load_pipeline(args.weights, args.device)
     graphs = read_request(args, pipe.vocab)
     if len(graphs) > 1: raise SGDiffError(f"edit takes one graph, got {len(graphs)}")
     out = pipe.edit(graphs[0], args.change, seed=args.seed, num_images_per_graph=args.n, **sampling_options(args))
@@ -116,7 +118,7 @@ DEMO_EDITS = (("sheep looking at tree; sheep left of tree; sky above grass", "lo
 
 def demo(args):
     "A fixed set of graphs and of edits, each told, drawn and judged."
-    pipe, judge = load_pipeline(args.weights)
+    pipe, judge = load_pipeline(args.weights, args.device)
     settings, folder = sampling_options(args), Path(args.out)
     out = pipe(list(DEMO_GRAPHS), seed=args.seed, num_images_per_graph=4, **settings)
     for i, g in enumerate(out.graphs):
@@ -134,20 +136,22 @@ def demo(args):
 def train(args):
     "Trains stages from scratch, or goes on with a run."
     from dataclasses import replace
+    from sgdiff.core import find_device
     from sgdiff.recipes import PRESETS, train_all
     preset = PRESETS[args.preset]
     stages = preset.stages if args.stage == "all" else tuple(args.stage.split(","))
     if args.seed is not None: preset = replace(preset, seed=args.seed)
     out = Path(args.out or f"runs/{args.preset}")
-    train_all(preset, out, stages, progress=not args.quiet)
+    train_all(preset, out, stages, progress=not args.quiet, device=find_device(args.device))
     print(f"done: {out}")
 
 
 def evaluate(args):
     "Everything that is claimed, measured; a table, and a JSON file with seeds and counts."
+    from sgdiff.core import find_device
     from sgdiff.report import evaluate_weights, format_report
     report = evaluate_weights(Path(args.weights or default_weights()), n_scenes=args.n, seed=args.seed, n_seeds=args.seeds,
-                              **sampling_options(args))
+                              device=find_device(args.device), **sampling_options(args))
     print(format_report(report))
     if args.out:
         from sgdiff.errors import save_json
@@ -163,6 +167,7 @@ def make_parser() -> argparse.ArgumentParser:
     def command(run, text, draws=True):
         c = sub.add_parser(run.__name__, help=text, description=text)
         c.set_defaults(run=run)
+        c.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1 or mps; auto: cuda where there is one")
         if draws:
             c.add_argument("--weights", help="folder of a pipeline (default: the shipped toy weights)")
             c.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")

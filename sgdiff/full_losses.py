@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from .attention import TransformerBlock
 from .contrastive import ContrastiveHead
-from .core import step_generator
+from .core import device_of, step_generator
 from .diffusion import diffusion_loss_at, stratified_timesteps
 from .distributed import gathered_contrastive, ratio_over_ranks
 from .feeding import Ahead, part_choices, part_graphs
@@ -122,9 +122,6 @@ class SharedPretraining(PretrainingModel):
         return loss + self.config.masked_weight * part, metrics | {"masked": part.detach()}
 
 # %% ../nbs/29b_full_losses.ipynb #9782d0be
-def _device(model: nn.Module) -> torch.device: return next(model.parameters()).device
-
-
 def pretraining_in_parts(
     data,  # `pixels(rows)`, `config.vocab`, a length, and graphs as in `training_graph`
     batch_size: int,  # B, of all processes together
@@ -143,7 +140,7 @@ def pretraining_in_parts(
     ahead = Ahead(load, depth)
 
     def loss_fn(model, step, part=Part()):
-        images, batch, chosen = (x.to(_device(model)) for x in ahead(step, part))
+        images, batch, chosen = (x.to(device_of(model)) for x in ahead(step, part))
         return model(images, batch, chosen, look)
     return loss_fn
 
@@ -181,7 +178,7 @@ def generation_in_parts(
     ahead = Ahead(load, depth)
 
     def loss_fn(model, step, part=Part()):
-        mine, batch = (x.to(_device(model)) for x in ahead(step, part))
+        mine, batch = (x.to(device_of(model)) for x in ahead(step, part))
         generator = step_generator(seed, step, "noise")
         drop = torch.rand(batch_size, generator=generator) < model.config.drop_probability
         t = stratified_timesteps(batch_size, model.schedule.n_timesteps, generator)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .core import step_generator
+from .core import device_of, step_generator
 from .diffusion import NoiseSchedule, diffusion_loss
 from .graph_encoder import SceneGraphEncoder
 from .scene_graphs import SceneGraphBatch
@@ -70,9 +70,10 @@ class GraphToLatent(nn.Module):
 def encode_latents(vae,             # VAE with its latent scale fitted
                    data,            # ToyData, or anything with `pixels(indices)` and a length
                    batch_size: int = 256,
-                   ):               # (N, c, h, w) float32
+                   ):               # (N, c, h, w) float32, on the CPU
     "The latents of all images, made once: stage 2 never looks at pixels."
-    return torch.cat([vae.to_latents(data.pixels(range(i, min(i + batch_size, len(data))))) for i in range(0, len(data), batch_size)])
+    device = device_of(vae)
+    return torch.cat([vae.to_latents(data.pixels(range(i, min(i + batch_size, len(data)))).to(device)).cpu() for i in range(0, len(data), batch_size)])
 
 
 def generation_loss(data,           # ToyData
@@ -86,5 +87,6 @@ def generation_loss(data,           # ToyData
         indices = batch_indices(len(data), batch_size, step, seed)
         rng = np.random.default_rng([seed, step])
         graphs = [getattr(data, "thin_graph", thin_graph)(data.graphs[int(i)], rng, keep_all=keep_all) for i in indices]     # real data bring their own
-        return model(latents[indices], SceneGraphBatch.from_graphs(graphs, data.config.vocab), step_generator(seed, step, "noise"))
+        batch, device = SceneGraphBatch.from_graphs(graphs, data.config.vocab), device_of(model)
+        return model(latents[indices].to(device), batch.to(device), step_generator(seed, step, "noise"))
     return loss_fn

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .core import load_json, load_weights, save_json, save_weights, step_generator
+from .core import device_of, load_json, load_weights, save_json, save_weights, step_generator
 from .errors import SGDiffError
 from .scene_graphs import UnknownWordError, Vocab
 from .toy_world import EASY, FACING, FAMILIES, FAMILY_OF, FLIPS, HOLDABLE, ToyWorldConfig, geometric_relation, turn
@@ -314,7 +314,7 @@ def judging_loss(data,                      # ToyData with masks, drawn with `fa
 
     def loss_fn(judge, step):
         rows = batch_indices(len(data), batch_size, step, seed)
-        images = data.pixels(rows).to(next(judge.parameters()).device)
+        images = data.pixels(rows).to(device_of(judge))
         return judge_loss(judge, images, data.masks[rows], [data.graphs[i] for i in rows.tolist()], step_generator(seed, step, "rough"))
     return loss_fn
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from .core import load_weights, save_weights, to_uint8
+from .core import device_of, load_weights, save_weights, to_uint8
 from .errors import SGDiffError, load_json, save_json
 from .generation import DiffusionConfig
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
@@ -83,7 +83,7 @@ class SGDiffPipeline:
         self.schedule = diffusion.noise_schedule()
 
     @property
-    def device(self): return next(self.unet.parameters()).device
+    def device(self): return device_of(self.unet)
 
     def to(self, device) -> "SGDiffPipeline":
         "The pipeline itself, moved to a device."

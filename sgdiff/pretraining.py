@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from .contrastive import ContrastiveHead, ImageEncoderConfig, hard_negative
-from .core import step_generator
+from .core import device_of, step_generator
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .masked import MaskedHead, MaskedHeadConfig, choose_objects, masked_loss, object_mask
 from .scene_graphs import SceneGraphBatch
@@ -122,5 +122,6 @@ def pretraining_loss(data, batch_size: int = 128, seed: int = 0):     # -> loss_
         indices = batch_indices(len(data), batch_size, step, seed)
         rng = np.random.default_rng([seed, step])
         images, batch, wrong = pretraining_batch(data, indices, rng, model.config.n_wrong)
+        images, batch, wrong = (x if x is None else x.to(device_of(model)) for x in (images, batch, wrong))
         return model(images, batch, wrong, step_generator(seed, step, "masks"))
     return loss_fn

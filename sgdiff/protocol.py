@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from .core import SGDiffError, atomic_write, load_json, save_json, to_uint8
+from .core import SGDiffError, atomic_write, device_of, load_json, save_json, to_uint8
 from .distributed import process_rank, sharded
 from .evaluation import fid, inception_score
 from .retrieval import retrieval_at
@@ -157,7 +157,7 @@ def retrieval(
     sizes: tuple = (64, 1000),  # candidates
 ) -> dict:  # size -> {"objects and relations", "objects only"} -> accuracies both ways
     "Retrieval both ways among the protocol's images, with whole graphs and with their objects alone."
-    n, vocab, device = split_rows(protocol, data), data.config.vocab, next(graph_encoder.parameters()).device
+    n, vocab, device = split_rows(protocol, data), data.config.vocab, device_of(graph_encoder)
     def embedded(rows, change): return graph_encoder(SceneGraphBatch.from_graphs([change(data.graphs[i]) for i in rows], vocab).to(device)).global_
     images = sharded(lambda rows: F.normalize(look(data.pixels(torch.tensor(rows)).to(device))[1].float(), dim=-1), n, 50)
     result = {}

@@ -26,11 +26,11 @@ from pathlib import Path
 import torch
 
 from .contrastive import ImageEncoderConfig
-from .core import check_state_dict, load_weights, save_weights, set_seed, step_generator
+from .core import check_state_dict, device_of, load_weights, save_weights, set_seed, step_generator
 from .errors import SGDiffError, load_json, save_json
 from .generation import DiffusionConfig, GraphToLatent, encode_latents, generation_loss
 from .graph_encoder import SceneGraphEncoderConfig
-from .judge import LESSONS, Judge, JudgeConfig, judge_accuracy, judge_loss, save_judge
+from .judge import LESSONS, Judge, JudgeConfig, judge_accuracy, judging_loss, save_judge
 from .pipeline import SGDiffPipeline
 from .pretraining import PretrainingConfig, PretrainingModel, pretraining_loss
 from .toy_world import WORLDS, make_dataset
@@ -127,7 +127,8 @@ def denoiser(stage: str, p: Preset, out: Path):     # -> graph encoder and UNet 
 def vae_stage(p, data, out):
     "(model, loss_fn) of the first stage."
     def loss_fn(model, step):
-        return vae_loss(model, data.pixels(batch_indices(len(data), p.vae_batch_size, step, p.seed)), step_generator(p.seed, step, "vae"))
+        images = data.pixels(batch_indices(len(data), p.vae_batch_size, step, p.seed)).to(device_of(model))
+        return vae_loss(model, images, step_generator(p.seed, step, "vae"))
     model = build("vae", p)
     start_from_pca(model, data.images[:1000])
     return model, loss_fn
@@ -156,10 +157,7 @@ def denoising(p, data, vae, graph_encoder, unet):
 
 def judge_stage(p, data, out):
     "(model, loss_fn) of the judge."
-    def loss_fn(judge, step):
-        rows = batch_indices(len(data), p.batch_size, step, p.seed)
-        return judge_loss(judge, data.pixels(rows), data.masks[rows], [data.graphs[i] for i in rows.tolist()], step_generator(p.seed, step, "rough"))
-    return build("judge", p), loss_fn
+    return build("judge", p), judging_loss(data, p.batch_size, p.seed)
 
 
 SETUPS = {"vae": vae_stage, "pretrain": pretrain_stage, "diffusion": diffusion_stage, "polish": polish_stage, "judge": judge_stage}
@@ -170,6 +168,7 @@ def train_stage(stage: str,
                 out,                    # folder of the run
                 data=None,              # ToyData; made where None
                 on_log=None, should_stop=None, progress=None,     # as in `fit`
+                device="cpu",           # where it is trained; only on the CPU are the weights the same bits each time
                 ):                      # -> FitResult, or None where the stage was done before
     "Trains one stage, or goes on with it; leaves its weights (the running mean) in `out/stage/model.safetensors`."
     out = Path(out)
@@ -180,9 +179,9 @@ def train_stage(stage: str,
     if data is None: data = stage_data(stage, p, progress is not False)
     model, loss_fn = SETUPS[stage](p, data, out)
     start = time.perf_counter()
-    result = fit(model, loss_fn, stage_config(stage, p), folder, on_log, should_stop, progress)
+    result = fit(model.to(device), loss_fn, stage_config(stage, p), folder, on_log, should_stop, progress)
     if not result.finished: return result
-    final = result.model_ema
+    final = result.model_ema.cpu()
     if stage == "vae":
         fit_latent_scale(final, data.images[:2000], loudness=0.5)
     save_json({"stage": stage, "preset": asdict(p), "parameters": sum(w.numel() for w in final.parameters()),
@@ -207,7 +206,7 @@ def stage_data(stage: str, p: Preset, progress: bool = True):      # -> ToyData
     return draw(p.n_scenes)
 
 
-def train_all(p: Preset, out, stages=None, on_log=None, should_stop=None, progress=None) -> bool:    # True if all are done
+def train_all(p: Preset, out, stages=None, on_log=None, should_stop=None, progress=None, device="cpu") -> bool:    # True if all are done
     "Trains several stages (None: all of the preset) in order on the same scenes, then packs them into `out/weights`."
     out, stages = Path(out), p.stages if stages is None else stages
     check_stages(p, stages)
@@ -217,7 +216,7 @@ def train_all(p: Preset, out, stages=None, on_log=None, should_stop=None, progre
     shared = {"vae", "pretrain"}
     data = stage_data("vae", p, progress is not False) if shared & set(todo) else None
     for stage in todo:
-        result = train_stage(stage, p, out, data if stage in shared else None, on_log, should_stop, progress)
+        result = train_stage(stage, p, out, data if stage in shared else None, on_log, should_stop, progress, device)
         if result is not None and not result.finished: return False
     done = all((out / s / "model.safetensors").exists() for s in p.stages)
     if done and (todo or not (out / "weights").exists()):

@@ -39,7 +39,7 @@ def edit_examination(pipe, judge,
     for family in FAMILIES:
         pairs = [(g, flip_triple(g, r), g.triples[r]) for g in graphs for r in flippable(g, family)[:1]][:n]
         if not pairs: continue
-        draw = lambda gs, s: pipe(gs, seed=s, **settings).pixels
+        draw = lambda gs, s: pipe(gs, seed=s, **settings).pixels.cpu()
         before, after = draw([p[0] for p in pairs], seed), draw([p[1] for p in pairs], seed)
         other = draw([p[0] for p in pairs], seed + 1_000_000)
         words = [{g.objects[t[0]], g.objects[t[2]]} for g, _, t in pairs]
@@ -64,17 +64,18 @@ def evaluate_weights(path,                      # folder: pipeline, judge/, pret
                      n_exam: int = 2000,        # held-out scenes for the judge's exam
                      n_candidates: int = 1000,  # held-out scenes, all of different graphs, for retrieval
                      best_of: int = 4,          # throws of which the encoder picks one; 1 leaves that examination out
+                     device="cpu",              # where the pictures are drawn; they are judged on the CPU
                      **settings,                # of the pipeline: num_inference_steps, guidance_scale, relation_scale, sampler
                      ) -> dict:                 # ready for JSON
     "The report card. Raises SGDiffError where a part of the folder is missing."
     path = Path(path)
-    pipe, judge, pretrained = SGDiffPipeline.from_pretrained(path), load_judge(path / "judge"), load_pretraining(path)
+    pipe, judge, pretrained = SGDiffPipeline.from_pretrained(path, device), load_judge(path / "judge"), load_pretraining(path)
     exam = make_dataset(EASY, n_exam, seed + 100, "test", progress=False)
     judge.accuracy = judge_accuracy(judge, exam)
     candidates = make_dataset(EASY, n_candidates, seed + 200, "test", distinct_graphs=True, progress=False)
     test = make_dataset(EASY, n_scenes, seed + 300, "test", progress=False)
-    draw = lambda graphs, s: pipe(graphs, seed=s, **settings).pixels
-    choose = lambda graphs, s: draw_best(pipe, pretrained, graphs, best_of, best_of * s, **settings)[0].pixels
+    draw = lambda graphs, s: pipe(graphs, seed=s, **settings).pixels.cpu()
+    choose = lambda graphs, s: draw_best(pipe, pretrained, graphs, best_of, best_of * s, **settings)[0].pixels.cpu()
     obedience = lambda how, n: evaluate(how, test.graphs, judge, seeds=range(seed, seed + n), real=test.pixels(range(len(test))))
     return {"weights": path.name, "fingerprint": weights_fingerprint(path), "seed": seed, "settings": settings,
             "scenes": {"judge": n_exam, "retrieval": n_candidates, "pictures": n_scenes, "seeds": n_seeds, "best_of": best_of},

@@ -190,6 +190,7 @@ def train_stage(
     check_settings(request, len(data))
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     model, loss_fn = PREPARE[request.stage](request, data, state)
+    model.to(state.device)
     check_space(request.folder, 16 * sum(w.numel() for w in model.parameters()) / 2**30)  # weights, their mean, two averages of AdamW
     state.wait_for_everyone()
     quiet = request.progress is False or (request.progress is None and sys.stderr.isatty())

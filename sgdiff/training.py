@@ -32,7 +32,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .core import SGDiffError, atomic_write, check_state_dict, step_generator
+from .core import SGDiffError, atomic_write, check_state_dict, device_of, step_generator
 from .distributed import leave_group
 from .errors import cannot_write
 from .steps import EMA, FitConfig, Part, batch_indices, learning_rate_at, parameter_groups
@@ -89,9 +89,10 @@ class _Run:
         from accelerate.utils import DistributedDataParallelKwargs
 
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a step may leave a part out
-        self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[unused])
+        self.accelerator = Accelerator(mixed_precision="no", device_placement=False, kwargs_handlers=[unused])
         atexit.register(leave_group)
-        self.config, self.folder, self.device = config, folder, self.accelerator.device
+        self.config, self.folder = config, folder
+        self.device = self.accelerator.device if self.accelerator.num_processes > 1 else device_of(model)
         self.model = model.to(self.device).train()
         if config.channels_last: model.to(memory_format=torch.channels_last)
         loss = _Loss(torch.compile(model) if config.compile else model, loss_fn)
@@ -256,7 +257,7 @@ def _loop(run: _Run, on_log: Callable | None, should_stop: Callable | None, bar,
 
 # %% ../nbs/07_training.ipynb #9fc5eb43
 def fit(
-    model: nn.Module,  # trained in place
+    model: nn.Module,  # trained in place, on the device where it is; several processes: each on its own
     loss_fn: Callable,  # loss_fn(model, step) or loss_fn(model, step, part) -> (scalar loss, dict of metrics); all draws are functions of step
     config: FitConfig,
     out_dir: str | Path | None = None,  # for checkpoint.pt and log.jsonl; None keeps nothing
