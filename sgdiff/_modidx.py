@@ -1058,6 +1058,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'sgdiff.train.Request.folder': ('train.html#request.folder', 'sgdiff/train.py'),
                               'sgdiff.train.add_data_options': ('train.html#add_data_options', 'sgdiff/train.py'),
                               'sgdiff.train.add_options': ('train.html#add_options', 'sgdiff/train.py'),
+                              'sgdiff.train.check_devices': ('train.html#check_devices', 'sgdiff/train.py'),
                               'sgdiff.train.check_parts': ('train.html#check_parts', 'sgdiff/train.py'),
                               'sgdiff.train.check_settings': ('train.html#check_settings', 'sgdiff/train.py'),
                               'sgdiff.train.check_space': ('train.html#check_space', 'sgdiff/train.py'),

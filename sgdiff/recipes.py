@@ -48,9 +48,9 @@ class Preset:
     dim: int = 96                   # D of the graph encoder
     model_channels: int = 96        # width of the UNet's finest level
     position_channels: bool = False # the UNet's places know where they are: no help in the first thousand steps, for left and right later
-    vae_steps: int = 1000
-    pretrain_steps: int = 1400
-    diffusion_steps: int = 4500
+    vae_steps: int = 800
+    pretrain_steps: int = 1200
+    diffusion_steps: int = 3000
     polish_steps: int = 0           # of stage 2 once more, on scenes with more of what is difficult; 0: no such stage
     judge_steps: int = 400
     batch_size: int = 64
@@ -78,10 +78,11 @@ DENOISERS = ("diffusion", "polish")     # these two train the same UNet
 
 def stage_config(stage: str, p: Preset) -> FitConfig:
     "The optimiser's settings of a stage."
-    common = dict(seed=p.seed, log_every=50, save_every=250)
+    common = dict(seed=p.seed, log_every=50, save_every=250, precision="no" if stage == "judge" else "auto")
     if stage in DENOISERS:
         steps, rate = (p.diffusion_steps, p.diffusion_lr) if stage == "diffusion" else (p.polish_steps, p.diffusion_lr / 2)
-        return FitConfig(steps, rate, 200, weight_decay=0.01, ema_decay=min(0.999, max(0, 1 - 20 / steps)), precision="auto", **common)
+        return FitConfig(steps, rate, 200, weight_decay=0.01, ema_decay=min(0.999, max(0, 1 - 20 / steps)),
+                         channels_last=False, **common)     # a CPU's group norms in bfloat16 are slow on channels_last
     return {"vae": FitConfig(p.vae_steps, 2e-3, 50, weight_decay=0.0, ema_decay=0.995, **common),
             "pretrain": FitConfig(p.pretrain_steps, 2e-3, 100, weight_decay=0.05, ema_decay=0.99, **common),
             "judge": FitConfig(p.judge_steps, 3e-3, 100, weight_decay=0.01, ema_decay=0.99, **common)}[stage]
