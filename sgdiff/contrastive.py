@@ -87,14 +87,19 @@ class ContrastiveHead(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(start)))
         self.largest = largest
 
+    @property
+    def scale(self):                    # () float, at most `largest`
+        "The inverse of the temperature. Its gradient passes the limit as if there were none: what has gone too far can come back."
+        raw = self.logit_scale.exp()
+        return raw + (raw.clamp(max=self.largest) - raw).detach()
+
     def logits(self,
                graph,               # (N, G) float
                image,               # (M, G) float
                ):                   # (N, M) float32, similarities of all pairs, times the temperature's inverse
         "Scaled cosines of every graph (rows) with every image (columns), in float32 whatever is given."
         with torch.autocast(graph.device.type, enabled=False):      # logits reach 100: bfloat16 would round them to halves
-            scale = self.logit_scale.exp().clamp(max=self.largest)
-            return scale * F.normalize(graph.float(), dim=-1) @ F.normalize(image.float(), dim=-1).T
+            return self.scale * F.normalize(graph.float(), dim=-1) @ F.normalize(image.float(), dim=-1).T
 
     def forward(self,
                 graph,              # (B, G) float, global graph embeddings
@@ -107,8 +112,7 @@ class ContrastiveHead(nn.Module):
         by_image = logits.T
         with torch.autocast(logits.device.type, enabled=False):
             if wrong is not None:
-                scale = self.logit_scale.exp().clamp(max=self.largest)
-                own = scale * torch.einsum("bkg,bg->bk", F.normalize(wrong.float(), dim=-1), F.normalize(image.float(), dim=-1))
+                own = self.scale * torch.einsum("bkg,bg->bk", F.normalize(wrong.float(), dim=-1), F.normalize(image.float(), dim=-1))
                 by_image = torch.cat([by_image, own], 1)            # (B, B + K)
             loss = (F.cross_entropy(logits, target) + F.cross_entropy(by_image, target)) / 2
         right = (logits.argmax(1) == target).float().mean().item()

@@ -156,32 +156,33 @@ class JudgeWords(nn.Module):
     def forward(self, images): return self.judge(images)[1].softmax(1).mean((2, 3)).clamp(min=1e-8).log()
 
 
-def _torchmetrics(name: str, **options):
+def _torchmetrics(name: str, device="cpu", **options):
     "A metric of torchmetrics that counts what this process gives it. Raises SGDiffError where it or Inception's weights cannot be had."
     try:
         from torchmetrics.image.fid import FrechetInceptionDistance
         from torchmetrics.image.inception import InceptionScore
     except ImportError as error: raise SGDiffError("FID and Inception Score need torchmetrics: pip install 'sgdiff[eval]'") from error
-    try: return {"fid": FrechetInceptionDistance, "inception_score": InceptionScore}[name](distributed_available_fn=lambda: False, **options)
+    try: return {"fid": FrechetInceptionDistance, "inception_score": InceptionScore}[name](distributed_available_fn=lambda: False, **options).to("cpu" if "feature" in options else device)
     except ModuleNotFoundError as error:
         raise SGDiffError("Inception's features need torch-fidelity: pip install 'sgdiff[eval]', or give features=JudgeFeatures(judge)") from error
     except OSError as error: raise SGDiffError(f"Inception's weights could not be downloaded ({error}); give features=JudgeFeatures(judge)") from error
 
 
-def _batches(images, features, batch_size):
-    "Parts of the pictures as the features want them: floats in [-1, 1] for ours, in [0, 1] for Inception."
-    for part in images.split(batch_size): yield part if features is not None else (part.clamp(-1, 1) + 1) / 2
+def _batches(images, features, batch_size, device="cpu"):
+    "Parts of the pictures as the features want them: floats in [-1, 1] for ours, whole numbers from 0 to 255 for Inception, rounded and not cut off."
+    for part in images.split(batch_size): yield part if features is not None else ((part.clamp(-1, 1) + 1) * 127.5).round().byte().to(device)
 
 
 def fid(real,                       # (N, 3, H, W) float in [-1, 1]
         images,                     # (M, 3, H, W) float in [-1, 1]
         features: nn.Module = None, # pictures -> (B, D), such as JudgeFeatures(judge); None: Inception-v3, 2048 features
         batch_size: int = 100,
+        device="cpu",               # where Inception looks; other features look where they are
         ) -> dict:                  # "fid", "features" (whose), "n_real", "n"
     "Fréchet distance between two sets of pictures. Raises SGDiffError. Source: arXiv 1706.08500, eq. 6."
-    metric = _torchmetrics("fid", **({"normalize": True} if features is None else {"feature": features}))
+    metric = _torchmetrics("fid", device, **({} if features is None else {"feature": features}))
     for is_real, some in ((True, real), (False, images)):
-        for part in _batches(some, features, batch_size): metric.update(part, real=is_real)
+        for part in _batches(some, features, batch_size, device): metric.update(part, real=is_real)
     return {"fid": metric.compute().item(), "features": getattr(features, "name", "Inception-v3" if features is None else type(features).__name__),
             "n_real": len(real), "n": len(images)}
 
@@ -190,10 +191,11 @@ def inception_score(images,                         # (M, 3, H, W) float in [-1,
                     classes: nn.Module = None,      # pictures -> (B, K) logits, such as JudgeWords(judge); None: Inception-v3
                     splits: int = 10,
                     batch_size: int = 100,
+                    device="cpu",                   # where Inception looks; other classes look where they are
                     ) -> dict:                      # "score", "spread" over the splits, "features", "n"
     "exp of the mean divergence between a picture's classes and those of all: large where pictures are clear and varied. Raises SGDiffError."
-    metric = _torchmetrics("inception_score", splits=splits, **({"normalize": True} if classes is None else {"feature": classes}))
-    for part in _batches(images, classes, batch_size): metric.update(part)
+    metric = _torchmetrics("inception_score", device, splits=splits, **({} if classes is None else {"feature": classes}))
+    for part in _batches(images, classes, batch_size, device): metric.update(part)
     with torch.random.fork_rng(devices=[]):         # torchmetrics shuffles by the global generator
         torch.manual_seed(0)
         score, spread = metric.compute()

@@ -18,7 +18,7 @@ official SGDiff. The networks are diffusers'; `diffusers_name` tells where a ten
 
 # %% ../nbs/30b_first_stages.ipynb #1f8eddfd
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -164,13 +164,16 @@ def load_first_stage(
     "A pre-trained first stage. Raises SGDiffError where there is none, or one of an unknown kind."
     diffusers = import_diffusers()
     where = f"{path}/{subfolder}" if subfolder else str(path)
-    try: kind = diffusers.VQModel.load_config(path, subfolder=subfolder)["_class_name"]
+    try: told = diffusers.VQModel.load_config(path, subfolder=subfolder)
     except (OSError, KeyError, ValueError) as e: raise SGDiffError(f"there is no first stage at {where}: {str(e).splitlines()[0]}") from e
+    kind = told.get("_class_name")
     if kind not in ("VQModel", "AutoencoderKL"):
         raise SGDiffError(f"{where} holds a {kind}: expected VQModel or AutoencoderKL (is the first stage in a subfolder?)")
     try: network = getattr(diffusers, kind).from_pretrained(path, subfolder=subfolder, **settings)
     except OSError as e: raise SGDiffError(f"the weights at {where} cannot be read: {str(e).splitlines()[0]}") from e
-    return FirstStage(config_of_network(network), network).eval()
+    config = config_of_network(network)
+    if kind == "VQModel" and "scaling_factor" not in told: config = replace(config, scale=1.0)  # where nothing is said, diffusers assumes Stable Diffusion's factor
+    return FirstStage(config, network).eval()
 
 # %% ../nbs/30b_first_stages.ipynb #a6aa9a3b
 RENAMES = (  # of a CompVis autoencoder's name -> diffusers'

@@ -94,7 +94,7 @@ class FrozenPretraining(nn.Module):
         with torch.no_grad():
             tokens, seen = look(images)
             masked_tokens, _ = look(images, hidden)
-        loss, metrics = gathered_contrastive(embedding.global_.float(), seen.float(), head.logit_scale.exp().clamp(max=head.largest))
+        loss, metrics = gathered_contrastive(embedding.global_.float(), seen.float(), head.scale)
         if not self.masked_weight: return loss, metrics
         where = hidden_tokens(hidden, tokens.shape[1])  # (b, N)
         truth = F.layer_norm(tokens.float(), tokens.shape[-1:])
@@ -114,8 +114,7 @@ class SharedPretraining(PretrainingModel):
     ):  # scalar loss, dict of metrics
         "This part's share of the pre-training loss."
         embedding, head = self.graph_encoder(batch), self.contrastive_head
-        scale = head.logit_scale.exp().clamp(max=head.largest)
-        loss, metrics = gathered_contrastive(embedding.global_, self.image_encoder(images)[1], scale)
+        loss, metrics = gathered_contrastive(embedding.global_, self.image_encoder(images)[1], head.scale)
         hidden = object_mask(batch, images.shape[-1], chosen)
         drawn = self.masked_head(self.image_encoder(images, hidden)[0], embedding.local, embedding.mask)
         part = ratio_over_ranks(((drawn - images).square() * hidden).sum(), 3 * hidden.sum().float())
@@ -155,8 +154,7 @@ def given_loss(
 ):  # scalar loss, dict of metrics
     "The diffusion loss for given draws. Source: as `diffusion_loss`."
     unet, c = model.unet, model.config
-    with torch.set_grad_enabled(model.train_encoder and torch.is_grad_enabled()): embedding = model.graph_encoder(batch)
-    context, mask = unet.make_context(embedding, drop if unet.config.null_token else None)
+    context, mask = unet.make_context(model.embed(batch), drop if unet.config.null_token else None)
     loss = diffusion_loss_at(lambda x, t: unet(x, t, context, mask), model.schedule, latents, t, noise, c.prediction, c.gamma)
     return loss, {"diffusion": loss.detach()}
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PAPER', 'PRESETS', 'FULL_STAGES', 'FullPreset', 'changed', 'fit_config', 'open_data', 'encoder_config', 'unet_config',
-           'diffusion_config', 'image_config', 'pretraining_config', 'open_image_encoder', 'build_pretraining',
-           'open_first_stage', 'build_generation']
+           'diffusion_config', 'patch_size', 'image_config', 'pretraining_config', 'open_image_encoder',
+           'build_pretraining', 'first_stage_fingerprint', 'open_first_stage', 'build_generation']
 
 # %% ../nbs/30_full_runs.ipynb #32218940
 """Full runs: presets at the paper's size, and what is built from them.
@@ -22,6 +22,7 @@ from torch import nn
 
 from .core import SGDiffError, set_seed
 from .contrastive import ImageEncoderConfig
+from .feeding import data_fingerprint, file_hash
 from .full_losses import FrozenPretraining, SharedPretraining
 from .generation import DiffusionConfig, GraphToLatent
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
@@ -65,6 +66,7 @@ class FullPreset:
     workers: int = 2  # batches prepared in advance by each process
     toy_scenes: int = 512  # n, where the data set is the toy world
     seed: int = 0  # of weights and draws
+    first_stage_scale: float = 0.0  # latents are multiplied by it; 0: as the first stage's own file says
 
     def __post_init__(self):
         if self.precision not in ("no", "bf16"): raise SGDiffError(f"precision is {self.precision!r}, expected 'no' (float32) or 'bf16'")
@@ -168,12 +170,21 @@ def diffusion_config(
     return DiffusionConfig("sqrt_linear", prediction="eps", drop_probability=0.0) if preset.official else DiffusionConfig()
 
 # %% ../nbs/30_full_runs.ipynb #13684dd8
+def patch_size(
+    image_size: int,  # pixels
+) -> int:  # pixels, a power of two: 8 to 15 patches side by side
+    "The patches of an image encoder of our own. Raises SGDiffError where no power of two from 4 on divides the size."
+    patch = min(image_size & -image_size, 2 ** (max(image_size // 8, 4).bit_length() - 1))  # the largest that divides the size
+    if patch < 4: raise SGDiffError(f"an image encoder of our own cannot cut {image_size} pixels into patches: choose a multiple of 16, say --set pretrain_size={-(-image_size // 16) * 16}")
+    return patch
+
+
 def image_config(
     preset: FullPreset,
 ):  # ClipConfig or ImageEncoderConfig
     "The image side of stage 1. Raises SGDiffError where CLIP's package is missing, or its vector has another width than the graph encoder's."
     p = preset
-    if not p.clip: return ImageEncoderConfig(p.pretrain_size, max(4, p.pretrain_size // 8), global_dim=p.dim)
+    if not p.clip: return ImageEncoderConfig(p.pretrain_size, patch_size(p.pretrain_size), global_dim=p.dim)
     from sgdiff.pretrained import ClipConfig
     sizes = ClipConfig.named(p.clip, class_token=False)
     if sizes.global_dim != p.dim: raise SGDiffError(f"the image encoder's global vector has {sizes.global_dim} numbers, the graph encoder's {p.dim}: --set dim={sizes.global_dim}")
@@ -210,6 +221,17 @@ def build_pretraining(
     return FrozenPretraining(SceneGraphEncoder(config.encoder), config.image.width, config.masked_weight)
 
 # %% ../nbs/30_full_runs.ipynb #0a8370cb
+def first_stage_fingerprint(
+    preset: FullPreset,
+    data,  # images for "pca"
+) -> str:  # 16 hexadecimal digits, or a name
+    "By what a first stage is known: its files' content; of the linear map the data it is made of; of one on the hub the name."
+    where = Path(preset.first_stage)
+    if preset.first_stage == "pca": return data_fingerprint(data)
+    files = [where] if where.is_file() else sorted(path for path in where.rglob("*") if path.is_file()) if preset.first_stage else []
+    return file_hash(*files) if files else preset.first_stage
+
+
 def open_first_stage(
     preset: FullPreset,
     data,  # images for "pca"
@@ -226,9 +248,13 @@ def open_first_stage(
     elif Path(where).suffix in (".ckpt", ".pt"):
         from sgdiff.official_weights import load_vq
         stage = load_vq(where)
+        if stage.config.kind == "kl" and not preset.first_stage_scale:
+            raise SGDiffError(f"{where} is a KL autoencoder: its latents must be scaled to about unit variance, and such a file does not say by how much. "
+                              "Say it with --set first_stage_scale=0.18215 (Stable Diffusion's), or 1 / the standard deviation of its latents")
     else:
         from sgdiff.first_stages import load_first_stage
         stage = load_first_stage(where)
+    if preset.first_stage_scale and where != "pca": stage.config = replace(stage.config, scale=preset.first_stage_scale)
     return stage.to(device).eval().requires_grad_(False)
 
 

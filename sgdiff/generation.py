@@ -52,15 +52,19 @@ class GraphToLatent(nn.Module):
         self.schedule, self.train_encoder = config.noise_schedule(), train_encoder
         graph_encoder.requires_grad_(train_encoder)
 
+    def embed(self, batch):             # SceneGraphBatch -> GraphEmbedding
+        "What the UNet is told. A frozen encoder says it without gradients, and in float32 as it will when pictures are drawn."
+        if self.train_encoder: return self.graph_encoder(batch)
+        with torch.no_grad(), torch.autocast(batch.objects.device.type, enabled=False): return self.graph_encoder(batch)
+
     def forward(self,
                 latents,            # (B, c, h, w) float, about unit variance
                 batch,              # SceneGraphBatch of B graphs
                 generator,          # torch.Generator: noise levels, noise, which graphs are dropped
                 ):                  # scalar loss, dict of metrics
         "The diffusion loss of a batch."
-        with torch.set_grad_enabled(self.train_encoder and torch.is_grad_enabled()): embedding = self.graph_encoder(batch)
         drop = (torch.rand(len(latents), generator=generator) < self.config.drop_probability).to(latents.device)
-        context, mask = self.unet.make_context(embedding, drop)                         # (B, L + 1, C)
+        context, mask = self.unet.make_context(self.embed(batch), drop)                 # (B, L + 1, C)
         loss = diffusion_loss(lambda x, t: self.unet(x, t, context, mask), self.schedule, latents, generator,
                               self.config.prediction, self.config.gamma)
         return loss, {"diffusion": loss.item()}

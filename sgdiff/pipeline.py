@@ -244,9 +244,9 @@ def load_component(path,            # the pipeline's folder
     module_class, config_class = registry[name]
     config = load_json(Path(path) / name / "config.json")
     try: config = config_class(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})
-    except TypeError as e: raise SGDiffError(f"{Path(path) / name / 'config.json'} does not fit {config_class.__name__}: {e}") from e
+    except (TypeError, ValueError) as e: raise SGDiffError(f"{Path(path) / name / 'config.json'} does not fit {config_class.__name__}: {e}") from e
     module = module_class(config)
-    module.load_state_dict(load_weights(Path(path) / name / "model.safetensors"))
+    load_weights(Path(path) / name / "model.safetensors", module)
     return module.eval()
 
 # %% ../nbs/15_pipeline.ipynb #ae0b5a24

@@ -202,11 +202,11 @@ def run(args) -> dict:          # args: what `add_command` parses; -> the report
         bad = sum(map(len, report["broken"].values()))
         print(f"{out} is prepared already: {_sizes(report)}. Nothing to do{f'; {bad} or more broken or missing inputs then, --force looks again' if bad else ''}.")
         return report
+    if args.images is not None and not Path(args.images).is_dir(): raise SGDiffError(f"there is no folder of images {args.images}")
     (out / "prepared.json").unlink(missing_ok=True)
     tally = Tally(args.strict)
     vocab, tables = prepare(tally)
     if args.images is not None:
-        if not Path(args.images).is_dir(): raise SGDiffError(f"there is no folder of images {args.images}")
         tables = {name: only_rows(table, check_images(table, args.images, tally, name, not args.quiet)) for name, table in tables.items()}
     report = write_all(out, vocab, tables, tally, mark, settings)
     print(f"{tally}\n\n{out}: {_sizes(report)}")

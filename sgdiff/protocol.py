@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Protocol', 'split_rows', 'picture_path', 'start_drawing', 'draw_pictures', 'pipeline_draw', 'Pictures',
-           'drawn_pictures', 'real_pictures', 'retrieval', 'file_hash', 'versions', 'measured', 'evaluate_run']
+           'drawn_pictures', 'real_pictures', 'retrieval', 'versions', 'measured', 'evaluate_run']
 
 # %% ../nbs/34_protocol.ipynb #513abf89
 """The evaluation of a full run: pictures drawn by a written protocol, then FID, Inception Score and retrieval, with the protocol beside them.
@@ -13,7 +13,6 @@ Axis letters: N images of the split, B pictures drawn at a time, H W pixels, G w
 Picture i belongs to graph i and depends on its own seed alone; it is drawn in a batch of fixed borders. So any number of processes
 draws the same pictures, and a drawing that was cut short goes on. FID: Heusel et al., arXiv 1706.08500; Inception Score: 1606.03498."""
 
-import hashlib
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 from .core import SGDiffError, atomic_write, device_of, load_json, save_json, to_uint8
 from .distributed import process_rank, sharded
 from .evaluation import fid, inception_score
+from .feeding import file_hash
 from .retrieval import retrieval_at
 from .scene_graphs import SceneGraphBatch, without_relations
 
@@ -70,11 +70,11 @@ def start_drawing(
     folder: str | Path,
     described: dict,  # protocol, weights and data
 ) -> None:
-    "Nothing; the description lies in the folder. Raises SGDiffError if another one does."
+    "Nothing; the description lies in the folder. Raises SGDiffError if another one does, and there are pictures of it."
     path = Path(folder) / "protocol.json"
     then = load_json(path) if path.exists() else described
-    then = then | {"protocol": asdict(Protocol()) | then["protocol"]}  # an older one may know fewer settings
-    if then != described:
+    then = described | then | {"protocol": asdict(Protocol()) | then["protocol"]}  # an older one may know fewer settings
+    if then != described and next(Path(folder).rglob("*.png"), None):
         differing = [f"  {name}: {then.get(name)!r} there, {value!r} now" for name, value in described.items() if then.get(name) != value]
         raise SGDiffError("\n".join([f"{folder} holds pictures of another protocol:", *differing, "Choose another --out, or remove it."]))
     if process_rank()[0] == 0: save_json(described, path)
@@ -168,16 +168,6 @@ def retrieval(
     return result
 
 # %% ../nbs/34_protocol.ipynb #91fb12c0
-def file_hash(
-    path: str | Path,
-) -> str:  # 16 hexadecimal digits
-    "The beginning of a file's SHA-256."
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(2**20): digest.update(piece)
-    return digest.hexdigest()[:16]
-
-
 def versions() -> dict:  # package -> version, or None
     "The packages that the figures depend on."
     def known(name):
@@ -192,11 +182,12 @@ def measured(
     protocol: Protocol,
     features: nn.Module | None = None,  # of FID; None: Inception-v3
     classes: nn.Module | None = None,  # of the Inception Score; None: Inception-v3
+    device: str | torch.device = "cpu",  # where Inception looks; features and classes look where they are
 ) -> dict:  # "fid", "inception_score", and the latter of the real pictures: the yardstick
     "FID and Inception Score. Raises SGDiffError where Inception's weights cannot be had."
     splits = protocol.inception_splits
-    return {"fid": fid(real, drawn, features), "inception_score": inception_score(drawn, classes, splits),
-            "inception_score_of_real": inception_score(real, classes, splits),
+    return {"fid": fid(real, drawn, features, device=device), "inception_score": inception_score(drawn, classes, splits, device=device),
+            "inception_score_of_real": inception_score(real, classes, splits, device=device),
             "resizing": "Inception-v3 of torch-fidelity, which resizes to 299 x 299 as TensorFlow 1 did" if features is None else "none: these features take the pictures as they are"}
 
 
@@ -212,16 +203,18 @@ def evaluate_run(
     seen: tuple | None = None,  # (graph encoder, image encoder, the split at the size it looks at) for retrieval
     on_batch: Callable = lambda done, n: None,
     before_measuring: Callable = lambda: None,  # called by every process when the shared work is done; the first then measures alone
+    device: str | torch.device = "cpu",  # where Inception looks
+    facts: dict | None = None,  # what else decides the figures, for the report: fingerprints, settings
 ) -> dict:  # the report
     "Draws by the protocol, measures, and writes `report.json`. Raises SGDiffError."
     out, n = Path(out), split_rows(protocol, data)
-    head = {"protocol": asdict(protocol), "data": described, "n": n, "weights": {name: file_hash(path) for name, path in weights.items()}}
+    head = {"protocol": asdict(protocol), "data": described, "n": n, "weights": {name: file_hash(path) for name, path in weights.items()}, **(facts or {})}
     start_drawing(out / "pictures", head)
     draw_pictures(draw, data, protocol, out / "pictures", on_batch)
     report = {**head, "retrieval": retrieval(*seen, protocol) if seen else None}
     first = process_rank()[0] == 0
     before_measuring()
     if first:
-        report |= measured(real_pictures(data, n), drawn_pictures(out / "pictures", n), protocol, features, classes) | {"versions": versions()}
+        report |= measured(real_pictures(data, n), drawn_pictures(out / "pictures", n), protocol, features, classes, device) | {"versions": versions()}
         save_json(report, out / "report.json")
     return report

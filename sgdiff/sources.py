@@ -38,13 +38,23 @@ def _thing(d):
     thing, names, box = _id(d, "object_id"), d["names"] if "names" in d else [d["name"]], tuple(round(float(d[k])) for k in "xywh")
     if not (isinstance(names, list) and all(isinstance(n, str) for n in names)): raise ValueError(f"names are {names!r}, expected a list of words")
     if max(map(abs, (thing, *box))) >= 2**31: raise ValueError(f"numbers too large: id {thing}, box {box}")
-    return thing, names, box, d.get("merged_object_ids", ())
+    return thing, names, box, d.get("merged_object_ids") or ()
 
 
 def _relation(d):
     "(id, predicate, subject, object), the ends as `_thing` gives them."
     if not isinstance(d["predicate"], str): raise ValueError(f"the predicate is {d['predicate']!r}, expected words")
     return int(d.get("relationship_id", d.get("id", -1))), d["predicate"], _thing(d["subject"]), _thing(d["object"])
+
+
+def _listed(entries, parse, tally):
+    "What parse(entry) -> (image id, what is said of the image) finds, as a dict; broken entries go to the tally."
+    found = {}
+    for place, entry in enumerate(entries):
+        try: key, found[key] = parse(entry)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            if tally: tally.bad("images", "no id, size or address", f"entry {place} ({error!r})")
+    return found
 
 
 def _parsed(entries, kind, parse, tally):
@@ -73,8 +83,9 @@ class VGSource:
         entries = watched(stream_json, self.raw / f"{name}.json", progress=self.progress)
         return entries if parse is None else _parsed(entries, name, parse, tally)
 
-    def images(self) -> dict:       # id -> (width, height, path below the images)
-        return {_id(d, "image_id"): (int(d["width"]), int(d["height"]), "/".join(d["url"].split("/")[-2:])) for d in self._read("image_data")}
+    def images(self, tally=None) -> dict:       # id -> (width, height, path below the images)
+        said = lambda d: (_id(d, "image_id"), (int(d["width"]), int(d["height"]), "/".join(d["url"].split("/")[-2:])))
+        return _listed(self._read("image_data"), said, tally)
 
     def objects(self, tally=None): return self._read("objects", _thing, tally)
 
@@ -97,8 +108,8 @@ class GQASource:
     def _read(self, kind, rows, parse, tally=None):
         return _parsed((_gqa_entry(key, kind, rows, d) for key, d in self._entries()), kind, parse, tally)
 
-    def images(self):
-        return {int(key): (int(d["width"]), int(d["height"]), f"{key}.jpg") for key, d in self._entries()}
+    def images(self, tally=None):
+        return _listed(self._entries(), lambda entry: (int(entry[0]), (int(entry[1]["width"]), int(entry[1]["height"]), f"{entry[0]}.jpg")), tally)
 
     def objects(self, tally=None):
         return self._read("objects", lambda d: d["objects"].items(), lambda row: _thing({"object_id": row[0], **row[1]}), tally)

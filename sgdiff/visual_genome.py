@@ -188,7 +188,7 @@ def prepare_visual_genome(source,               # VGSource or GQASource
                           aliases: dict, predicate_aliases: dict,   # name -> canonical name
                           ) -> tuple:           # vocab.json's data, name -> table
     "Everything, from the raw files to tables in memory."
-    images, train = source.images(), set(splits["train"])
+    images, train = source.images(tally), set(splits["train"])
     wanted = {k for keys in splits.values() for k in keys if k in images and min(images[k][:2]) >= rules.min_image_size}
     train &= wanted
     words, properties = object_words(source, train, aliases, rules.min_object_instances), attribute_words(source, train, rules.min_attribute_instances)

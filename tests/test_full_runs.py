@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from sgdiff import full_commands
+from sgdiff.contrastive import ImageEncoder
 from sgdiff.core import SGDiffError, load_weights
 from sgdiff.errors import load_json
-from sgdiff.full_runs import PRESETS, open_data, open_image_encoder
+from sgdiff.full_runs import PRESETS, open_data, open_first_stage, open_image_encoder
 from sgdiff.official import OfficialPipeline
 from sgdiff.official_weights import official_ddim
 from sgdiff.protocol import Protocol, pipeline_draw
@@ -129,7 +130,7 @@ def test_no_option_is_the_beginning_of_a_launchers():
 def test_each_stage_is_asked_for_its_own_settings(tmp_path):
     "Stage 1 knows of no first stage, stage 2 of no batch of stage 1; what both share may not change, nor what a begun stage was begun with."
     def ask(stage, resume=True, **changes):
-        check_settings(Request("toy", stage, tmp_path, replace(PRESETS["tiny"], **changes), resume=resume), 512)
+        check_settings(Request("toy", stage, tmp_path, replace(PRESETS["tiny"], **changes), resume=resume), {"training_images": 512})
 
     def begin(stage):
         (tmp_path / stage).mkdir()
@@ -157,6 +158,95 @@ def test_each_stage_is_asked_for_its_own_settings(tmp_path):
     assert full_commands.open_run(tmp_path)[1].pretrain_batch == 8
 
 
+def test_data_and_first_stage_may_be_moved_but_not_replaced(tmp_path):
+    def ask(stage, data="here", first_stage="here.ckpt", rate=1e-6, **held):
+        preset = replace(PRESETS["tiny"], first_stage=first_stage, rate_per_image=rate)
+        check_settings(Request(data, stage, tmp_path, preset, resume=True), {"training_images": 512, "data_fingerprint": "a", "first_stage_fingerprint": "b"} | held)
+
+    for stage in ("pretrain", "diffusion"):
+        ask(stage)
+        (tmp_path / stage).mkdir()
+        (tmp_path / stage / "checkpoint.pt").touch()
+        ask(stage, data="there", first_stage="there.ckpt")
+    ask("diffusion", rate=5e-7)  # fit warns of it
+    with pytest.raises(SGDiffError, match="data_fingerprint: 'a' there, 'other' now"):
+        ask("diffusion", data_fingerprint="other")
+    with pytest.raises(SGDiffError, match="first_stage_fingerprint: 'b' there, 'other' now"):
+        ask("diffusion", first_stage_fingerprint="other")
+    ask("pretrain", first_stage_fingerprint=None)  # stage 1 knows of none
+
+
+def test_latents_are_those_of_these_pictures_and_this_first_stage(prepared):
+    "A data set is known by what it holds, not by its name or its place."
+    from sgdiff.feeding import data_fingerprint
+    from sgdiff.full_runs import first_stage_fingerprint
+    opened = [open_data(str(prepared / "prepared"), split, size, prepared / "images") for split, size in (("train", 32), ("train", 64), ("test", 32))]
+    marks = [data_fingerprint(data) for data in opened]
+    assert marks[0] == marks[1] != marks[2]
+    copied = prepared / "elsewhere"
+    shutil.copytree(prepared / "prepared", copied)
+    assert data_fingerprint(open_data(str(copied), "train", 32, prepared / "images")) == marks[0]
+    words = load_json(copied / "vocab.json")  # as many words, in another order
+    names = words["object_name_to_idx"]
+    a, b = [name for name in names if names[name]][:2]
+    names[a], names[b] = names[b], names[a]
+    (copied / "vocab.json").write_text(json.dumps(words))
+    other = open_data(str(copied), "train", 32, prepared / "images")
+    assert data_fingerprint(other) != marks[0]
+    with pytest.raises(SGDiffError, match="another vocabulary"):
+        full_commands.check_words(opened[0].config.vocab, other.config.vocab, str(copied))
+    full_commands.check_words(opened[0].config.vocab, opened[2].config.vocab, "")
+    weights = prepared / "stage"
+    weights.mkdir()
+    (weights / "a.bin").write_bytes(b"1")
+    stage = replace(PRESETS["tiny"], first_stage=str(weights))
+    before = first_stage_fingerprint(stage, opened[0])
+    (weights / "a.bin").write_bytes(b"2")
+    assert first_stage_fingerprint(stage, opened[0]) != before
+    assert first_stage_fingerprint(replace(stage, first_stage="owner/name"), opened[0]) == "owner/name"
+
+
+def test_a_kl_autoencoder_in_a_bare_checkpoint_must_be_told_its_scale(tmp_path):
+    pytest.importorskip("diffusers")
+    from sgdiff.first_stages import FirstStage, FirstStageConfig, from_diffusers
+    small = FirstStageConfig("kl", channels=(32, 64), attention_levels=(), n_blocks=1, scale=0.18215)
+    stage = FirstStage(small)
+    torch.save({"state_dict": from_diffusers(stage.network.state_dict(), 2)}, tmp_path / "kl.ckpt")
+    preset = replace(PRESETS["tiny"], first_stage=str(tmp_path / "kl.ckpt"))
+    with pytest.raises(SGDiffError, match="--set first_stage_scale"):
+        open_first_stage(preset, None)
+    told = open_first_stage(replace(preset, first_stage_scale=0.18215), None)
+    x = torch.rand(1, 3, 16, 16) * 2 - 1
+    assert told.config.scale == 0.18215 and torch.allclose(told.to_latents(x), stage.eval().to_latents(x), atol=1e-5)
+
+
+def test_a_vq_that_says_nothing_of_a_scale_has_none(tmp_path):
+    diffusers = pytest.importorskip("diffusers")
+    from sgdiff.first_stages import load_first_stage
+    network = diffusers.VQModel(block_out_channels=(32,), down_block_types=("DownEncoderBlock2D",), up_block_types=("UpDecoderBlock2D",), latent_channels=4, num_vq_embeddings=16)
+    network.save_pretrained(tmp_path)
+    told = load_json(tmp_path / "config.json")
+    del told["scaling_factor"]
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    assert load_first_stage(tmp_path).config.scale == 1
+    (tmp_path / "config.json").write_text(json.dumps(told | {"scaling_factor": 0.5}))
+    assert load_first_stage(tmp_path).config.scale == 0.5
+
+
+@pytest.mark.parametrize("size, patch", [(32, 4), (64, 8), (224, 16), (256, 32), (20, 4)])
+def test_an_image_encoder_of_our_own_cuts_every_usual_size(size, patch):
+    from sgdiff.full_runs import image_config
+    sizes = image_config(replace(PRESETS["tiny"], pretrain_size=size))
+    assert sizes.patch == patch
+    tokens, seen = ImageEncoder(sizes)(torch.zeros(1, 3, size, size))
+    assert tokens.shape[1] == (size // patch) ** 2 and seen.shape == (1, 32)
+
+
+def test_a_size_without_patches_is_refused():
+    with pytest.raises(SGDiffError, match="pretrain_size=112"):
+        open_image_encoder(replace(PRESETS["tiny"], pretrain_size=98))
+
+
 def test_the_official_form_is_evaluated_by_the_official_sampler():
     def protocol(official, *argv):
         return full_commands.protocol_of(full_commands.make_parser().parse_args(["evaluate", "--folder", "x", *argv]), replace(PRESETS["tiny"], official=official))
@@ -168,6 +258,12 @@ def test_the_official_form_is_evaluated_by_the_official_sampler():
     with pytest.raises(SGDiffError, match="--steps is 150.*divisor of 1000"):
         protocol(True, "--steps", "150")
     assert protocol(True, "--steps", "150", "--sampler", "ddpm").num_inference_steps == 150
+    for wrong in (["--guidance", "2"], ["--relations", "1"]):
+        with pytest.raises(SGDiffError, match="without guidance"):
+            protocol(True, *wrong)
+    for official in (True, False):
+        with pytest.raises(SGDiffError, match="--steps is 0"):
+            protocol(official, "--steps", "0")
 
 
 TASK = """

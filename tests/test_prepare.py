@@ -122,6 +122,8 @@ def test_a_second_run_does_nothing_and_a_change_is_noticed(vg, capsys):
     (lambda raw: change(raw / "objects.json", lambda d: d.append(d[1])), "images: listed twice in objects"),
     (lambda raw: change(raw / "objects.json", lambda d: d.insert(0, 17)), "images: no image id or no objects"),
     (lambda raw: change(raw / "relationships.json", lambda d: d[0]["relationships"][0].update(predicate=None)), "relationships: cannot be read"),
+    (lambda raw: change(raw / "image_data.json", lambda d: d[3].pop("url")), "images: no id, size or address"),
+    (lambda raw: change(raw / "image_data.json", lambda d: d[3].update(width=None)), "images: no id, size or address"),
     (lambda raw: change(raw / "relationships.json", lambda d: d[0]["relationships"].__setitem__(0, "on")), "relationships: cannot be read"),
 ])
 def test_a_broken_record_is_named_or_stops_the_run(vg, spoil, told):
@@ -143,6 +145,21 @@ def test_what_nobody_can_work_with_is_told(vg, spoil, told):
     spoil(vg / "raw")
     with pytest.raises(SGDiffError, match=told): prepare_vg(vg)
     assert not (vg / "out" / "prepared.json").exists()
+
+
+def test_a_mistyped_folder_of_images_costs_nothing(vg):
+    first = prepare_vg(vg)
+    (vg / "images").rename(vg / "pictures")
+    with pytest.raises(SGDiffError, match="no folder of images"): prepare_vg(vg, "--force")
+    (vg / "pictures").rename(vg / "images")
+    assert (vg / "out" / "prepared.json").exists() and prepare_vg(vg) == first
+
+
+def test_no_merged_ids_may_be_written_as_null(vg):
+    first = prepare_vg(vg, images=False)
+    change(vg / "raw" / "objects.json", lambda d: d[0]["objects"][0].update(merged_object_ids=None))
+    again = prepare_vg(vg, images=False)
+    assert not again["broken"] and again["images"] == first["images"]
 
 
 def test_images_that_cannot_be_used_are_left_out(vg):
