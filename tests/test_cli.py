@@ -114,6 +114,12 @@ def test_missing_truncated_and_foreign_weights(weights, tmp_path):
     path.unlink()
     with pytest.raises(SGDiffError, match="unet"): SGDiffPipeline.from_pretrained(broken)
     assert run("generate", TEXT, weights=broken) == 1
+    foreign = shutil.copytree(weights, tmp_path / "foreign")
+    path = foreign / "unet" / "config.json"
+    config = json.loads(path.read_text())
+    for changes, said in (({"model_channels": 2 * config["model_channels"]}, "does not fit UNet"), ({"model_channels": 7}, "multiples of 32"), ({"width": 3}, "width")):
+        path.write_text(json.dumps(config | changes))
+        with pytest.raises(SGDiffError, match=said): SGDiffPipeline.from_pretrained(foreign)
 
 
 def test_a_saved_pipeline_draws_the_same(weights, tmp_path):
