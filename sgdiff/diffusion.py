@@ -227,11 +227,15 @@ def stratified_timesteps(
     n: int,  # how many, B
     n_timesteps: int,  # N
     generator: torch.Generator | None = None,  # source of randomness
+    mean: float | None = None,  # of the logit of t / N, with standard deviation 1: above 0 more noise; None: all timesteps alike
 ) -> Tensor:  # (B,) long in [0, N)
-    "Timesteps, each uniform, together evenly spread. Source: variational diffusion (arXiv 2107.00630), appendix I.1."
+    """Timesteps, each uniform or logit-normal, together evenly spread.
+
+    Source: variational diffusion (arXiv 2107.00630), appendix I.1; logit-normal, arXiv 2403.03206, section 3.1."""
     device = generator.device if generator is not None else "cpu"
     start = torch.rand(1, generator=generator, device=device)
     spread = (start + torch.arange(n, device=device) / n) % 1
+    if mean is not None: spread = torch.sigmoid(mean + torch.special.ndtri(spread))  # a bell over the logit, by the inverse of its distribution
     t = (spread * n_timesteps).long().clamp(max=n_timesteps - 1)
     return t[torch.randperm(n, generator=generator, device=device)]
 
@@ -260,9 +264,10 @@ def diffusion_loss(
     generator: torch.Generator | None = None,  # source of timesteps and noise
     prediction: str = "v",  # what the model is asked for, "eps" or "v"
     gamma: float | None = 5.0,  # of the min-SNR weights; None: every timestep counts alike
+    timestep_mean: float | None = None,  # as in `stratified_timesteps`
 ) -> Tensor:  # () float32
     "The weighted squared error of the model at random timesteps. Source: DDPM eq. 14 with weights of arXiv 2303.09556."
-    t = stratified_timesteps(len(x0), schedule.n_timesteps, generator).to(x0.device)
+    t = stratified_timesteps(len(x0), schedule.n_timesteps, generator, timestep_mean).to(x0.device)
     device = x0.device if generator is None else generator.device
     noise = torch.randn(x0.shape, generator=generator, device=device, dtype=x0.dtype).to(x0.device)
     return diffusion_loss_at(model_fn, schedule, x0, t, noise, prediction, gamma)

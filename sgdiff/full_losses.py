@@ -179,7 +179,7 @@ def generation_in_parts(
         mine, batch = (x.to(device_of(model)) for x in ahead(step, part))
         generator = step_generator(seed, step, "noise")
         drop = torch.rand(batch_size, generator=generator) < model.config.drop_probability
-        t = stratified_timesteps(batch_size, model.schedule.n_timesteps, generator)
+        t = stratified_timesteps(batch_size, model.schedule.n_timesteps, generator, model.config.timestep_mean)
         noise = torch.randn(batch_size, *latents.shape[1:], generator=generator)
         return given_loss(model, mine, batch, *(part.take(x).to(mine.device) for x in (t, noise, drop)))
     return loss_fn

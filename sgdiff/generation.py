@@ -37,6 +37,7 @@ class DiffusionConfig:
     prediction: str = "v"               # "v" or "eps" (the official one)
     gamma: float = None                 # of min-SNR weights of the loss; None: every noise level counts alike
     drop_probability: float = 0.1       # share of training images whose graph is dropped, for guidance
+    timestep_mean: float = None         # of logit-normal timesteps in training, above 0 more noise; None: all alike
 
     def noise_schedule(self) -> NoiseSchedule:
         "The table of noise levels."
@@ -66,7 +67,7 @@ class GraphToLatent(nn.Module):
         drop = (torch.rand(len(latents), generator=generator) < self.config.drop_probability).to(latents.device)
         context, mask = self.unet.make_context(self.embed(batch), drop)                 # (B, L + 1, C)
         loss = diffusion_loss(lambda x, t: self.unet(x, t, context, mask), self.schedule, latents, generator,
-                              self.config.prediction, self.config.gamma)
+                              self.config.prediction, self.config.gamma, self.config.timestep_mean)
         return loss, {"diffusion": loss.item()}
 
 # %% ../nbs/14_generation.ipynb #e7e833b7
