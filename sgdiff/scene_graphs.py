@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ARTICLES', 'EDIT_FORMS', 'UnknownWordError', 'GraphError', 'closest_words', 'Vocab', 'SceneGraph', 'split_clause',
-           'graph_from_text', 'graph_to_text', 'graph_from_json', 'read_graphs', 'graph_to_networkx',
+           'graph_from_text', 'object_names', 'graph_to_text', 'graph_from_json', 'read_graphs', 'graph_to_networkx',
            'graph_from_networkx', 'draw_graph', 'find_object', 'replace_object', 'replace_predicate', 'add_object',
            'remove_object', 'add_triple', 'remove_triple', 'edit_graph', 'without_relations', 'check_graph',
            'SceneGraphBatch']
@@ -175,6 +175,7 @@ def graph_from_text(text: str,      # clauses between ";" or line ends
     objects, triples = {}, []
 
     def row(name):
+        name = re.sub(r"#\s*1$", "", name)                          # the first sheep is the sheep
         word = name.split("#")[0].strip()
         if word not in vocab._object_rows and word not in vocab.object_aliases and len(word.split()) > 2:
             raise GraphError(f"cannot read {name!r}: write 'object predicate object' with one of the predicates "
@@ -193,12 +194,18 @@ def graph_from_text(text: str,      # clauses between ";" or line ends
     return SceneGraph(tuple(w for _, w in objects.values()), tuple(triples))
 
 
-def graph_to_text(graph: SceneGraph) -> str:    # clauses between "; "; reading it gives the graph back
-    "The graph as text: its relations, then the objects that occur in none."
+def object_names(graph: SceneGraph) -> list:    # of str, in the order of the objects
+    "What each object is called where several share a word: sheep, sheep#2, ..."
     seen, names = Counter(), []
     for w in graph.objects:
         seen[w] += 1
         names.append(w if seen[w] == 1 else f"{w}#{seen[w]}")
+    return names
+
+
+def graph_to_text(graph: SceneGraph) -> str:    # clauses between "; "; reading it gives the graph back
+    "The graph as text: its relations, then the objects that occur in none."
+    names = object_names(graph)
     used = {i for s, _, o in graph.triples for i in (s, o)}
     clauses = [f"{names[s]} {p} {names[o]}" for s, p, o in graph.triples]
     return "; ".join(clauses + [n for i, n in enumerate(names) if i not in used])
@@ -274,8 +281,11 @@ def draw_graph(graph: SceneGraph,
                                                         connectionstyle=f"arc3,rad={bend}"))
         (x0, y0), (x1, y1) = pos[s], pos[o]
         dx, dy = bend * (y1 - y0) / 2, -bend * (x1 - x0) / 2            # to the top of the bow: its label stands outside
-        ax.text(0.65 * x0 + 0.35 * x1 + dx, 0.65 * y0 + 0.35 * y1 + dy, "\n".join(words),                     # before the middle, where arrows may cross
-                ha=side(dx, "right", "left"), va=side(dy, "top", "bottom"), fontsize=7, color=color, bbox=dict(fc="white", ec="none", pad=0.6))
+        at, va = (0.65 * x0 + 0.35 * x1 + dx, 0.65 * y0 + 0.35 * y1 + dy), side(dy, "top", "bottom")        # before the middle, where arrows may cross
+        first = {"top": 0, "center": (len(words) - 1) / 2, "bottom": len(words) - 1}[va]                   # lines above `at`
+        for n, w in enumerate(words):
+            ax.annotate(w, at, (0, 8.5 * (first - n)), textcoords="offset points", ha=side(dx, "right", "left"), va=va, fontsize=7,
+                        color="#d9480f" if w in highlight else "#495057", bbox=dict(fc="white", ec="none", pad=0.6))
     for i, w in enumerate(graph.objects):
         ax.text(*pos[i], w, ha="center", va="center", fontsize=8,
                 bbox=dict(boxstyle="round,pad=0.35", fc="#ffe8cc" if w in highlight else "#e7f5ff", ec="#1c7ed6", lw=0.8))
@@ -289,8 +299,9 @@ def find_object(graph: SceneGraph, which) -> int:   # which: row, word, or "word
         if 0 <= which < len(graph): return which
         raise GraphError(f"there is no object {which}: the graph has {len(graph)} objects")
     word, _, n = which.partition("#")
+    if n and not n.strip().isdigit(): raise GraphError(f"cannot read {which!r}: write a word, or word#2 for the second of that name")
     rows = [i for i, w in enumerate(graph.objects) if w == word.strip()]
-    n = int(n) if n.strip().isdigit() else 1
+    n = int(n or 1)
     if len(rows) >= n >= 1: return rows[n - 1]
     raise GraphError(f"there is no {which!r} in the graph; its objects are: {', '.join(graph.objects)}")
 
@@ -381,12 +392,14 @@ def _edit_once(graph, change, vocab):
 
 def _change_word(graph, old, new, vocab):
     "One predicate or one object under a new name, whichever `old` is."
+    old, new = (re.sub(r"#\s*1\b", "", text) for text in (old, new))       # the first sheep is the sheep
     if any(p == old for _, p, _ in graph.triples):
         vocab.predicate_id(new)
         return replace_predicate(graph, old, new)
-    for i, (s, p, o) in enumerate(graph.named_triples()):           # "sheep left of tree -> sheep right of tree"
-        if old == f"{s} {p} {o}" and (m := split_clause(new, vocab)) and len(m) == 3 and (m[0], m[2]) == (s, o):
-            return replace_predicate(graph, i, m[1])
+    names, said = object_names(graph), split_clause(new, vocab)
+    for i, (s, p, o) in enumerate(graph.triples):                   # "sheep left of tree -> sheep right of tree"
+        if old == f"{names[s]} {p} {names[o]}" and len(said) == 3 and (said[0], said[2]) == (names[s], names[o]):
+            return replace_predicate(graph, i, said[1])
     if old.split("#")[0] in graph.objects:
         vocab.object_id(new)
         return replace_object(graph, old, new)

@@ -16,8 +16,9 @@ __all__ = ['FAMILIES', 'LAYOUT_FAMILIES', 'FAMILY_OF', 'FLIPS', 'INVERSE', 'SKIE
 
 A scene holds a sky, a ground and a few things. Its relations come in five families: spatial and containment (boxes
 can say them), occlusion (same boxes, another drawing order), looking and holding (same boxes, another picture).
-Everything is a function of (config, seed, split, index). Graphs are split into train and test by a hash of what they
-say, so no test graph was ever trained on. Axis letters: N scenes, M objects of a scene (padded), H W pixels.
+Everything is a function of (config, seed, split, index). Complete graphs are split into train and test by a hash of what they
+say. (A graph thinned for training may still say what a test graph says, where `holding` or `next to` is left out: about 2 in 100 test
+graphs can be met so.) Axis letters: N scenes, M objects of a scene (padded), H W pixels.
 """
 
 # %% ../nbs/02_toy_world.ipynb #cfd9b070
@@ -64,7 +65,7 @@ class ToyWorldConfig:
     distinct: bool = True                   # no two things of one category in a scene
     grid: int = 2                           # corners lie on multiples of this many pixels, so that a sprite meets the pixels in few ways
     family_weights: tuple = (0.36, 0.14, 0.1, 0.22, 0.18)   # beside, stacked, containment, occlusion, holding
-    single_share: float = 0.08              # share of scenes with the fewest things
+    single_share: float = 0.08              # so many scenes get the fewest things for certain; the others draw from max(2, fewest) to most
     test_share: float = 0.25                # share of graphs kept for testing
 
     @property
@@ -143,7 +144,7 @@ class Thing:
     y: int              # top edge, pixels
     w: int              # width, pixels
     h: int              # height, pixels
-    facing: int = 1     # 1 looks right, -1 left; drawn for things with a front only
+    facing: int = 1     # 1 looks right, -1 left; things without a front are mirrored too, which says nothing
     reach: int = 0      # 1: an arm stretched out to the right, -1: to the left (holding)
 
     @property
@@ -360,7 +361,7 @@ class ToyWorld:
     "Scenes by index: `world.scene(i)` is the same scene for ever."
     config: ToyWorldConfig = EASY
     seed: int = 0
-    split: str = "train"    # "train" or "test": graphs of one never occur in the other
+    split: str = "train"    # "train" or "test": complete graphs of one never occur in the other
 
     def scene(self, index: int) -> ToyScene:
         "Scene `index` of this world."
@@ -395,7 +396,9 @@ def turn(triple: tuple) -> tuple:   # (s, predicate, o) -> the same fact told fr
 
 # %% ../nbs/02_toy_world.ipynb #a3840200
 def flippable(graph: SceneGraph, family: str = None) -> list:   # of rows of `graph.triples`
-    "The triples whose predicate has an opposite that could be true of the same two objects (the sky is never below the grass)."
+    """The triples whose predicate has an opposite, but for sky against ground and for `next to` without a person and a thing to hold.
+
+    Not every opposite can be true: a ball never surrounds a house."""
     fixed = (*SKIES, *GROUNDS)
     return [i for i, (s, p, o) in enumerate(graph.named_triples())
             if p in FLIPS and not (s in fixed and o in fixed) and (family is None or FAMILY_OF[p] == family)

@@ -176,7 +176,7 @@ def say(
 ) -> None:
     "Prints a line of the log, for where a progress bar would not be seen."
     left = (max_steps - line["step"]) / max(line["steps_per_second"], 1e-9) / 3600
-    print(f"step {line['step']} of {max_steps}  loss {line['loss']:.4f}  {line['steps_per_second']:.2f} steps/s  {left:.1f} h left", file=sys.stderr, flush=True)
+    print(f"step {line['step']} of {max_steps}  loss {'none' if line['loss'] is None else round(line['loss'], 4)}  {line['steps_per_second']:.2f} steps/s  {left:.1f} h left", file=sys.stderr, flush=True)
 
 # %% ../nbs/32b_train.ipynb #e7015745
 @contextlib.contextmanager

@@ -170,6 +170,7 @@ def _check_finite(run: _Run) -> None:
 def _log(run: _Run) -> None:
     "Adds a line with the means since the last one to the history and to log.jsonl."
     means = {name: run.accelerator.reduce(torch.stack(values).nanmean(), "mean").item() for name, values in run.window.items()}
+    means = {name: value if math.isfinite(value) else None for name, value in means.items()}  # JSON knows no other numbers
     if skipped := sum(value.isnan().item() for value in run.window["grad_norm"]): means["skipped"] = skipped
     seconds = time.perf_counter() - run.started
     last = run.history[-1] if run.history else {"step": 0, "seconds": 0.0}
@@ -266,6 +267,9 @@ class FitResult:
         return model.eval().requires_grad_(False)
 
 # %% ../nbs/07_training.ipynb #cf1fd130
+def _written(loss: float | None) -> str: return "none" if loss is None else f"{loss:.4g}"
+
+
 def _loop(run: _Run, on_log: Callable | None, should_stop: Callable | None, bar, noted: threading.Event) -> None:
     "Steps until the run is finished or asked to stop; saved on leaving."
     config, stopped = run.config, False
@@ -275,13 +279,13 @@ def _loop(run: _Run, on_log: Callable | None, should_stop: Callable | None, bar,
         last = run.step == config.max_steps
         if last or run.step % config.log_every == 0:
             _log(run)
-            bar.set_postfix(loss=f"{run.history[-1]['loss']:.4g}")
+            bar.set_postfix(loss=_written(run.history[-1]["loss"]))
             if on_log and run.accelerator.is_main_process: on_log(run.history[-1], run.result())
             run.model.train()  # on_log may have looked at it in eval mode
         stopped = noted.is_set() or bool(should_stop and should_stop())
         if run.accelerator.num_processes > 1:  # if one stops, all do
             stopped = run.accelerator.reduce(torch.tensor(float(stopped), device=run.device)).item() > 0
-        if last or stopped or run.step % config.save_every == 0: _save(run)
+        if (last or stopped or run.step % config.save_every == 0) and not run.lost: _save(run)  # while steps are lost, the checkpoint from before stays
 
 # %% ../nbs/07_training.ipynb #9fc5eb43
 def fit(
