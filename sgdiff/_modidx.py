@@ -822,6 +822,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'sgdiff.real_data.vocab_from_sg2im': ('real_data.html#vocab_from_sg2im', 'sgdiff/real_data.py')},
             'sgdiff.recipes': { 'sgdiff.recipes.Preset': ('recipes.html#preset', 'sgdiff/recipes.py'),
                                 'sgdiff.recipes.Preset.config': ('recipes.html#preset.config', 'sgdiff/recipes.py'),
+                                'sgdiff.recipes.Preset.diffusion': ('recipes.html#preset.diffusion', 'sgdiff/recipes.py'),
                                 'sgdiff.recipes.Preset.stages': ('recipes.html#preset.stages', 'sgdiff/recipes.py'),
                                 'sgdiff.recipes.assemble': ('recipes.html#assemble', 'sgdiff/recipes.py'),
                                 'sgdiff.recipes.build': ('recipes.html#build', 'sgdiff/recipes.py'),

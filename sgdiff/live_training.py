@@ -26,7 +26,7 @@ from .background import Mailbox
 from .cli import load_judge
 from .errors import SGDiffError, default_weights, load_json, save_json
 from .evaluation import compliance
-from .generation import DiffusionConfig, GraphToLatent, encode_latents, generation_loss
+from .generation import GraphToLatent, encode_latents, generation_loss
 from .pipeline import SGDiffPipeline
 from .pretraining import PretrainingModel, pretraining_loss
 from .recipes import build
@@ -187,14 +187,14 @@ class LiveTraining:
         latents = self._make("latents", lambda: encode_latents(vae, data))
         preset = self.choice.preset()
         encoder = encoder or pretraining_model(self.choice).graph_encoder
-        model = GraphToLatent(encoder, build("diffusion", preset), DiffusionConfig(), preset.train_encoder)
+        model = GraphToLatent(encoder, build("diffusion", preset), preset.diffusion, preset.train_encoder)
         loss_fn = generation_loss(data, latents, preset.diffusion_batch_size, self.choice.seed)
         return self._fit("diffusion", model, loss_fn, self._draw)
 
     def _draw(self, step, result):
         "Pictures of the held-out graphs with the mean weights, and what the judge says."
         mean, world = result.model_ema, WORLDS[self.choice.world]
-        pipe = SGDiffPipeline(mean.graph_encoder, mean.unet, copy.deepcopy(self._made["vae"]), world.vocab, DiffusionConfig(), world.image_size, world.n_things[1])
+        pipe = SGDiffPipeline(mean.graph_encoder, mean.unet, copy.deepcopy(self._made["vae"]), world.vocab, self.choice.preset().diffusion, world.image_size, world.n_things[1])
         graphs = self.held.graphs[:self.n_pictures]
         pixels = pipe(graphs, num_inference_steps=12, guidance_scale=3.0, seed=0).pixels
         if found := measure_pictures(pixels, graphs, self._made["judge"]): self.mailbox.post(("measure", "diffusion", {"step": step} | found))

@@ -48,6 +48,7 @@ class Preset:
     dim: int = 96                   # D of the graph encoder
     model_channels: int = 96        # width of the UNet's finest level
     position_channels: bool = False # the UNet's places know where they are: no help in the first thousand steps, for left and right later
+    timestep_mean: float = None     # of stage 2's logit-normal timesteps; None: all noise levels alike
     vae_steps: int = 800
     pretrain_steps: int = 1200
     diffusion_steps: int = 3000
@@ -63,11 +64,14 @@ class Preset:
     def config(self): return WORLDS[self.world]
 
     @property
+    def diffusion(self): return DiffusionConfig(timestep_mean=self.timestep_mean)
+
+    @property
     def stages(self):               # -> tuple of names, in order
         return tuple(s for s in STAGES if s != "polish" or self.polish_steps)
 
 
-PRESETS = {"easy": Preset(position_channels=True),
+PRESETS = {"easy": Preset(model_channels=64, position_channels=True, timestep_mean=0.5, diffusion_steps=3600, diffusion_lr=2e-3),
            "shipped": Preset(n_scenes=60_000, vae_steps=3000, pretrain_steps=3500, diffusion_steps=24_000, polish_steps=15_000, judge_steps=2500,
                              diffusion_batch_size=64, diffusion_lr=5e-4),
            "tiny": Preset(n_scenes=256, dim=32, model_channels=32, vae_steps=4, pretrain_steps=4, diffusion_steps=4, polish_steps=4, judge_steps=4,
@@ -152,7 +156,7 @@ def polish_stage(p, data, out):
 
 def denoising(p, data, vae, graph_encoder, unet):
     "(model, loss_fn) of both: learn to draw the latents of the scenes from their graphs."
-    model = GraphToLatent(graph_encoder, unet, DiffusionConfig(), p.train_encoder)
+    model = GraphToLatent(graph_encoder, unet, p.diffusion, p.train_encoder)
     return model, generation_loss(data, encode_latents(vae, data), p.diffusion_batch_size, p.seed)
 
 
@@ -240,7 +244,7 @@ def check_preset(p: Preset, out: Path):
 def assemble(p: Preset, out) -> SGDiffPipeline:
     "The pipeline of a run whose stages are done, but for the judge."
     last = [stage for stage in p.stages if stage in DENOISERS][-1]
-    return SGDiffPipeline(*denoiser(last, p, out), trained("vae", p, out), p.config.vocab, DiffusionConfig(), p.config.image_size,
+    return SGDiffPipeline(*denoiser(last, p, out), trained("vae", p, out), p.config.vocab, p.diffusion, p.config.image_size,
                           p.config.n_things[1])
 
 # %% ../nbs/18_recipes.ipynb #01013cab

@@ -60,7 +60,7 @@ class TrainingChoice:
     def preset(self) -> Preset:
         "The same as a recipe."
         return Preset(self.world, self.n_scenes, self.seed, self.dim, self.model_channels, pretrain_steps=self.pretrain_steps,
-                      diffusion_steps=self.diffusion_steps, diffusion_lr=1e-3 if self.diffusion_steps <= 3000 else 5e-4,
+                      diffusion_steps=self.diffusion_steps, diffusion_lr=1e-3 if self.diffusion_steps <= 3000 else 5e-4, timestep_mean=0.5,
                       train_encoder=self.train_encoder or "pretrain" not in self.stages)
 
 # %% ../nbs/20b_training_choice.ipynb #753c3509

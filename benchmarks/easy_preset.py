@@ -1,0 +1,58 @@
+"""What `sgdiff train --stage all --preset easy` takes and reaches, from an empty folder.
+
+    python benchmarks/easy_preset.py
+
+Trains into runs/easy_preset (which must not exist), draws held-out graphs, and writes benchmarks/easy_preset.json and
+nbs/images/easy_preset.png, which notebook 18 shows. Run it on a machine that does nothing else.
+"""
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from sgdiff.core import to_uint8
+from sgdiff.pipeline import SGDiffPipeline
+from sgdiff.report import evaluate_weights
+from sgdiff.steps import computes_bf16
+from sgdiff.toy_world import EASY, make_dataset
+
+ROOT = Path(__file__).resolve().parents[1]
+N_SCENES, N_SHOWN, SCALE = 200, 16, 3
+
+
+def train(out: Path) -> float:  # minutes
+    "Trains every stage, as a reader would."
+    if out.exists(): sys.exit(f"{out} exists: remove it, for the time counts from an empty folder")
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "sgdiff.cli", "train", "--stage", "all", "--preset", "easy", "--out", str(out), "--quiet"], check=True)
+    return (time.perf_counter() - start) / 60
+
+
+def picture(weights: Path) -> Image.Image:
+    "Two double rows: true scenes of held-out graphs, and below each what was drawn for its graph."
+    test = make_dataset(EASY, 2 * N_SHOWN, seed=500, split="test", progress=False)
+    drawn = SGDiffPipeline.from_pretrained(weights)(test.graphs, seed=0).pixels
+    rows = [half for start in (0, N_SHOWN) for half in (test.pixels(range(start, start + N_SHOWN)), drawn[start : start + N_SHOWN])]
+    image = Image.fromarray(to_uint8(torch.cat([torch.cat(list(row), 2) for row in rows], 1)[None])[0])
+    return image.resize((image.width * SCALE, image.height * SCALE), Image.NEAREST)
+
+
+def main() -> None:
+    "Trains, measures, writes."
+    out = ROOT / "runs" / "easy_preset"
+    minutes = train(out)
+    report = evaluate_weights(out / "weights", N_SCENES, n_seeds=1, best_of=1)
+    stages = {stage: json.loads((out / stage / "stage.json").read_text())["seconds_of_last_run"] for stage in ("vae", "pretrain", "diffusion", "judge")}
+    told = {"minutes": round(minutes, 1), "seconds of each stage": stages, "threads": torch.get_num_threads(), "cores": os.cpu_count(),
+            "bfloat16": computes_bf16(torch.device("cpu")), "torch": torch.__version__, "report": report}
+    (ROOT / "benchmarks" / "easy_preset.json").write_text(json.dumps(told, indent=1) + "\n")
+    picture(out / "weights").save(ROOT / "nbs" / "images" / "easy_preset.png", optimize=True)
+    print(f"{minutes:.1f} minutes; exact set of objects {report['pictures']['objects']['exact']['mean']:.1%}")
+
+
+if __name__ == "__main__": main()
