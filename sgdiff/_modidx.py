@@ -1211,6 +1211,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'sgdiff/visual_genome.py')},
             'sgdiff.workshop': { 'sgdiff.workshop.NotYet': ('workshop.html#notyet', 'sgdiff/workshop.py'),
                                  'sgdiff.workshop._': ('workshop.html#_', 'sgdiff/workshop.py'),
+                                 'sgdiff.workshop._asked': ('workshop.html#_asked', 'sgdiff/workshop.py'),
                                  'sgdiff.workshop.check': ('workshop.html#check', 'sgdiff/workshop.py'),
                                  'sgdiff.workshop.close': ('workshop.html#close', 'sgdiff/workshop.py'),
                                  'sgdiff.workshop.exercise': ('workshop.html#exercise', 'sgdiff/workshop.py'),

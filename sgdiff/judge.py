@@ -323,7 +323,7 @@ def judge_accuracy(judge: Judge,
                    data,                    # ToyData, complete graphs
                    batch_size: int = 250,
                    change=None,             # function of the pictures (B, 3, H, W), e.g. a blur; None: as they are
-                   ) -> dict:               # family -> {"true", "false", "other": share right, "n": true ones asked}; "objects" -> {"exact", "n"}
+                   ) -> dict:               # family -> {"true", "false", "other": share right, "n": true ones asked, "n_false": false ones}; "objects" -> {"exact", "n"}
     "How often the judge is right, by family of relations; `false` are the flipped ones."
     count, exact = {(f, k): [0, 0] for f in FAMILIES for k in KIND_WEIGHTS}, 0
     for rows in torch.arange(len(data)).split(batch_size):
@@ -338,7 +338,7 @@ def judge_accuracy(judge: Judge,
                 right_asked[0] += a == truth
                 right_asked[1] += 1
     share = lambda f, k: count[f, k][0] / count[f, k][1] if count[f, k][1] else None
-    table = {f: {"true": share(f, "true"), "false": share(f, "flipped"), "other": share(f, "other"), "n": count[f, "true"][1]} for f in FAMILIES}
+    table = {f: {"true": share(f, "true"), "false": share(f, "flipped"), "other": share(f, "other"), "n": count[f, "true"][1], "n_false": count[f, "flipped"][1]} for f in FAMILIES}
     return table | {"objects": {"exact": exact / max(1, len(data)), "n": len(data)}}
 
 

@@ -351,7 +351,7 @@ def remove_triple(graph: SceneGraph, s, predicate: str, o) -> SceneGraph:
     return replace(graph, triples=graph.triples[:i] + graph.triples[i + 1:])
 
 # %% ../nbs/01_scene_graphs.ipynb #cdb37fae
-EDIT_FORMS = ("'replace OBJECT by OBJECT', 'PREDICATE -> PREDICATE', 'OBJECT PREDICATE -> PREDICATE OBJECT', "
+EDIT_FORMS = ("'replace OBJECT by OBJECT', 'PREDICATE -> PREDICATE', 'OBJECT PREDICATE OBJECT -> OBJECT PREDICATE OBJECT', "
               "'add OBJECT', 'add OBJECT PREDICATE OBJECT', 'remove OBJECT', 'remove OBJECT PREDICATE OBJECT'")
 
 def edit_graph(graph: SceneGraph,

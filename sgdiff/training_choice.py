@@ -96,13 +96,13 @@ def toy_command(choice: TrainingChoice, out: str) -> str:
 
 
 def full_size(choice: TrainingChoice) -> list:      # of commands and of lines that begin with "#"
-    "The same at full size: the toy world as the shipped weights were trained, then the paper's run."
+    "The same at full size: the toy world with the shipped weights' steps and widths, then the paper's run."
     p = PRESETS["shipped"]
     large = replace(choice, dim=p.dim, model_channels=p.model_channels, pretrain_steps=p.pretrain_steps, diffusion_steps=p.diffusion_steps, n_scenes=p.n_scenes, train_encoder=p.train_encoder)
     paper = "accelerate launch -m sgdiff.train --data prepared/vg --images raw/vg/images --preset paper"
     off = [name for name in ("contrastive", "masked") if not getattr(choice, name)]
     note = [f"# the paper's stage 1 has both losses; this choice has the {' and the '.join(off)} one off"] if off else []
-    return ["# the toy world, as long as the shipped weights were trained", toy_command(large, "runs/mine"),
+    return ["# the toy world, with the steps of the shipped weights before their polish", toy_command(large, "runs/mine"),
             "# the paper's size, on photographs", *note, f"{paper} --stage pretrain --set mask_probability={choice.mask_probability} --out runs/paper",
             f"{paper} --stage diffusion --set first_stage=weights/vq-f8.ckpt --out runs/paper"]
 

@@ -40,11 +40,14 @@ def _(answer): same_shapes(answer, {"latents": (5, 8, 8, 8), "back": (5, 3, 32, 
 @exercise("latent-scale")
 def _(f):
     z = 3 + 2 * torch.randn(64, 4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * torch.tensor([1.0, 5, 0.1, 2])[:, None, None]
+    z = z + torch.linspace(-4, 4, 64, dtype=z.dtype)[:, None, None, None]       # images differ in their means
     scaled = f(z)
     expect(scaled.shape == z.shape, f"expected shape {tuple(z.shape)}, got {tuple(scaled.shape)}")
     mean, std = scaled.mean((0, 2, 3)), scaled.std((0, 2, 3))
     expect(mean.abs().max() < 1e-3, f"the channels' means are {[round(v, 3) for v in mean.tolist()]}, expected 0 for each")
     expect((std - 1).abs().max() < 1e-2, f"the channels' standard deviations are {[round(v, 3) for v in std.tolist()]}, expected 1 for each")
+    whole = (z - z.mean((0, 2, 3), keepdim=True)) / z.std((0, 2, 3), keepdim=True)
+    expect((scaled - whole).abs().max() < 0.05, "one mean and one deviation for each channel, over all images and places: yours seem to differ from image to image")
 
 
 @exercise("forward")
@@ -110,24 +113,25 @@ def _(answer):
 @exercise("same-noise")
 def _(f):
     seen = []
-    def pipe(graph, latents=None, **settings):
-        seen.append((graph, latents))
+    def pipe(graph, *, latents=None, **settings):
+        seen.append((graph, latents, settings))
         return graph
     noise = torch.randn(1, 8, 8, 8)
-    before, after = f(pipe, "old", "new", noise)
+    before, after = f(pipe, "old", "new", noise, num_inference_steps=3)
     expect((before, after) == ("old", "new"), f"expected the picture of the old graph and then that of the new one, got {before!r} and {after!r}")
-    expect(all(z is not None for _, z in seen), "hand the noise to the pipeline as `latents`")
-    expect(torch.equal(seen[0][1], seen[1][1]), "both pictures must start from the same noise")
+    expect(all(z is not None for _, z, _ in seen), "hand the noise to the pipeline as `latents=...`")
+    expect(all(torch.equal(z, noise) for _, z, _ in seen), "both pictures must start from the noise that is handed in")
+    expect(all(settings == {"num_inference_steps": 3} for *_, settings in seen), "hand the settings on to both calls: `**settings`")
 
 
 @exercise("locality")
 def _(f):
-    before, after = torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
-    after[:, :, 2:4, 2:4], after[:, :, 7, 7] = 1.0, 0.6
-    inside = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
+    before, after = torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)
+    after[:, :, 2:4, 2:4], after[:, :, 7, 7], after[:, :, 0, 0] = 1.0, 0.3, -0.3
+    inside = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
     inside[:, :, 2:4, 2:4] = True
     said = float(f(before, after, inside))
-    expect(math.isclose(said, 0.6 / 60, abs_tol=1e-6), f"one of the 60 pixels outside the box changed by 0.6, so 0.01 on average; your function says {said:.4f}")
+    expect(math.isclose(said, 0.6 / 60, abs_tol=1e-6), f"in each picture two of the 60 pixels outside the box changed, by 0.3 and by -0.3, so 0.01 on average; your function says {said:.4f}")
 
 
 @exercise("balanced")

@@ -97,6 +97,14 @@ def test_cutting_and_marks():
     ("ddim", "lambda schedule, x0, eps, s: schedule.levels(s)[0] * x0"),
     ("guidance", "lambda untold, told, scale: told + scale * (told - untold)"),
     ("locality", "lambda before, after, inside: (after - before).abs().mean()"),
+    ("segment-mean", "lambda rows, index, n: torch.stack([rows[index == i].sum(0) / 2 for i in range(n)])"),
+    ("ties", "lambda s: float(((s.clone().fill_diagonal_(-1e9)).amax(0) < s.diagonal()).float().mean())"),
+    ("broken-mask", "lambda boxes, size: box_masks(boxes, size, grow=0).float().sum(0) - 1"),
+    ("masked-loss", "lambda p, x, hidden: ((p - x) ** 2 * hidden).sum() / (3 * hidden.sum())"),
+    ("latent-scale", "lambda z: (z - z.mean((2, 3), keepdim=True)) / z.std((2, 3), keepdim=True)"),
+    ("locality", "lambda before, after, inside: ((after - before) * ~inside).sum() / (3 * (~inside).sum())"),
+    ("same-noise", "lambda pipe, a, b, noise, **settings: (pipe(a, latents=noise), pipe(b, latents=noise))"),
+    ("same-noise", "lambda pipe, a, b, noise, **settings: (pipe(a, latents=noise + 1, **settings), pipe(b, latents=noise + 1, **settings))"),
     ("balanced", "lambda true, false: (sum(true) + len(false) - sum(false)) / (len(true) + len(false))"),
 ])
 def test_plausible_wrong_answers_fail_with_a_reason(name, wrong):
@@ -107,6 +115,15 @@ def test_plausible_wrong_answers_fail_with_a_reason(name, wrong):
     from sgdiff.workshop import verdict
     right, said = verdict(name, eval(wrong, {"torch": torch, "box_masks": box_masks}))
     assert not right and "stopped with" not in said and len(said) > 20
+
+
+def test_a_function_without_an_answer_is_told_so():
+    "The body of what is handed out is three dots, so it returns None: no reason to show a student a TypeError."
+    from sgdiff import workshop_pictures  # noqa: F401 (registers its checks)
+    from sgdiff.workshop import CHECKS, verdict
+    for name in set(CHECKS) - {"scene-graph", "shapes", "gradients", "latent-shape", "unet-shapes", "edits"}:  # whose answers are values
+        right, said = verdict(name, lambda *args, **named: None)
+        assert not right and "returns nothing yet" in said, (name, said)
 
 
 def test_the_plans_keep_their_time():
