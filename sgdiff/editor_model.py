@@ -15,6 +15,7 @@ change is not possible, and tells every listener. `version` rises when the graph
 """
 
 # %% ../nbs/19b_editor_model.ipynb #da82ea03
+import json
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -126,11 +127,20 @@ def agrees(graph: SceneGraph, places: dict) -> bool:        # places: row -> (x,
     return all((a[0] - b[0]) * dx + (a[1] - b[1]) * dy > 0 for (dx, dy), a, b in ends)
 
 
-def read_graph(source, vocab: Vocab) -> SceneGraph:     # source: SceneGraph, text, JSON text, dict in sg2im's form, networkx graph
+def _first_of_list(text: str) -> SceneGraph:
+    "The first graph of a JSON list, which is how sg2im's files hold them."
+    try: graphs = json.loads(text)
+    except json.JSONDecodeError: return graph_from_json(text)      # which says where it is broken
+    if not graphs: raise GraphError("the list holds no graph")
+    return graph_from_json(graphs[0])
+
+
+def read_graph(source, vocab: Vocab) -> SceneGraph:     # source: SceneGraph, text, JSON text (of a list: its first graph), dict in sg2im's form, networkx graph
     "A graph from whatever describes one. Raises GraphError, UnknownWordError."
     if hasattr(source, "nodes"): return graph_from_networkx(source)
     if isinstance(source, dict): return graph_from_json(source)
     if not isinstance(source, str): return source
+    if source.lstrip().startswith("["): return _first_of_list(source)
     return graph_from_json(source) if source.lstrip().startswith("{") else graph_from_text(source, vocab)
 
 # %% ../nbs/19b_editor_model.ipynb #da82ea11

@@ -149,6 +149,7 @@ class PictureView(anywidget.AnyWidget):
     pictures = traitlets.List().tag(sync=True)          # of dicts: before (address or None), after (address or None), label, note
     overlays = traitlets.Dict().tag(sync=True)          # "t0", "o1", ..., "changed" -> list of addresses, one a picture
     hover = traitlets.Unicode("").tag(sync=True)
+    names = traitlets.Dict().tag(sync=True)             # "t0", "o1", ... -> the words whose attention an overlay shows
     message = traitlets.Unicode("").tag(sync=True)      # what is going on, in words
     told_before = traitlets.Unicode("").tag(sync=True)  # the graphs as text: what a picture is called where it cannot be seen
     told_after = traitlets.Unicode("").tag(sync=True)

@@ -22,7 +22,8 @@ const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 
 function render({ model, el }) {
   const nodes = () => model.get("board").nodes ?? [], edges = () => model.get("board").edges ?? [];
-  const send = (command, args = {}) => model.send({ command, arguments: args });
+  let still = false, restoring = false;             // after a change, what happens to lie under the pointer or keeps the focus is not asked about
+  const send = (command, args = {}) => { still = true; look(""); model.send({ command, arguments: args }); };
   const moved = new Map();                                          // key -> {x, y}: where a node is while it is being moved
   let press = null, tap = null, popup = null, moving = null;
   let W = 480, H = 340, hand = matchMedia("(pointer: coarse)").matches ? COARSE : FINE;      // the board's size in pixels; what points at it
@@ -124,7 +125,9 @@ function render({ model, el }) {
     }
     if (!nodes().length) parts.push(text(W / 2, H / 2, "an empty board: double click, or press A", { class: "empty" }));
     svg.replaceChildren(...parts);
+    restoring = true;
     if (focused) (svg.querySelector(`[data-id="${focused}"]`) ?? svg).focus({ preventScroll: true });
+    restoring = false;
     const { can_undo, can_redo, error } = model.get("board");
     undo.disabled = !can_undo; redo.disabled = !can_redo;
     status.textContent = error || (hand === COARSE ? TOUCH_HINT : HINT);
@@ -217,6 +220,7 @@ function render({ model, el }) {
   };
   svg.addEventListener("touchstart", ev => { if (ev.target.closest("[data-id]")) ev.preventDefault(); }, { passive: false });   // else the page scrolls
   svg.onpointermove = ev => {
+    if (still && !press) { still = false; look(ev.target.closest("[data-id]")?.dataset.id ?? ""); }
     if (!press) return;
     press.to = point(ev);
     if (Math.hypot(press.to.x - press.from.x, press.to.y - press.from.y) > hand.slip) press.moved = true;
@@ -241,9 +245,9 @@ function render({ model, el }) {
   };
   svg.onpointercancel = () => { press = null; moved.clear(); draw(); };
   const look = id => { if (model.get("hover") !== id) { model.set("hover", id); model.save_changes(); } };
-  svg.onpointerover = ev => look(ev.target.closest("[data-id]")?.dataset.id ?? "");
+  svg.onpointerover = ev => still || look(ev.target.closest("[data-id]")?.dataset.id ?? "");
   svg.onpointerleave = ev => ev.pointerType !== "touch" && look("");      // a finger leaves at once: what it touched stays shown
-  svg.addEventListener("focusin", ev => look(ev.target.dataset?.id ?? ""));
+  svg.addEventListener("focusin", ev => restoring || look(ev.target.dataset?.id ?? ""));
   svg.addEventListener("focusout", ev => stage.contains(ev.relatedTarget) || look(""));
 
   // --- keys

@@ -23,7 +23,8 @@ function render({ model, el }) {
     const overlays = model.get("overlays"), hover = model.get("hover"), pictures = model.get("pictures");
     const shown = hover && overlays[hover] ? hover : box.checked ? "changed" : "";
     mark.hidden = !overlays.changed;
-    line.textContent = model.get("message");
+    const words = hover && overlays[hover] && model.get("names")[hover];
+    line.textContent = words ? `orange: where the pictures attend to “${words}”` : model.get("message");
     list.replaceChildren(...pictures.map((p, i) => {
       const pair = html("div", { className: "sgdiff-pair" });
       if (p.before) pair.append(image(p.before, `before: ${model.get("told_before")}`, null, "before"), html("span", { textContent: "→" }));
