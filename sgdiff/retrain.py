@@ -152,6 +152,7 @@ class Retrain(w.VBox):
         self.below.children = [w.HTML(f"<b>drawn by the model of step {self.training.samples[-1][0]}</b>"), self.editor]
 
     def _new(self):
+        if self.training is not None and self.training.busy: raise SGDiffError("a run is under way: pause or stop it first")
         self.training = LiveTraining(self.form.choice, self.folder, weights=self.weights)
         self.training.listeners.append(lambda t: self.show())
         return self.training
