@@ -71,7 +71,7 @@ class Preset:
         return tuple(s for s in STAGES if s != "polish" or self.polish_steps)
 
 
-PRESETS = {"easy": Preset(model_channels=64, position_channels=True, timestep_mean=0.5, diffusion_steps=3600, diffusion_lr=2e-3),
+PRESETS = {"easy": Preset(model_channels=64, position_channels=True, timestep_mean=0.5, diffusion_steps=3300, diffusion_lr=2e-3),
            "shipped": Preset(n_scenes=60_000, vae_steps=3000, pretrain_steps=3500, diffusion_steps=24_000, polish_steps=15_000, judge_steps=2500,
                              diffusion_batch_size=64, diffusion_lr=5e-4),
            "tiny": Preset(n_scenes=256, dim=32, model_channels=32, vae_steps=4, pretrain_steps=4, diffusion_steps=4, polish_steps=4, judge_steps=4,
