@@ -6,7 +6,7 @@ FOLDER holds COCO's layout (annotations/instances_train2017.json, annotations/st
 makes the tables, `sgdiff train` both stages at the paper's widths (graph encoder 512 wide, UNet of 396 million parameters, official
 form) on 128 pixels, which a linear first stage makes the paper's latents of 32x32. Stage 2 is killed with SIGKILL half way and goes on
 from its checkpoint. Then retrieval, and a drawing of each graph: is the photograph that is nearest to it the graph's own?
-Writes photographs_at_size.json and .png (drawings alone) to --out. About five minutes on an H100; --set makes it small enough to try.
+Writes photographs_at_size.json and .png (drawings alone) to --out. --set makes it small enough to try on a CPU.
 """
 import argparse
 import json
@@ -28,8 +28,8 @@ from sgdiff.protocol import Protocol, retrieval
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = {  # of --preset paper; what is not named is the paper's
-    "clip": "", "pretrain_size": 128, "pretrain_batch": 15, "pretrain_epochs": 400, "pretrain_warmup": 50,
-    "image_size": 128, "first_stage": "pca", "diffusion_batch": 15, "diffusion_images": 36_000, "rate_per_image": 6e-6,
+    "clip": "", "pretrain_size": 128, "pretrain_batch": 15, "pretrain_epochs": 200, "pretrain_warmup": 50,
+    "image_size": 128, "first_stage": "pca", "diffusion_batch": 15, "diffusion_images": 15_000, "rate_per_image": 6e-6,
     "diffusion_warmup": 100, "ema_decay": 0.99, "precision": "bf16", "compile": "true", "save_every": 1000, "log_every": 50}
 
 

@@ -147,7 +147,7 @@ def prepare_diffusion(
     spread = latents[:1024].float().std().item()
     if not 0.3 < spread < 3: warnings.warn(f"the standard deviation of the latents is {spread:.3g}, expected about 1, for which the noise is made: --set first_stage_scale=... multiplies them", stacklevel=2)
     model = build_generation(p, data.config.vocab, latents.shape[1])
-    if p.compile: model.unet.compile()  # in place: the names of its weights stay
+    if p.compile: model.unet.compile(dynamic=False)  # in place: the names of its weights stay; each of the few shapes by itself
     load_weights(request.out / "pretrain" / "graph_encoder.safetensors", model.graph_encoder)
     return model, generation_in_parts(data, latents, p.diffusion_batch, p.seed, p.workers)
 

@@ -1,7 +1,13 @@
 """torch.compile on the UNet: one graph without detours into Python, and the same answers and gradients."""
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 
-from sgdiff.graph_encoder import GraphEmbedding
+from sgdiff.core import set_seed
+from sgdiff.full_losses import given_loss, rounded_up
+from sgdiff.generation import DiffusionConfig, GraphToLatent
+from sgdiff.graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderConfig
+from sgdiff.scene_graphs import SceneGraph, SceneGraphBatch
+from sgdiff.toy_world import EASY
 from sgdiff.unet import UNet, UNetConfig
 
 
@@ -19,3 +25,31 @@ def test_compiles_to_one_graph():
     want, = torch.autograd.grad(expected.square().mean(), weight, retain_graph=True)
     got, = torch.autograd.grad(out.square().mean(), weight)
     torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
+
+
+def test_batches_of_a_few_lengths_are_one_program_and_the_padding_changes_nothing():
+    set_seed(0)
+    encoder = SceneGraphEncoder(SceneGraphEncoderConfig(EASY.vocab.n_objects, EASY.vocab.n_predicates, 32, 64, 3, 32))
+    model = GraphToLatent(encoder, UNet(UNetConfig(model_channels=32, local_dim=96, global_dim=32, context_dim=64, zero_init=False)), DiffusionConfig())
+    words, latents, t, told = ["sheep", "tree", "grass", "house", "dog"], torch.randn(2, 8, 8, 8), torch.tensor([3, 700]), torch.tensor([False, True])
+
+    def losses():
+        given = []
+        for n in (1, 2, 3, 4, 2):  # triples: each batch has another length
+            graph = SceneGraph(words, [(i, "left of", i + 1) for i in range(n)])
+            given.append(given_loss(model, latents, SceneGraphBatch.from_graphs([graph, graph], EASY.vocab), t, latents.flip(0), told)[0])
+        return torch.stack(given)
+
+    expected, counter = losses(), CompileCounterWithBackend("aot_eager")
+    want, = torch.autograd.grad(expected.sum(), model.unet.context_local_mlp[0].weight)
+    model.unet.compile(backend=counter, dynamic=False)  # as `sgdiff train` does
+    out = losses()
+    assert counter.frame_count == 1
+    torch.testing.assert_close(out, expected, atol=1e-4, rtol=1e-4)
+    got, = torch.autograd.grad(out.sum(), model.unet.context_local_mlp[0].weight)
+    torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-3)
+    alone = model.embed(SceneGraphBatch.from_graphs([SceneGraph(words, [(0, "left of", 1)])], EASY.vocab))
+    padded = rounded_up(alone)
+    assert (padded.local.shape[1] + 1) % 16 == 0 and padded.mask.sum() == alone.mask.sum()
+    x, c, u = latents[:1], model.unet.make_context, UNet.forward  # not compiled
+    torch.testing.assert_close(u(model.unet, x, t[:1], *c(padded)), u(model.unet, x, t[:1], *c(alone)), atol=1e-5, rtol=1e-4)
