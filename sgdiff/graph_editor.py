@@ -30,9 +30,9 @@ from .scene_graphs import check_graph, object_names
 
 # %% ../nbs/20_graph_editor.ipynb #d0309206
 class PictureSettings(w.VBox):
-    "Seed, number of pictures, steps, how much the graph counts; draw, cancel and progress."
+    "Seed, number of pictures, steps, how much the graph counts; apart from them, in `bar`, draw, cancel and progress."
     def __init__(self, pictures: int = 4, steps: int = 30, guidance: float = 4.0, relations: float = 1.0, seed: int = 0):
-        wide = dict(style={"description_width": "70px"}, layout=w.Layout(width="230px", max_width="100%"))
+        wide = dict(style={"description_width": "70px"}, layout=w.Layout(width="auto", flex="1 1 190px", max_width="260px"))
         line = lambda *boxes: w.HBox(boxes, layout=w.Layout(flex_flow="row wrap"))        # on a phone, one below the other
         self.seed = w.BoundedIntText(seed, min=0, max=999_999, description="seed", **wide)
         self.n = w.Dropdown(options=(1, 4, 9, 16), value=pictures, description="pictures", **wide)
@@ -40,12 +40,12 @@ class PictureSettings(w.VBox):
         self.guidance = w.FloatSlider(guidance, min=1, max=8, step=0.5, description="guidance", continuous_update=False, **wide)
         self.relations = w.FloatSlider(relations, min=0, max=4, step=0.5, description="relations", continuous_update=False,
                                        tooltip="how much more the relations count than the objects", **wide)
-        self.at_once = w.Checkbox(True, description="draw at once", indent=False, layout=w.Layout(width="120px"))
-        self.draw = w.Button(description="Draw", button_style="primary", layout=w.Layout(width="90px"))
-        self.cancel = w.Button(description="Cancel", disabled=True, layout=w.Layout(width="90px"))
-        self.progress = w.IntProgress(0, 0, steps, layout=w.Layout(width="150px"))
-        super().__init__([line(self.seed, self.n), line(self.steps, self.guidance), line(self.relations, self.at_once),
-                          line(self.draw, self.cancel, self.progress)])
+        self.at_once = w.Checkbox(True, description="draw at once", indent=False, layout=w.Layout(width="auto", flex="0 0 110px"))
+        self.draw = w.Button(description="Draw", button_style="primary", layout=w.Layout(width="80px"))
+        self.cancel = w.Button(description="Cancel", disabled=True, layout=w.Layout(width="80px"))
+        self.progress = w.IntProgress(0, 0, steps, layout=w.Layout(width="auto", flex="1 1 60px", max_width="150px"))
+        self.bar = line(self.draw, self.cancel, self.progress, self.at_once)
+        super().__init__([line(self.seed, self.n), line(self.steps, self.guidance), line(self.relations)])
 
     def request(self, graph, version: int) -> PictureRequest:
         "What is to be drawn."
@@ -61,7 +61,8 @@ class Exchange(w.VBox):
         button.on_click(lambda _: load(self.text.value))
         def opened(change):
             if not change.new: return
-            load(bytes(change.new[0].content).decode("utf-8", "replace"))
+            name, text = change.new[0].name, bytes(change.new[0].content).decode("utf-8", "replace")
+            load(text) if text.lstrip()[:1] in ("{", "[") else self.show(None, f"{name} holds no JSON")
             self.upload.value = ()          # so that the same file can be opened again
         self.upload.observe(opened, "value")
         super().__init__([self.text, w.HBox([button, self.upload, self.link], layout=w.Layout(flex_flow="row wrap")), self.error])
@@ -81,9 +82,9 @@ def majority(verdicts: list) -> tuple:              # True, False or None for ea
 
 
 def finding(pictures: Pictures, i: int) -> str:
-    "What the judge says of one picture."
+    "How many of the relations the judge sees in one picture."
     judged = [v for v in pictures.verdicts[i] if v is not None]
-    return f"{sum(judged)} of {len(judged)} relations seen" if judged else ""
+    return f"{sum(judged)} of {len(judged)} seen" if judged else ""
 
 
 def attended(graph) -> dict:                        # name -> words
@@ -112,22 +113,22 @@ class GraphEditor(w.VBox):
         self.worker = NewestWorker(lambda request, tell: draw_pictures(self.pipe, request, tell, self.judge), self._heard)
         self.canvas, self.form, self.view = GraphCanvas(self.model, listen=False), GraphForm(self.model), PictureView()
         self.settings, self.exchange = PictureSettings(**settings), Exchange(lambda text: self.load(text))
-        super().__init__([self._head(), w.HBox([self._tabs(), w.VBox([self.settings, self.view], layout=w.Layout(width="490px", max_width="100%"))], layout=w.Layout(flex_flow="row wrap", align_items="flex-start"))])
+        pictures = w.VBox([self.settings.bar, self.view, self.settings], layout=w.Layout(flex="1 1 380px", max_width="520px", min_width="280px"))
+        super().__init__([self._head(), w.HBox([self._tabs(), pictures], layout=w.Layout(flex_flow="row wrap", align_items="flex-start"))])
         self.add_class("sgdiff-editor")         # names that `static/views.css` knows
-        self.settings.add_class("sgdiff-settings")
         self._tie()
         self._changed(self.model)
 
     def _head(self):
         "Presets and the text box."
         steps = [(f"{name} {i + 1}: {text}", text) for name, texts in SERIES.items() for i, text in enumerate(texts)]
-        self.preset = w.Dropdown(options=[("choose ...", ""), *steps], description="preset", layout=w.Layout(width="330px"))
-        self.text = w.Text(description="text", continuous_update=False, layout=w.Layout(width="520px"))
+        self.preset = w.Dropdown(options=[("choose ...", ""), *steps], description="preset", style={"description_width": "50px"}, layout=w.Layout(width="auto", flex="1 1 200px", max_width="330px"))
+        self.text = w.Text(description="text", continuous_update=False, style={"description_width": "40px"}, layout=w.Layout(width="auto", flex="2 1 300px", max_width="640px"))
         self.read = w.Button(description="Read", tooltip="make this text the graph", layout=w.Layout(width="70px"))
         return w.HBox([self.preset, self.text, self.read], layout=w.Layout(flex_flow="row wrap"))
 
     def _tabs(self):
-        tabs = w.Tab([self.canvas, self.form, self.exchange], layout=w.Layout(width="500px", max_width="100%"))
+        tabs = w.Tab([self.canvas, self.form, self.exchange], layout=w.Layout(flex="1 1 400px", max_width="600px", min_width="280px"))
         for i, title in enumerate(("Board", "Form", "JSON")): tabs.set_title(i, title)
         return tabs
 
@@ -228,7 +229,7 @@ class GraphEditor(w.VBox):
         self.view.told_before, self.view.told_after = (p.request.graph.to_text() if p else "" for p in (old, new))
         self.view.pictures = [dict(before=data_url(old.images[i]) if old else None, after=data_url(new.images[i]) if new else None,
                                    label=f"seed {self.settings.seed.value + i}", note=finding(new, i) if new else "") for i in range(n)]
-        self.view.message = message
+        self.view.message, self.view.empty = message, "…" if self.worker.busy else "not drawn"
         self._mark()
 
     def figure(self):

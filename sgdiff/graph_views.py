@@ -42,9 +42,14 @@ class GraphCanvas(anywidget.AnyWidget):
         super().__init__(objects=[o for o in model.vocab.objects if not o.startswith("__")],
                          predicates=[p for p in model.vocab.predicates if not p.startswith("__")], **settings)
         self.model = model
-        self.on_msg(lambda _, content, buffers: model.do(content.get("command"), **content.get("arguments", {})))
+        self.on_msg(lambda _, content, buffers: self._obey(content))
         if listen: model.listeners.append(lambda m: self.show())
         self.show()
+
+    def _obey(self, content: dict):     # command, arguments, number
+        "Does what the browser asks, and says so: a browser that hears nothing tells its user."
+        self.model.do(content.get("command"), **content.get("arguments", {}))
+        self.send({"number": content.get("number")})
 
     def show(self, since=None,          # Moment: mark what changed since then
              verdicts: tuple = ()):     # True, False or None for each relation
@@ -151,5 +156,6 @@ class PictureView(anywidget.AnyWidget):
     hover = traitlets.Unicode("").tag(sync=True)
     names = traitlets.Dict().tag(sync=True)             # "t0", "o1", ... -> the words whose attention an overlay shows
     message = traitlets.Unicode("").tag(sync=True)      # what is going on, in words
+    empty = traitlets.Unicode("…").tag(sync=True)       # what stands where there is no picture
     told_before = traitlets.Unicode("").tag(sync=True)  # the graphs as text: what a picture is called where it cannot be seen
     told_after = traitlets.Unicode("").tag(sync=True)

@@ -169,7 +169,7 @@ class Editor:
         return self.after(lambda: box.fill(text) or box.press("Enter"))
 
     def sources(self, what="after"):
-        return [i.get_attribute("src") for i in self.box.locator(f".sgdiff-frame[title={what}] img.picture").all()]
+        return self.box.locator(f".sgdiff-frame[title={what}] img.picture").evaluate_all("all => all.map(i => i.getAttribute('src'))")     # at one moment
 
     def message(self):
         return self.box.locator(".sgdiff-view .sgdiff-status").inner_text()
@@ -275,6 +275,11 @@ def test_the_editor_in_jupyterlab(lab, page, judge):
     first = e.type_graph("sheep left of tree; sky above grass")
     ask = lambda side: ("sheep", f"{side} of", "tree")
     shot(page, "editor-1-at-first")
+    page.set_viewport_size({"width": 1366, "height": 768})         # a small laptop, the list of files open beside the notebook
+    wait_until(lambda: e.box.evaluate("box => { box.scrollIntoView({block: 'start'}); return box.querySelector('.sgdiff-pictures').getBoundingClientRect().bottom < innerHeight "
+                                      "&& box.querySelector('.sgdiff-stage').getBoundingClientRect().bottom < innerHeight; }"), 10, "board and pictures on one screen")
+    shot(page, "editor-1b-on-a-small-laptop")
+    page.set_viewport_size({"width": 1500, "height": 1200})
 
     # by mouse: another predicate, from the list that a click opens
     e.item("sheep left of tree").click()
@@ -326,8 +331,23 @@ def test_the_editor_in_jupyterlab(lab, page, judge):
     assert sum(name.startswith("tree ") for name in e.items()) == 1
     page.keyboard.press("a")
     e.after(lambda: page.keyboard.type("bo") or page.keyboard.press("Enter"))
-    assert "boat" in e.items()
+    assert "boat" in e.items() and page.evaluate("document.activeElement.getAttribute('aria-label')") == "boat, object", "what has come can be related at once"
     shot(page, "editor-5-by-keys")
+
+    # while the kernel has something else to do, that is said
+    page.get_by_role("menuitem", name="Kernel", exact=True).wait_for()
+    page.locator(".jp-CodeCell .cm-content").last.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("import time; time.sleep(12)")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_timeout(500)
+    e.item("boat, object").click()
+    e.choose("house")
+    said = lambda: e.message() + e.box.locator(".sgdiff-canvas .sgdiff-status").inner_text()
+    wait_until(lambda: "another cell" in said(), 8, "that another cell is running")
+    shot(page, "editor-5b-a-busy-kernel")
+    wait_until(lambda: "house" in e.items() and "another cell" not in said() and e.sources(), 60, "the pictures after all")
+    e.after(lambda: e.box.get_by_role("button", name="Undo", exact=True).first.click())
 
     # what cannot be done is said, and nothing changes
     box = e.box.get_by_label("text", exact=True)

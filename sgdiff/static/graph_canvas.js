@@ -4,6 +4,7 @@ const NS = "http://www.w3.org/2000/svg";
 const HINT = "Click: change. Double click or Delete: remove. Drag: move. Drag the dot of an object to another: relate. " +
   "Keys: Tab, Enter change, R relate, T turn, A add, arrows move, Ctrl+Z, Ctrl+Y.";
 const TOUCH_HINT = "Tap a word: change, relate, remove. Drag: move. Drag the dot of an object to another: relate. Tap twice beside them: add.";
+const WAITING = "No answer yet: the kernel is busy with another cell, or this page has none (then open the notebook in JupyterLab).";
 const FINE = { node: 30, edge: 24, pad: 26, letter: 8, dot: 6, reach: 11, slip: 4, high: 330 };       // for a mouse; lengths in pixels
 const COARSE = { node: 40, edge: 34, pad: 36, letter: 9, dot: 9, reach: 20, slip: 9, high: 400 };     // for a finger: nothing to hit is below 32
 
@@ -23,9 +24,17 @@ const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 function render({ model, el }) {
   const nodes = () => model.get("board").nodes ?? [], edges = () => model.get("board").edges ?? [];
   let still = false, restoring = false;             // after a change, what happens to lie under the pointer or keeps the focus is not asked about
-  const send = (command, args = {}) => { still = true; look(""); model.send({ command, arguments: args }); };
+  let asked = 0, late = null;                       // commands sent so far; the clock that waits for the kernel's answer
+  const send = (command, args = {}) => {
+    still = true; look("");
+    if (command === "add_object") newest = `o${nodes().length}`;    // gets the focus when it comes
+    model.send({ command, arguments: args, number: ++asked });
+    clearTimeout(late);
+    late = setTimeout(() => say(WAITING), 700);
+  };
+  const answered = message => { if (message.number === asked) { clearTimeout(late); tell(); } };
   const moved = new Map();                                          // key -> {x, y}: where a node is while it is being moved
-  let press = null, tap = null, popup = null, moving = null;
+  let press = null, tap = null, popup = null, moving = null, newest = null;
   let W = 480, H = 340, hand = matchMedia("(pointer: coarse)").matches ? COARSE : FINE;      // the board's size in pixels; what points at it
   const width = word => hand.pad + hand.letter * word.length;
 
@@ -46,7 +55,10 @@ function render({ model, el }) {
     el.classList.toggle("coarse", hand === COARSE);
     draw();
   }
-  const place = i => { const n = nodes()[i], p = moved.get(n.key) ?? n; return { x: p.x * W, y: p.y * H }; };
+  const place = i => {                                              // whole within the board, its dot too
+    const n = nodes()[i], p = moved.get(n.key) ?? n, half = width(n.word) / 2 + 3;
+    return { x: clamp(p.x * W, half, W - half - hand.reach), y: p.y * H };
+  };
   const names = () => nodes().map((n, i, all) => {
     const same = all.slice(0, i).filter(m => m.word === n.word).length;
     return same ? `${n.word}#${same + 1}` : n.word;
@@ -126,12 +138,17 @@ function render({ model, el }) {
     if (!nodes().length) parts.push(text(W / 2, H / 2, "an empty board: double click, or press A", { class: "empty" }));
     svg.replaceChildren(...parts);
     restoring = true;
-    if (focused) (svg.querySelector(`[data-id="${focused}"]`) ?? svg).focus({ preventScroll: true });
+    const come = newest && svg.querySelector(`[data-id="${newest}"]`);
+    if (come) { newest = null; come.focus({ preventScroll: true }); }
+    else if (focused) (svg.querySelector(`[data-id="${focused}"]`) ?? svg).focus({ preventScroll: true });
     restoring = false;
-    const { can_undo, can_redo, error } = model.get("board");
-    undo.disabled = !can_undo; redo.disabled = !can_redo;
-    status.textContent = error || (hand === COARSE ? TOUCH_HINT : HINT);
-    status.classList.toggle("error", Boolean(error));
+    undo.disabled = !model.get("board").can_undo; redo.disabled = !model.get("board").can_redo;
+    tell();
+  }
+  function say(words, error = false) { status.textContent = words; status.classList.toggle("error", error); }
+  function tell() {                                                 // what the kernel says, or what can be done
+    const { error } = model.get("board");
+    say(error || (hand === COARSE ? TOUCH_HINT : HINT), Boolean(error));
   }
 
   // --- a list to pick from, beside the thing it is about
@@ -182,8 +199,10 @@ function render({ model, el }) {
     popup.style.visibility = "hidden";
     stage.append(popup);
     const wide = popup.offsetWidth, high = popup.offsetHeight, below = at.y + hand.node / 2 + 4, above = at.y - hand.node / 2 - 4 - high;
-    popup.style.left = `${clamp(at.x - wide / 2, 2, Math.max(stage.clientWidth - wide - 2, 2))}px`;
-    popup.style.top = `${below + high <= H || above < 0 ? Math.max(Math.min(below, H - high), 2) : above}px`;
+    const most = Math.max(stage.clientWidth - wide - 2, 2), beside = below + high > H && above < 0, half = (at.w ?? 0) / 2 + hand.reach;
+    const left = !beside ? at.x - wide / 2 : at.x + half <= most ? at.x + half : at.x - half - wide;      // it must not lie on what may be clicked again
+    popup.style.left = `${clamp(left, 2, most)}px`;
+    popup.style.top = `${beside ? clamp(at.y - high / 2, 2, Math.max(H - high - 2, 2)) : below + high <= H ? below : above}px`;
     popup.style.visibility = "";
     choose(Math.max(choices.findIndex(([, value]) => value === current), 0));
     list.focus({ preventScroll: true });
@@ -199,7 +218,7 @@ function render({ model, el }) {
   const relateFrom = row => pick(`relate ${names()[row]} to`, names().map((n, i) => [n, i]).filter(([, i]) => i !== row), null, place(row), to => relate(row, to));
   function change(id) {
     const row = Number(id.slice(1)), gone = { Remove: () => remove(id) };
-    if (id[0] === "o") pick(`in place of ${names()[row]}`, words(model.get("objects")), nodes()[row].word, place(row), word => send("replace_object", { row, word }),
+    if (id[0] === "o") pick(`in place of ${names()[row]}`, words(model.get("objects")), nodes()[row].word, { ...place(row), w: width(nodes()[row].word) }, word => send("replace_object", { row, word }),
       nodes().length > 1 ? { Relate: () => relateFrom(row), ...gone } : gone);
     else pick("the relation", words(model.get("predicates")), edges()[row].predicate, labels()[row], predicate => send("replace_predicate", { row, predicate }),
       { Turn: () => send("turn_triple", { row }), ...gone });
@@ -282,10 +301,11 @@ function render({ model, el }) {
 
   const refresh = () => { moved.clear(); draw(); };
   model.on("change:board", refresh);
+  model.on("msg:custom", answered);
   const resized = new ResizeObserver(fit);
   resized.observe(stage);
   fit();
-  return () => { clearTimeout(moving); resized.disconnect(); model.off("change:board", refresh); };
+  return () => { clearTimeout(moving); clearTimeout(late); resized.disconnect(); model.off("change:board", refresh); model.off("msg:custom", answered); };
 }
 
 export default { render };
