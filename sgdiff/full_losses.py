@@ -76,9 +76,10 @@ class FrozenPretraining(nn.Module):
         graph_encoder: SceneGraphEncoder,
         width: int,  # E, width of the image encoder's tokens
         masked_weight: float = 1.0,  # of the masked loss; 0 leaves it out
+        contrastive: bool = True,  # the contrastive loss; one of the two is needed
     ):
         super().__init__()
-        self.graph_encoder, self.masked_weight = graph_encoder, masked_weight
+        self.graph_encoder, self.masked_weight, self.contrastive = graph_encoder, masked_weight, contrastive
         self.contrastive_head = ContrastiveHead()
         self.masked_head = TokenHead(width, 3 * graph_encoder.config.dim)
 
@@ -91,11 +92,10 @@ class FrozenPretraining(nn.Module):
         "This part's share of the pre-training loss."
         embedding, head = self.graph_encoder(batch), self.contrastive_head
         hidden = object_mask(batch, images.shape[-1], chosen)
-        with torch.no_grad():
-            tokens, seen = look(images)
-            masked_tokens, _ = look(images, hidden)
-        loss, metrics = gathered_contrastive(embedding.global_.float(), seen.float(), head.scale)
+        with torch.no_grad(): tokens, seen = look(images)
+        loss, metrics = gathered_contrastive(embedding.global_.float(), seen.float(), head.scale) if self.contrastive else (0.0, {})
         if not self.masked_weight: return loss, metrics
+        with torch.no_grad(): masked_tokens, _ = look(images, hidden)
         where = hidden_tokens(hidden, tokens.shape[1])  # (b, N)
         truth = F.layer_norm(tokens.float(), tokens.shape[-1:])
         error = (self.masked_head(masked_tokens, embedding).float() - truth).square().mean(2)  # (b, N)
@@ -114,7 +114,8 @@ class SharedPretraining(PretrainingModel):
     ):  # scalar loss, dict of metrics
         "This part's share of the pre-training loss."
         embedding, head = self.graph_encoder(batch), self.contrastive_head
-        loss, metrics = gathered_contrastive(embedding.global_, self.image_encoder(images)[1], head.scale)
+        loss, metrics = gathered_contrastive(embedding.global_, self.image_encoder(images)[1], head.scale) if self.config.contrastive else (0.0, {})
+        if not self.config.masked: return loss, metrics
         hidden = object_mask(batch, images.shape[-1], chosen)
         drawn = self.masked_head(self.image_encoder(images, hidden)[0], embedding.local, embedding.mask)
         part = ratio_over_ranks(((drawn - images).square() * hidden).sum(), 3 * hidden.sum().float())

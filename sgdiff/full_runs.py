@@ -46,7 +46,10 @@ class FullPreset:
     pretrain_epochs: int = 100
     pretrain_rate: float = 5e-4  # highest learning rate of stage 1
     pretrain_warmup: int = 10_000  # steps
+    contrastive: bool = True  # stage 1: the contrastive loss
+    masked: bool = True  # stage 1: the masked loss; with both off there is no stage 1
     mask_probability: float = 0.8  # that an object is hidden, of those that fill at most 35 % of the picture
+    train_encoder: bool = False  # stage 2 trains the graph encoder on
     image_size: int = 256  # pixels of stage 2
     first_stage: str = ""  # a vq checkpoint (.ckpt), or a folder or hub name in diffusers' layout; "pca": a linear map, for trying things out
     model_channels: int = 256  # width of the UNet's finest level
@@ -70,6 +73,7 @@ class FullPreset:
 
     def __post_init__(self):
         if self.precision not in ("no", "bf16"): raise SGDiffError(f"precision is {self.precision!r}, expected 'no' (float32) or 'bf16'")
+        if not (self.contrastive or self.masked or self.train_encoder): raise SGDiffError("with both losses of stage 1 off nothing trains the graph encoder: set train_encoder=true")
 
 
 PAPER = FullPreset()
@@ -77,7 +81,9 @@ PRESETS = {
     "paper": PAPER,
     "single_24gb": replace(PAPER, accumulate=2, precision="bf16"),
     "eight_gpu": replace(PAPER, precision="bf16", diffusion_batch=256, diffusion_warmup=2000),
-    "tiny": FullPreset(False, 32, 3, "", 32, 16, 1, 2e-3, 5, 0.5, 32, "pca", 32, (1, 2), 1, 16, 160, 6e-5, 5, 0.9, save_every=5, log_every=2),
+    "tiny": FullPreset(official=False, dim=32, n_layers=3, clip="", pretrain_size=32, pretrain_batch=16, pretrain_epochs=1, pretrain_rate=2e-3, pretrain_warmup=5, mask_probability=0.5,
+                       image_size=32, first_stage="pca", model_channels=32, channel_mult=(1, 2), num_res_blocks=1, diffusion_batch=16, diffusion_images=160, rate_per_image=6e-5,
+                       diffusion_warmup=5, ema_decay=0.9, save_every=5, log_every=2),
 }
 FULL_STAGES = ("pretrain", "diffusion")
 
@@ -198,7 +204,7 @@ def pretraining_config(
     "What stage 1 of a preset is. The paper weighs both losses alike; that of pixels, which is smaller, counts more."
     image = image_config(preset)
     weight = 1.0 if image.frozen else PretrainingConfig.masked_weight
-    return PretrainingConfig(encoder_config(preset, vocab), image, masked_weight=weight, n_wrong=0, mask_probability=preset.mask_probability)
+    return PretrainingConfig(encoder_config(preset, vocab), image, contrastive=preset.contrastive, masked=preset.masked, masked_weight=weight, n_wrong=0, mask_probability=preset.mask_probability)
 
 
 def open_image_encoder(
@@ -218,7 +224,7 @@ def build_pretraining(
     config = pretraining_config(preset, vocab)
     set_seed(preset.seed)
     if not config.image.frozen: return SharedPretraining(config)
-    return FrozenPretraining(SceneGraphEncoder(config.encoder), config.image.width, config.masked_weight)
+    return FrozenPretraining(SceneGraphEncoder(config.encoder), config.image.width, config.masked_weight if config.masked else 0.0, config.contrastive)
 
 # %% ../nbs/30_full_runs.ipynb #0a8370cb
 def first_stage_fingerprint(
@@ -266,4 +272,4 @@ def build_generation(
     "The model of stage 2 with its first weights; the graph encoder's come from stage 1."
     set_seed(preset.seed)
     encoder = SceneGraphEncoder(encoder_config(preset, vocab))
-    return GraphToLatent(encoder, UNet(unet_config(preset, latent_channels)), diffusion_config(preset))
+    return GraphToLatent(encoder, UNet(unet_config(preset, latent_channels)), diffusion_config(preset), preset.train_encoder)

@@ -190,4 +190,4 @@ class Retrain(w.VBox):
     def _show_command(self):
         try: lines = full_size(self.form.choice)
         except SGDiffError as e: lines = [f"# {e}"]
-        self.command.value = f"The same, at full size:<pre>{html.escape(chr(10).join(lines))}</pre>"
+        self.command.value = f"The same, at full size:<pre style='white-space: pre-wrap'>{html.escape(chr(10).join(lines))}</pre>"

@@ -99,12 +99,13 @@ def full_size(choice: TrainingChoice) -> list:      # of commands and of lines t
     "The same at full size: the toy world with the shipped weights' steps and widths, then the paper's run."
     p = PRESETS["shipped"]
     large = replace(choice, dim=p.dim, model_channels=p.model_channels, pretrain_steps=p.pretrain_steps, diffusion_steps=p.diffusion_steps, n_scenes=p.n_scenes, train_encoder=p.train_encoder)
-    paper = "accelerate launch -m sgdiff.train --data prepared/vg --images raw/vg/images --preset paper"
-    off = [name for name in ("contrastive", "masked") if not getattr(choice, name)]
-    note = [f"# the paper's stage 1 has both losses; this choice has the {' and the '.join(off)} one off"] if off else []
+    changes = [f"--set {name}=false" for name in ("contrastive", "masked") if not getattr(choice, name)]
+    if "pretrain" not in choice.stages: changes.append("--set train_encoder=true")
+    if choice.seed: changes.append(f"--set seed={choice.seed}")
+    paper = " ".join(["accelerate launch -m sgdiff.train --data prepared/vg --images raw/vg/images --preset paper --out runs/paper", *changes])
+    own = {"pretrain": f"--set mask_probability={choice.mask_probability}", "diffusion": "--set first_stage=weights/vq-f8.ckpt"}
     return ["# the toy world, with the steps of the shipped weights before their polish", toy_command(large, "runs/mine"),
-            "# the paper's size, on photographs", *note, f"{paper} --stage pretrain --set mask_probability={choice.mask_probability} --out runs/paper",
-            f"{paper} --stage diffusion --set first_stage=weights/vq-f8.ckpt --out runs/paper"]
+            "# the paper's size, on photographs", *(f"{paper} --stage {stage} {own[stage]}" for stage in choice.stages)]
 
 
 def read_choice(argv) -> tuple:                     # (TrainingChoice, folder)

@@ -16,7 +16,7 @@ from sgdiff import full_commands
 from sgdiff.contrastive import ImageEncoder
 from sgdiff.core import SGDiffError, load_weights
 from sgdiff.errors import load_json
-from sgdiff.full_runs import PRESETS, open_data, open_first_stage, open_image_encoder
+from sgdiff.full_runs import build_generation, PRESETS, open_data, open_first_stage, open_image_encoder
 from sgdiff.official import OfficialPipeline
 from sgdiff.official_weights import official_ddim
 from sgdiff.protocol import Protocol, pipeline_draw
@@ -44,6 +44,9 @@ def prepared(tmp_path_factory):
     args = parser.parse_args(["prepare", "vg", *options(raw=folder / "raw", images=folder / "images", out=folder / "prepared"), *few])
     args.run(args)
     return folder
+
+
+QUICK = ["--set", "toy_scenes=16", "--set", "pretrain_batch=8", "--set", "diffusion_batch=8", "--set", "diffusion_images=16", "--set", "pretrain_epochs=1", "--quiet"]
 
 
 def test_photographs_go_through_both_stages_and_the_evaluation(prepared, tmp_path, capsys):
@@ -115,6 +118,26 @@ def test_an_unfinished_run_is_not_evaluated(tmp_path):
     with pytest.raises(SGDiffError, match="stage 'diffusion' is not finished"):
         full_commands.assemble_run(tmp_path, None)
     assert full_commands.main(["evaluate", *options(folder=tmp_path / "nothing")]) == 1
+
+
+@pytest.mark.parametrize("off", ["contrastive", "masked"])
+def test_a_loss_of_stage_1_may_be_off(tmp_path, off):
+    assert train([*options(data="toy", preset="tiny", stage="pretrain", out=tmp_path), *QUICK, "--set", f"{off}=false"]) == 0
+    line = json.loads((tmp_path / "pretrain" / "log.jsonl").read_text().splitlines()[-1])
+    assert off not in line and {"contrastive", "masked"} - {off} <= set(line)
+
+
+def test_without_losses_there_is_no_stage_1_and_stage_2_trains_the_graph_encoder(tmp_path, capsys):
+    off = [*QUICK, "--set", "contrastive=false", "--set", "masked=false"]
+    where = options(data="toy", preset="tiny", out=tmp_path)
+    assert train([*where, *off, *options(stage="diffusion")]) == 1 and "set train_encoder=true" in capsys.readouterr().err
+    off += ["--set", "train_encoder=true"]
+    assert train([*where, *off, *options(stage="pretrain")]) == 1 and "there is no stage 1" in capsys.readouterr().err
+    assert train([*where, *off, *options(stage="diffusion")]) == 0
+    preset = full_commands.open_run(tmp_path)[1]
+    data = open_data("toy", "train", 32, toy_scenes=16)
+    first, trained = build_generation(preset, data.config.vocab, 8), full_commands.assemble_run(tmp_path, data)
+    assert any(not a.equal(b) for a, b in zip(first.graph_encoder.state_dict().values(), trained.graph_encoder.state_dict().values(), strict=True))
 
 
 def test_no_option_is_the_beginning_of_a_launchers():
