@@ -62,7 +62,7 @@ class LiveTraining:
         self.choice, self.folder, self.weights, self.n_pictures, self.n_held = choice, Path(folder), weights, n_pictures, n_held
         self.state, self.message, self.listeners, self.trouble = "ready", "not started", [], ""
         self.mailbox, self._stop, self._thread = Mailbox(self._heard), threading.Event(), None
-        self._made, self._clear = {}, None
+        self._made, self.seconds_left = {}, None            # in this stage, from the latest line of its log
         self._forget()
 
     def _forget(self):
@@ -71,6 +71,12 @@ class LiveTraining:
         self.samples, self.pipeline = [], None              # (step, (B, 3, H, W) float in [-1, 1]); SGDiffPipeline of the newest mean weights
 
     # --- what the owner may do
+    @property
+    def found(self) -> dict:        # the choice, by field; {} where there is none
+        "The run that lies in the folder, this one or an earlier one."
+        path = self.folder / "choice.json"
+        return load_json(path) if path.exists() and any((self.folder / s / "checkpoint.pt").exists() for s in ("pretrain", "diffusion")) else {}
+
     def start(self):
         "Begins anew: what an earlier run left in the folder is removed."
         self._may("start", "ready", "stopped", "finished", "failed")
@@ -138,7 +144,9 @@ class LiveTraining:
         kind, stage, what = news
         if kind == "line":
             self.lines[stage].append(what)
-            self._set(self.state, f"{stage}: step {what['step']} of {live_config(stage, self.choice).max_steps}")
+            last = live_config(stage, self.choice).max_steps
+            self.seconds_left = (last - what["step"]) / max(what["steps_per_second"], 1e-9)
+            self._set(self.state, f"{stage}: step {what['step']} of {last}")
         elif kind == "measure": self.measures[stage].append(what)
         elif kind == "samples":
             step, pixels, self.pipeline = what
