@@ -420,7 +420,7 @@ def test_retraining_in_jupyterlab(lab, page):
 def test_the_editor_as_an_app(tree, page, judge):
     pytest.importorskip("voila", reason="no voila: pip install 'sgdiff[dev]'")
     port = free_port()
-    command = [sys.executable, "-m", "voila", "nbs/20_graph_editor.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1", "--VoilaConfiguration.show_tracebacks=True"]
+    command = [sys.executable, "-m", "voila", "nbs/20d_editor_app.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1", "--VoilaConfiguration.show_tracebacks=True"]
     with serving(command, f"http://127.0.0.1:{port}/voila/static/voila.js", tree, tree.parent / "voila.log"):
         page.goto(f"http://127.0.0.1:{port}/", timeout=300_000)
         page.wait_for_selector(".sgdiff-canvas svg", timeout=300_000)

@@ -97,6 +97,21 @@ def test_tidying_leaves_results_and_takes_noise():
     assert len(state) == 2 and state[layout]["state"] == {"width": "9px"} and "tooltip" in state[view]["state"], "only a layout's gaps go"
 
 
+def test_what_a_module_says_of_itself_is_not_echoed():
+    echo = [new_output("execute_result", data={"text/plain": "'Says.'"})]
+    cells = [new_code_cell('#| export\n"""Says."""', outputs=copy.deepcopy(echo)), new_code_cell("'Says.'.strip()", outputs=copy.deepcopy(echo)), new_code_cell("!ls")]
+    assert [len(cell.outputs) for cell in tidy(new_notebook(cells=cells), ROOT).cells] == [0, 1, 0]
+
+
+def test_a_chapter_tells_how_long_it_runs_and_keeps_to_what_still_holds():
+    nb, told = new_notebook(cells=[new_markdown_cell("# 3. Title\n> Text.")]), []
+    for seconds in (3, 58, 61, 110, 50, 39, 15, 700, 5000):
+        run_notebooks.say_how_long(nb, seconds)
+        told.append(nb.cells[0].source.removeprefix("# 3. Title\n> Text.\n\n"))
+    minutes = [1 if "under" in line else int(line.split()[3]) for line in told]
+    assert minutes == [1, 1, 2, 2, 2, 1, 1, 20, 30] and told[0] == "*Runs in under a minute on two cores.*" and told[2] == "*Runs in about 2 minutes on two cores.*"
+
+
 def test_tidying_does_not_depend_on_random_ids_and_is_done_once():
     one, other = noisy(), noisy(("1" * 32, "2" * 32, "3" * 32))
     for a, b in zip(one.cells, other.cells, strict=True):

@@ -9,6 +9,7 @@ import argparse
 import copy
 import math
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from tidy_notebook import image_sizes, plain, tidy
 ROOT = Path(__file__).resolve().parents[1]
 NBS = ROOT / "nbs"
 MAX_IMAGE = 150_000  # bytes of one committed picture
+MINUTES = (1, 2, 3, 5, 8, 12, 20, 30)  # that a chapter's opening may speak of
+RUNS_IN = re.compile(r"\n\n\*Runs in (?:under a minute|about (\d+) minutes) on two cores\.\*$")
 LONG_CELL = 10  # seconds after which a cell gets a line of its own in the progress
 
 
@@ -137,12 +140,30 @@ def table(
     return "\n".join([*rows, f"{'all':<24}{busy_seconds(runs):7.1f} s"])
 
 
+def say_how_long(
+    nb,  # changed in place
+    seconds,  # that it ran, the start of its kernel included
+):
+    "Ends the opening of a chapter with the time that it takes; a time that still holds stays."
+    opening = nb.cells[0]
+    told = RUNS_IN.search(opening.source)
+    minutes = int(told[1] or 1) if told else 0
+    if not (20 * minutes if minutes > 1 else 0) <= seconds <= 60 * minutes:
+        minutes = next((m for m in MINUTES if seconds <= 55 * m), MINUTES[-1])
+    words = "under a minute" if minutes == 1 else f"about {minutes} minutes"
+    opening.source = RUNS_IN.sub("", opening.source.rstrip()) + f"\n\n*Runs in {words} on two cores.*"
+
+
 def write(
     nb,  # the notebook
     path,  # where to
+    seconds=None,  # that it ran, for a chapter's opening
 ):  # bool: did the file change
     "Tidies `nb` and writes it if that changes the file; warns of pictures that are too big to commit."
-    nb = tidy(copy.deepcopy(nb), ROOT)
+    nb = copy.deepcopy(nb)
+    if seconds is not None:
+        say_how_long(nb, seconds)
+    nb = tidy(nb, ROOT)
     for number, size in image_sizes(nb):
         if size > MAX_IMAGE:
             print(f"  warning: {Path(path).name} cell {number}: a picture of {size // 1000} kB, more than {MAX_IMAGE // 1000}")
@@ -187,7 +208,7 @@ def main():
         if run.error:
             print(run.error, flush=True)
         elif args.write:
-            write(run.notebook, path)
+            write(run.notebook, path, run.seconds if path.parent == NBS and path.stem != "index" else None)
     print(f"\n{table(runs)}")
     return int(any(r.error for r in runs))
 

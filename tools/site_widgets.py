@@ -22,6 +22,8 @@ FILES = {  # file in the package -> name beside the pages
 MERMAID = re.compile(r'<script type="module">import mermaid from [^<]*</script>')
 DIAGRAM = '<script src="{}"></script><script>mermaid.initialize({{startOnLoad:true,theme:document.documentElement.dataset.scheme?"dark":"default"}})</script>'
 
+STILL = "<p><small>A still of a widget: nothing answers on this page. Open the chapter in JupyterLab to use it.</small></p>"
+
 
 def show(
     outputs,  # of a code cell
@@ -32,7 +34,7 @@ def show(
             return out
         view = json.dumps(out.data[VIEW])
         text = "".join(out.data.get("text/plain", ""))
-        return nbformat.v4.new_output("display_data", {"text/html": f'<script type="{VIEW}">{view}</script><noscript>{text}</noscript>'})
+        return nbformat.v4.new_output("display_data", {"text/html": f'<script type="{VIEW}">{view}</script><noscript>{text}</noscript>{STILL}'})
     return [shown(out) for out in outputs]
 
 

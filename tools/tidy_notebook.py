@@ -1,5 +1,6 @@
 """Takes out of a notebook what changes from run to run and tells a reader nothing: times, counts, progress bars,
 widget noise, the paths of one machine. Cell ids, sources and results stay. Tidying twice is tidying once."""
+import ast
 import base64
 import json
 import re
@@ -71,6 +72,15 @@ def _is_bar(
     return VIEW in data and bool(BAR.search("".join(data.get("text/plain", ""))))
 
 
+def _is_docstring(
+    source,  # a code cell's text
+):  # bool
+    "True where a cell is one string and nothing else: what a module says of itself needs no echo."
+    try: body = ast.parse(source).body
+    except SyntaxError: return False  # a cell may speak IPython's own language
+    return len(body) == 1 and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+
+
 def _lean(
     model,  # a widget's state
 ):  # dict
@@ -119,7 +129,7 @@ def tidy(
     for cell in nb.cells:
         if cell.cell_type != "code":
             continue
-        cell.outputs = _streams([out for out in cell.outputs if not _is_bar(out)])
+        cell.outputs = _streams([out for out in cell.outputs if not _is_bar(out) and not (out.output_type == "execute_result" and _is_docstring(cell.source))])
         for out in cell.outputs:
             if "text" in out:
                 out.text = _each_text(out.text, lambda t: without_paths(t, root))
