@@ -4,9 +4,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("anywidget", reason="no anywidget: pip install 'sgdiff[widgets]'")
-from sgdiff.editor_model import EditorModel, board, follow, place_objects, what_changed  # noqa: E402
+from sgdiff.editor_model import EditorModel, board, follow, what_changed  # noqa: E402
 from sgdiff.graph_views import GraphCanvas, GraphForm  # noqa: E402
-from sgdiff.scene_graphs import SceneGraph, check_graph  # noqa: E402
+from sgdiff.scene_graphs import SceneGraph, check_graph, place_objects  # noqa: E402
 from sgdiff.toy_world import EASY, ToyWorld  # noqa: E402
 
 VOCAB = EASY.vocab
