@@ -170,6 +170,7 @@ class LiveTraining:
             self._make("judge", lambda: load_judge(self.weights or default_weights()) if self.choice.world == "easy" else None)
             encoder = None
             for stage in self.choice.stages:
+                post(("message", stage, f"{stage}: getting ready"))
                 result = (self._pretrain if stage == "pretrain" else self._diffuse)(data, encoder)
                 if not result.finished: return post(("rest", stage, f"step {result.step}, saved"))
                 encoder = result.model_ema.graph_encoder

@@ -97,8 +97,7 @@ class ChoiceForm(w.VBox):
             dim=box(w.Dropdown, "encoder width", c.dim, options=sorted({32, 64, 96, 128, c.dim})), model_channels=box(w.Dropdown, "denoiser width", c.model_channels, options=sorted({32, 64, 96, 128, c.model_channels})),
             pretrain_steps=box(w.IntText, "encoder steps", c.pretrain_steps), diffusion_steps=box(w.IntText, "denoiser steps", c.diffusion_steps),
             n_scenes=box(w.IntText, "scenes", c.n_scenes), seed=box(w.IntText, "seed", c.seed))
-        boxes = list(self.boxes.values())
-        super().__init__([w.HBox(boxes[i:i + 4], layout=w.Layout(flex_flow="row wrap")) for i in range(0, len(boxes), 4)])
+        super().__init__([w.HBox(list(self.boxes.values()), layout=w.Layout(flex_flow="row wrap"))])       # as many a row as there is room for
 
     @property
     def choice(self) -> TrainingChoice:
