@@ -15,6 +15,7 @@ import urllib.request
 
 import pytest
 
+from contrast import FAINT
 from run_notebooks import ROOT
 
 SHOTS = ROOT / "out" / "browser"
@@ -225,23 +226,6 @@ class Finger:
         self.drag(where, (0, 0), steps=0)       # found at one moment: the board may be drawn anew between two
 
 
-FAINT = """box => {        // texts whose contrast with what is behind them is below 4.5; on the board that is their own rectangle
-  const parse = s => { const n = (s.match(/[\\d.]+/g) ?? []).map(Number); return s.startsWith("color(") ? [...n.slice(0, 3).map(v => v * 255), n[3] ?? 1] : [...n, 1].slice(0, 4); };
-  const over = (a, b) => [0, 1, 2].map(i => a[i] * a[3] + b[i] * (1 - a[3]));
-  const light = c => { const f = c.map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * f[0] + 0.7152 * f[1] + 0.0722 * f[2]; };
-  const behind = e => { const found = []; for (; e; e = e.parentElement) {
-    const own = e.matches("g") && e.querySelector(":scope > rect"); found.push(parse(own ? getComputedStyle(own).fill : getComputedStyle(e).backgroundColor)); }
-    return found.reduceRight((below, c) => over(c, below), [255, 255, 255]); };
-  const faint = [], walk = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
-  while (walk.nextNode()) {
-    const e = walk.currentNode.parentElement, style = getComputedStyle(e), words = walk.currentNode.data.trim();
-    if (!words || !e.getBoundingClientRect().width || e.closest(":disabled, option")) continue;
-    const back = behind(e), [a, b] = [light(over(parse(e.matches("text") ? style.fill : style.color), back)), light(back)];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < 4.5) faint.push(`${ratio.toFixed(2)} ${words.slice(0, 30)}`);
-  }
-  return faint;
-}"""
 TIGHT = """box => {        // what a finger can hardly hit, and what the page cuts off
   const seen = e => { const r = e.getBoundingClientRect(); return r.width ? [r] : []; }, name = e => `${e.tagName} ${e.getAttribute("aria-label") ?? e.textContent.slice(0, 20)}`;
   const small = [...box.querySelectorAll("button, select, .widget-text input, .lm-TabBar-tab, .sgdiff-item, .reach, [role=option], label:has(input)")]

@@ -18,6 +18,7 @@ import build_docs
 import site_chapters
 import site_pages
 import site_widgets
+from contrast import FAINT
 from run_notebooks import NBS, ROOT
 from tidy_notebook import STATE, VIEW
 
@@ -234,22 +235,6 @@ def test_the_zip_is_the_same_for_the_same_notebooks(tmp_path):
 
 # --- in a browser
 
-CONTRAST = """() => {
-  const light = (c) => { const f = c.map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * f[0] + 0.7152 * f[1] + 0.0722 * f[2]; };
-  const parse = (s) => { const n = (s.match(/[\\d.]+/g) || []).map(Number); return s.startsWith("color(") ? [...n.slice(-3).map((v) => v * 255), 1] : n.length === 4 ? n : [...n, 1]; };
-  const over = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3]));
-  const ground = (e) => { const stack = []; for (; e; e = e.parentElement) stack.push(parse(getComputedStyle(e).backgroundColor));
-    return stack.reverse().reduce((below, c) => over(c, below), [255, 255, 255]); };
-  const bad = new Set(), walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walk.nextNode()) {
-    const e = walk.currentNode.parentElement, box = e.getBoundingClientRect(), style = getComputedStyle(e);
-    if (!walk.currentNode.data.trim() || !box.width || !box.height || style.visibility === "hidden" || e.closest("script, style, noscript, .katex-mathml, .visually-hidden")) continue;
-    const back = ground(e), ink = parse(style.color), a = light(over(ink, back)), b = light(back);
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.6 && style.fontWeight >= 700);
-    if (ratio < (large ? 3 : 4.5)) bad.add(`${ratio.toFixed(2)} ${e.tagName}.${e.className} ${walk.currentNode.data.trim().slice(0, 30)}`);
-  }
-  return [...bad].slice(0, 12);
-}"""
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -306,11 +291,11 @@ def test_every_page_opens_without_an_error_and_with_its_formulas(site, browser, 
 @pytest.mark.parametrize("size", list(SIZES))
 def test_pages_can_be_read(site, browser, address, size, mode):
     (page, wrong), found = window(browser, size, mode), {}
-    for name in ("index.html", "05_contrastive.html", "20_graph_editor.html", "gallery.html", "results.html", "workshop/index.html", "api/pipeline.html", "source/core.html", "slides/w3_diffusion.html"):
+    for name in ("index.html", "05_contrastive.html", "19e_graph_views.html", "20_graph_editor.html", "21_retrain.html", "gallery.html", "results.html", "workshop/index.html", "api/pipeline.html", "source/core.html", "slides/w3_diffusion.html"):
         page.goto(address + name)
         page.wait_for_timeout(400)      # the switch of the theme waits 50 ms, and colours take their time
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        faint = page.evaluate(CONTRAST)
+        faint = page.evaluate(f"({FAINT})(document.body)")[:12]
         if wrong or wide > 0 or faint: found[name] = [*wrong, f"{wide} pixels too wide" if wide > 0 else "", *faint]
         wrong.clear()
     page.context.close()
