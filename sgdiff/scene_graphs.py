@@ -263,7 +263,8 @@ def graph_from_networkx(g) -> SceneGraph:   # g: networkx directed graph, nodes 
     return SceneGraph(tuple(d["word"] for _, d in nodes), tuple((rows[s], d["predicate"], rows[o]) for s, o, d in edges), boxes)
 
 # %% ../nbs/01_scene_graphs.ipynb #6e0203f6
-DIRECTIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}     # of the subject, seen from the object; y down
+DIRECTIONS = {"left of": (-1, 0), "right of": (1, 0), **dict.fromkeys(("above", "over", "on", "on top of"), (0, -1)),      # of the subject,
+              **dict.fromkeys(("below", "under", "beneath"), (0, 1))}                                                       # seen from the object; y down
 HIGH, LOW = ("sky", "night", "cloud", "clouds"), ("grass", "sand", "water", "snow", "street", "ground", "ocean", "floor")
 
 def place_objects(graph: SceneGraph) -> tuple:      # of (x, y) in [0, 1], y down, one per object
