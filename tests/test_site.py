@@ -308,6 +308,10 @@ def test_search_finds_a_chapter(site, browser, address, way):
     page.goto(address + "index.html" if way == "served" else (site.out / "index.html").as_uri())
     page.locator(".smalldocs-search input:visible").first.fill("temperature")
     page.wait_for_selector(".search-result[href*='05_contrastive.html']")
+    page.locator(".smalldocs-search input:visible").first.fill("guidance")
+    page.wait_for_selector(".search-result[href*='13_samplers.html']")
+    first = page.locator(".search-result").evaluate_all("all => all.slice(0, 3).map(a => a.getAttribute('href'))")
+    assert not any("api/" in href for href in first), "what explains a word comes before what lists it"
     assert wrong == []
     page.context.close()
 

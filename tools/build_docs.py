@@ -32,6 +32,16 @@ FONTS = re.compile(r"@import url\([^)]*fonts\.googleapis[^)]*\);?")
 # opened from a disk, a page may not fetch its index: then it is read as a script
 SEARCH = ('<script>if(location.protocol==="file:"){const f=window.fetch;window.fetch=u=>String(u).endsWith("search.json")?'
           'Promise.resolve({json:()=>Promise.resolve(window.searchIndex)}):f(u)}</script>')
+# a page of the API is short, which the search takes for a close match: what explains comes first, what lists comes after
+CHAPTERS_FIRST = """
+if (window.Fuse) {
+  const search = Fuse.prototype.search, place = (hit, i) => (i + 1) * (/^(api|source)\\//.test(hit.item.href) ? 4 : 1);
+  Fuse.prototype.search = function (words, options) {
+    const ranked = search.call(this, words).map((hit, i) => [place(hit, i), hit]).sort((a, b) => a[0] - b[0]);
+    return ranked.map(([, hit]) => hit).slice(0, options?.limit);
+  };
+}
+"""
 
 
 def stage_config(
@@ -89,7 +99,7 @@ def mend(
     "Formulas, fonts, widgets and search from the site itself instead of from the network."
     shutil.copytree(SITE / "katex", out / "site_libs" / "katex", dirs_exist_ok=True)
     index = (out / "search.json").read_text(encoding="utf-8")
-    (out / "site_libs" / "search-index.js").write_text(f"window.searchIndex={index}", encoding="utf-8")
+    (out / "site_libs" / "search-index.js").write_text(f"window.searchIndex={index};{CHAPTERS_FIRST}", encoding="utf-8")
     for css in (out / "site_libs" / "themes").rglob("*.css"):
         css.write_text(FONTS.sub("", css.read_text(encoding="utf-8")), encoding="utf-8")
     missing = []
