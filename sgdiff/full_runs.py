@@ -73,7 +73,10 @@ class FullPreset:
 
     def __post_init__(self):
         if self.precision not in ("no", "bf16"): raise SGDiffError(f"precision is {self.precision!r}, expected 'no' (float32) or 'bf16'")
-        if not (self.contrastive or self.masked or self.train_encoder): raise SGDiffError("with both losses of stage 1 off nothing trains the graph encoder: set train_encoder=true")
+        if "pretrain" not in self.stages and not self.train_encoder: raise SGDiffError("with both losses of stage 1 off nothing trains the graph encoder: set train_encoder=true")
+
+    @property
+    def stages(self) -> tuple: return ("pretrain", "diffusion") if self.contrastive or self.masked else ("diffusion",)
 
 
 PAPER = FullPreset()

@@ -148,7 +148,7 @@ def prepare_diffusion(
     if not 0.3 < spread < 3: warnings.warn(f"the standard deviation of the latents is {spread:.3g}, expected about 1, for which the noise is made: --set first_stage_scale=... multiplies them", stacklevel=2)
     model = build_generation(p, data.config.vocab, latents.shape[1])
     if p.compile: model.unet.compile(dynamic=False)  # in place: the names of its weights stay; each of the few shapes by itself
-    if p.contrastive or p.masked: load_weights(request.out / "pretrain" / "graph_encoder.safetensors", model.graph_encoder)
+    if "pretrain" in p.stages: load_weights(request.out / "pretrain" / "graph_encoder.safetensors", model.graph_encoder)
     return model, generation_in_parts(data, latents, p.diffusion_batch, p.seed, p.workers)
 
 
@@ -204,8 +204,8 @@ def train_stage(
     p, (_, world), on_cpu = request.preset, world_size(), parse_flag_from_env("ACCELERATE_USE_CPU")
     check_parts(request, world)
     check_devices(int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 0 if on_cpu else torch.cuda.device_count())
-    if request.stage == "pretrain" and not (p.contrastive or p.masked): raise SGDiffError("both losses of stage 1 are off, so there is no stage 1: go on with --stage diffusion")
-    if request.stage == "diffusion" and (p.contrastive or p.masked) and not (request.out / "pretrain" / "graph_encoder.safetensors").exists():
+    if request.stage not in p.stages: raise SGDiffError("both losses of stage 1 are off, so there is no stage 1: go on with --stage diffusion")
+    if request.stage == "diffusion" and "pretrain" in p.stages and not (request.out / "pretrain" / "graph_encoder.safetensors").exists():
         raise SGDiffError(f"stage 'pretrain' is not finished in {request.out}: train it first")
     data = open_data(request.data, "train", p.pretrain_size if request.stage == "pretrain" else p.image_size, request.images, p.toy_scenes)
     config = fit_config(request.stage, p, len(data))

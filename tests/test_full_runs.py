@@ -16,7 +16,7 @@ from sgdiff import full_commands
 from sgdiff.contrastive import ImageEncoder
 from sgdiff.core import SGDiffError, load_weights
 from sgdiff.errors import load_json
-from sgdiff.full_runs import build_generation, PRESETS, open_data, open_first_stage, open_image_encoder
+from sgdiff.full_runs import PRESETS, build_generation, open_data, open_first_stage, open_image_encoder
 from sgdiff.official import OfficialPipeline
 from sgdiff.official_weights import official_ddim
 from sgdiff.protocol import Protocol, pipeline_draw

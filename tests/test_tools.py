@@ -99,8 +99,8 @@ def test_tidying_leaves_results_and_takes_noise():
 
 def test_what_a_module_says_of_itself_is_not_echoed():
     echo = [new_output("execute_result", data={"text/plain": "'Says.'"})]
-    cells = [new_code_cell('#| export\n"""Says."""', outputs=copy.deepcopy(echo)), new_code_cell("'Says.'.strip()", outputs=copy.deepcopy(echo)), new_code_cell("!ls")]
-    assert [len(cell.outputs) for cell in tidy(new_notebook(cells=cells), ROOT).cells] == [0, 1, 0]
+    cells = [new_code_cell('#| export\n"""Says."""', outputs=copy.deepcopy(echo)), new_code_cell("'Says.'.strip()", outputs=copy.deepcopy(echo)), new_code_cell("42", outputs=copy.deepcopy(echo)), new_code_cell("!ls")]
+    assert [len(cell.outputs) for cell in tidy(new_notebook(cells=cells), ROOT).cells] == [0, 1, 1, 0]
 
 
 def test_a_chapter_tells_how_long_it_runs_and_keeps_to_what_still_holds():

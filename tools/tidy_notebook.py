@@ -76,9 +76,9 @@ def _is_docstring(
     source,  # a code cell's text
 ):  # bool
     "True where a cell is one string and nothing else: what a module says of itself needs no echo."
-    try: body = ast.parse(source).body
+    try: module = ast.parse(source)
     except SyntaxError: return False  # a cell may speak IPython's own language
-    return len(body) == 1 and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+    return len(module.body) == 1 and ast.get_docstring(module) is not None
 
 
 def _lean(

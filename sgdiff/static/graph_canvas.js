@@ -32,7 +32,7 @@ function render({ model, el }) {
     clearTimeout(late);
     late = setTimeout(() => say(WAITING), 700);
   };
-  const answered = message => { if (message.number === asked) { clearTimeout(late); tell(); } };
+  const answered = message => { if (message.number === asked) { clearTimeout(late); newest = null; tell(); } };
   const moved = new Map();                                          // key -> {x, y}: where a node is while it is being moved
   let press = null, tap = null, popup = null, moving = null, newest = null;
   let W = 480, H = 340, hand = matchMedia("(pointer: coarse)").matches ? COARSE : FINE;      // the board's size in pixels; what points at it
