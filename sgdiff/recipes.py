@@ -57,6 +57,7 @@ class Preset:
     batch_size: int = 64
     diffusion_batch_size: int = 32      # small for a short run: more steps in the same minutes
     diffusion_lr: float = 1e-3      # highest learning rate of stage 2; a long run breaks down at 1e-3
+    diffusion_muon: float = 0.0     # that of its matrices, which Muon moves, as a multiple of it; 0: AdamW moves them too
     vae_batch_size: int = 16        # small batches: many cheap steps are what an autoencoder wants
     train_encoder: bool = False     # True: stage 2 trains the graph encoder on; False: as in the paper, for which stage 1 must be long
 
@@ -86,7 +87,7 @@ def stage_config(stage: str, p: Preset) -> FitConfig:
     if stage in DENOISERS:
         steps, rate = (p.diffusion_steps, p.diffusion_lr) if stage == "diffusion" else (p.polish_steps, p.diffusion_lr / 2)
         return FitConfig(steps, rate, 200, weight_decay=0.01, ema_decay=min(0.999, max(0, 1 - 20 / steps)),
-                         channels_last=False, **common)     # a CPU's group norms in bfloat16 are slow on channels_last
+                         muon=p.diffusion_muon, channels_last=False, **common)     # a CPU's group norms in bfloat16 are slow on channels_last
     return {"vae": FitConfig(p.vae_steps, 2e-3, 50, weight_decay=0.0, ema_decay=0.995, **common),
             "pretrain": FitConfig(p.pretrain_steps, 2e-3, 100, weight_decay=0.05, ema_decay=0.99, **common),
             "judge": FitConfig(p.judge_steps, 3e-3, 100, weight_decay=0.01, ema_decay=0.99, **common)}[stage]

@@ -39,12 +39,14 @@ class FitConfig:
     compile: bool = False  # torch.compile the model's forward: slow to start, then faster
     channels_last: bool = True  # keep the channels of a pixel together: faster convolutions
     accumulate: int = 1  # parts of a step that each process computes one after the other
+    muon: float = 0.0  # learning rate of matrices, which Muon moves, as a multiple of the others'; 0: AdamW moves them too
 
     def __post_init__(self):
         if min(self.max_steps, self.save_every, self.log_every, self.accumulate) < 1:
             raise ValueError(f"max_steps, save_every, log_every and accumulate must be at least 1: {self}")
         if self.precision not in ("no", "bf16", "auto"): raise ValueError(f"precision is {self.precision!r}, expected 'no', 'bf16' or 'auto'")
         if not 0 <= self.ema_decay < 1: raise ValueError(f"ema_decay is {self.ema_decay}, expected at least 0 and less than 1")
+        if self.muon < 0: raise ValueError(f"muon is {self.muon}, expected a multiple of the learning rate, or 0")
 
     def autocasts(self, device: torch.device) -> bool:
         "Whether a step on this device computes in bfloat16."

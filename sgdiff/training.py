@@ -12,7 +12,8 @@ __all__ = ['FREE', 'ADJUSTABLE', 'MOST_LOST', 'Interrupted', 'FitResult', 'fit',
 Everything random in step t of a run with seed s is a function of (s, t): `loss_fn(model, step)` builds its
 batch and its noise from `step`, so a checkpoint needs no state of any random generator.
 A step may be computed in parts, by several processes or one after the other: `loss_fn(model, step, part)`.
-AdamW with warm-up and cosine, a limit on the gradient's norm, a running mean of the weights: all pieces are those of `steps`.
+AdamW (or Muon, for matrices) with warm-up and cosine, a limit on the gradient's norm, a running mean of the weights: the pieces are
+those of `steps` and `muon`.
 Loshchilov & Hutter, arXiv 1711.05101."""
 
 import atexit
@@ -37,6 +38,7 @@ from torch import nn
 from .core import SGDiffError, atomic_write, check_state_dict, device_of, step_generator
 from .distributed import leave_group
 from .errors import cannot_write
+from .muon import make_optimizers
 from .steps import EMA, FitConfig, Part, batch_indices, learning_rate_at, parameter_groups
 
 # %% ../nbs/07_training.ipynb #6b00000b
@@ -104,8 +106,8 @@ class _Run:
         if config.channels_last: model.to(memory_format=torch.channels_last)
         loss = _Loss(torch.compile(model) if config.compile else model, loss_fn)
         self.loss, self.in_parts = self.accelerator.prepare(loss), loss.in_parts
-        self.optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate, fused=True)
-        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.optimizers = make_optimizers(model, config)
+        self.parameters = [p for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"]]
         self.ema = EMA(model, config.ema_decay)
         self.step, self.history = 0, []
         self.lost = 0  # steps in a row, up to now, whose gradient was no number
@@ -140,14 +142,16 @@ def _train_step(run: _Run) -> None:
     "One step: learning rate, loss, gradient, weights, their mean."
     config = run.config
     rate = learning_rate_at(run.step, config)
-    for group in run.optimizer.param_groups: group["lr"] = rate
-    run.optimizer.zero_grad(set_to_none=True)
+    for optimizer in run.optimizers:
+        for group in optimizer.param_groups: group["lr"] = group["scale"] * rate
+        optimizer.zero_grad(set_to_none=True)
     parts = [_add_gradient(run, i) for i in range(config.accumulate)]
     norm = torch.as_tensor(run.accelerator.clip_grad_norm_(run.parameters, config.grad_clip or math.inf), dtype=torch.float32, device=run.device).detach()
     good = bool(norm.isfinite())  # the same in every process
     run.lost = 0 if good else run.lost + 1
     if run.lost == MOST_LOST: raise _diverged(run)
-    if good: run.optimizer.step()
+    if good:
+        for optimizer in run.optimizers: optimizer.step()
     run.ema.update(run.model, run.step)
     run.step += 1
     means = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]} | {"grad_norm": norm}
@@ -176,7 +180,7 @@ def _log(run: _Run) -> None:
     last = run.history[-1] if run.history else {"step": 0, "seconds": 0.0}
     speed = (run.step - last["step"]) / max(seconds - last["seconds"], 1e-9)
     run.window = {}
-    run.history.append({"step": run.step, **means, "lr": run.optimizer.param_groups[0]["lr"],
+    run.history.append({"step": run.step, **means, "lr": run.optimizers[0].param_groups[0]["lr"],
                         "steps_per_second": round(speed, 3), "seconds": round(seconds, 3)})
     if run.folder is None or not run.accelerator.is_main_process: return
     try:
@@ -192,7 +196,7 @@ def _save(run: _Run) -> None:
         _save_checkpoint(run.folder / "checkpoint.pt", {
             "config": dataclasses.asdict(run.config), "processes": run.accelerator.num_processes, "parts": run.part().count,
             "step": run.step, "seconds": time.perf_counter() - run.started, "model": run.model.state_dict(), "ema": run.ema.weights,
-            "optimizer": run.optimizer.state_dict(), "history": run.history,
+            "optimizers": [optimizer.state_dict() for optimizer in run.optimizers], "history": run.history,
             "window": {name: torch.stack(values) for name, values in run.window.items()}})
     run.accelerator.wait_for_everyone()
 
@@ -214,7 +218,7 @@ def _restore(run: _Run, saved: dict) -> None:
                           f"with {now}: make the product the same again, or choose another out_dir.")
     check_state_dict(saved["model"], run.model, run.folder / "checkpoint.pt")
     run.model.load_state_dict(saved["model"])
-    run.optimizer.load_state_dict(saved["optimizer"])
+    for optimizer, state in zip(run.optimizers, saved["optimizers"], strict=True): optimizer.load_state_dict(state)
     for name, tensor in saved["ema"].items(): run.ema.weights[name].copy_(tensor)
     run.step, run.history = saved["step"], saved["history"]
     run.window = {name: list(values.to(run.device)) for name, values in saved["window"].items()}
