@@ -22,7 +22,7 @@ from sgdiff.errors import default_weights
 from sgdiff.evaluation import evaluate
 from sgdiff.judge import load_judge
 from sgdiff.pipeline import SGDiffPipeline
-from sgdiff.recipes import load_pretraining
+from sgdiff.recipes import PRESETS, load_pretraining
 from sgdiff.retrieval import evaluate_retrieval, flip_test
 from sgdiff.steps import computes_bf16
 from sgdiff.toy_world import EASY, make_dataset
@@ -65,7 +65,7 @@ def main() -> None:
     if not args.measure: train(out)
     minutes = json.loads((out / "minutes.json").read_text())
     found = measure(out / "weights")
-    stages = {stage: json.loads((out / stage / "stage.json").read_text())["seconds_of_last_run"] for stage in ("vae", "pretrain", "diffusion", "judge")}
+    stages = {stage: json.loads((out / stage / "stage.json").read_text())["seconds_of_last_run"] for stage in PRESETS["easy"].stages}
     told = {"minutes": round(minutes, 1), "seconds of each stage": stages, "threads": torch.get_num_threads(), "cores": os.cpu_count(),
             "bfloat16": computes_bf16(torch.device("cpu")), "torch": torch.__version__, **found}
     (ROOT / "benchmarks" / "easy_preset.json").write_text(json.dumps(told, indent=1) + "\n")

@@ -172,7 +172,7 @@ def make_parser() -> argparse.ArgumentParser:
             c.add_argument("--weights", help="folder of a pipeline (default: the shipped toy weights)")
             c.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
             c.add_argument("--steps", type=positive, default=30, help="sampling steps (default: 30)")
-            c.add_argument("--guidance", type=float, default=4.0, help="guidance scale; 1, with --relations 0: none (default: 4)")
+            c.add_argument("--guidance", type=float, help="guidance scale; 1, with --relations 0: none (default: what suits the weights, 4 for the shipped)")
             c.add_argument("--relations", type=float, default=1.0, help="relation scale: extra weight of the relations; 0: they count like the objects (default: 1)")
             c.add_argument("--sampler", choices=("dpm", "ddim", "ddpm"), default="dpm", help="(default: dpm)")
         return c
@@ -188,7 +188,7 @@ def make_parser() -> argparse.ArgumentParser:
     c = command(demo, "draw, edit and judge a fixed set of graphs")
     c.add_argument("--out", default="demo", help="folder for the pictures (default: demo)")
     c = command(train, "train from scratch, or go on with a run", draws=False)
-    c.add_argument("--stage", default="all", help="vae, pretrain, diffusion, polish, judge, several with commas, or all (default)")
+    c.add_argument("--stage", default="all", help="vae, pretrain, diffusion, polish, decoder, judge, several with commas, or all (default)")
     c.add_argument("--preset", choices=("easy", "shipped", "tiny"), default="easy", help="easy: live, about 15 minutes on 2 cores; shipped: hours, as the weights in data/ were trained")
     c.add_argument("--out", help="folder of the run (default: runs/PRESET); an unfinished run there goes on")
     c.add_argument("--seed", type=int, help="another seed than the preset's")

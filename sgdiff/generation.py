@@ -38,6 +38,7 @@ class DiffusionConfig:
     gamma: float = None                 # of min-SNR weights of the loss; None: every noise level counts alike
     drop_probability: float = 0.1       # share of training images whose graph is dropped, for guidance
     timestep_mean: float = None         # of logit-normal timesteps in training, above 0 more noise; None: all alike
+    guidance_scale: float = 4.0         # with which the pipeline draws where no other is asked for; less suits a short training
 
     def noise_schedule(self) -> NoiseSchedule:
         "The table of noise levels."

@@ -112,7 +112,8 @@ class GraphEditor(w.VBox):
         self._version = self._moment = None     # what was shown or asked for last
         self.worker = NewestWorker(lambda request, tell: draw_pictures(self.pipe, request, tell, self.judge), self._heard)
         self.canvas, self.form, self.view = GraphCanvas(self.model, listen=False), GraphForm(self.model), PictureView()
-        self.settings, self.exchange = PictureSettings(**settings), Exchange(lambda text: self.load(text))
+        self.settings = PictureSettings(**{"guidance": pipe.diffusion.guidance_scale} | settings)
+        self.exchange = Exchange(lambda text: self.load(text))
         pictures = w.VBox([self.settings.bar, self.view, self.settings], layout=w.Layout(flex="1 1 380px", max_width="520px", min_width="280px"))
         super().__init__([self._head(), w.HBox([self._tabs(), pictures], layout=w.Layout(flex_flow="row wrap", align_items="flex-start"))])
         self.add_class("sgdiff-editor")         # names that `static/views.css` knows

@@ -131,7 +131,7 @@ class SGDiffPipeline:
     def __call__(self,
                  graphs,                            # SceneGraph, text, dict in sg2im's form, or a list of them
                  num_inference_steps: int = 30,     # how many times the UNet is asked
-                 guidance_scale: float = 4.0,       # larger: the graph counts more; 1, with relation_scale 0: as trained
+                 guidance_scale: float = None,      # larger: the graph counts more; 1, with relation_scale 0: as trained; None: the weights' own
                  relation_scale: float = 1.0,       # extra weight of the relations; 0: they count like the objects
                  generator=None,                    # torch.Generator, or one an image
                  num_images_per_graph: int = 1,
@@ -149,6 +149,7 @@ class SGDiffPipeline:
         B = len(graphs) * num_images_per_graph
         x_T = self._noise(B, generator, seed) if latents is None else latents
         if seed is not None: generator = image_generators(self._seeds(B, seed))      # fresh noise along the way, where a sampler wants it
+        if guidance_scale is None: guidance_scale = self.diffusion.guidance_scale
         denoise = GuidedDenoiser(self.unet, told, self._null_context(*told), guidance_scale, objects_alone, relation_scale)
         z = SAMPLERS[sampler](denoise, x_T.to(self.device), self.schedule, num_inference_steps, generator=generator,
                               callback=callback, prediction=self.diffusion.prediction)

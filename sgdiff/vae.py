@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['psnr', 'VAEConfig', 'ResidualBlock', 'silent', 'make_encoder', 'make_decoder', 'VAE', 'start_from_pca',
            'reparameterize', 'kl_to_standard_normal', 'charbonnier', 'edge_error', 'vae_loss', 'fit_latent_scale',
-           'channel_effects']
+           'channel_effects', 'forgiving_loss', 'train_decoder_only']
 
 # %% ../nbs/10_vae.ipynb #507f3e33
 """The first stage: an autoencoder that makes small latents of images, so that diffusion is cheap.
@@ -282,3 +282,28 @@ def channel_effects(
     shaken = [torch.cat([z[:, :k], z[:, k:k + 1] + noise, z[:, k + 1:]], 1) for k in range(z.shape[1])]
     before = vae.from_latents(z)
     return torch.stack([(vae.from_latents(s) - before).square().mean().sqrt() for s in shaken])
+
+# %% ../nbs/10_vae.ipynb #f0961e02
+def forgiving_loss(
+    vae: VAE,  # trained, its latents scaled; only its decoder is trained on
+    x: Tensor,  # (B, C, H, W) float in [-1, 1]
+    generator: torch.Generator | None = None,  # draws strength and noise
+    noise: float = 0.3,  # most noise on a scaled latent, as a standard deviation
+) -> tuple[Tensor, dict[str, float]]:  # the loss, and its parts for the log
+    "The error of the picture that the decoder makes of noisy latents. Source: ours; noise as an augmentation of decoders is common practice."
+    with torch.no_grad(): z = vae.to_latents(x).float()
+    draw = lambda sample, *shape: sample(shape, generator=generator).to(z)
+    z = z + noise * draw(torch.rand, len(x), 1, 1, 1) * draw(torch.randn, *z.shape)
+    difference = vae.decode_raw(z * vae.latent_scale[:, None, None] + vae.latent_shift[:, None, None]) - x
+    parts = {"reconstruction": charbonnier(difference), "edges": edge_error(difference)}
+    loss = parts["reconstruction"] + vae.config.edge_weight * parts["edges"]
+    return loss, {name: value.item() for name, value in parts.items()}
+
+
+def train_decoder_only(
+    vae: VAE,  # trained
+) -> VAE:  # the same object
+    "The autoencoder with its encoder frozen."
+    vae.requires_grad_(False)
+    for part in (vae.decoder, vae.linear_decoder): part.requires_grad_(True)
+    return vae
