@@ -205,7 +205,7 @@ class LiveTraining:
         mean, world = result.model_ema, WORLDS[self.choice.world]
         pipe = SGDiffPipeline(mean.graph_encoder, mean.unet, copy.deepcopy(self._made["vae"]), world.vocab, self.choice.preset().diffusion, world.image_size, world.n_things[1])
         graphs = self.held.graphs[:self.n_pictures]
-        pixels = pipe(graphs, num_inference_steps=12, guidance_scale=3.0, seed=0).pixels
+        pixels = pipe(graphs, num_inference_steps=12, seed=0).pixels
         if found := measure_pictures(pixels, graphs, self._made["judge"]): self.mailbox.post(("measure", "diffusion", {"step": step} | found))
         self.mailbox.post(("samples", "diffusion", (step, pixels, pipe)))
 

@@ -79,7 +79,7 @@ PRESETS = {"easy": Preset(model_channels=64, position_channels=True, timestep_me
            "shipped": Preset(n_scenes=60_000, vae_steps=3000, pretrain_steps=3500, diffusion_steps=24_000, polish_steps=15_000, judge_steps=2500,
                              diffusion_batch_size=64, diffusion_lr=5e-4),
            "tiny": Preset(n_scenes=256, dim=32, model_channels=32, vae_steps=4, pretrain_steps=4, diffusion_steps=4, polish_steps=4, decoder_steps=4, judge_steps=4,
-                          batch_size=16)}
+                          batch_size=16, guidance=2.5, muon=2.0)}
 STAGES = ("vae", "pretrain", "diffusion", "polish", "decoder", "judge")
 OPTIONAL = ("polish", "decoder")        # not in every preset
 DENOISERS = ("diffusion", "polish")     # these two train the same UNet

@@ -159,7 +159,7 @@ class Retrain(w.VBox):
         "A graph editor below, with the pipeline of the latest look; the training may go on."
         if self.training is None or self.training.pipeline is None: raise SGDiffError("there is no picture model yet")
         judge = load_judge(self.weights or default_weights()) if self.training.choice.world == "easy" else None
-        self.editor = GraphEditor(self.training.pipeline, judge, guidance=2.0)
+        self.editor = GraphEditor(self.training.pipeline, judge)
         self.below.children = [w.HTML(f"<b>drawn by the model of step {self.training.samples[-1][0]}</b>"), self.editor]
 
     def _new(self):

@@ -39,8 +39,8 @@ class TrainingChoice:
     dim: int = 64                   # D, width of the graph encoder
     model_channels: int = 64        # width of the denoiser's finest level
     train_encoder: bool = True      # stage 2 trains the graph encoder on, for so short a stage 1 has not finished; False: as in the paper
-    pretrain_steps: int = 150
-    diffusion_steps: int = 1200
+    pretrain_steps: int = 120
+    diffusion_steps: int = 800
     n_scenes: int = 8000            # training scenes
     seed: int = 0
 
@@ -58,10 +58,11 @@ class TrainingChoice:
         return ("pretrain", "diffusion") if self.contrastive or self.masked else ("diffusion",)
 
     def preset(self) -> Preset:
-        "The same as a recipe."
+        "The same as a recipe; a short one has Muon, large steps and little guidance; a long one is trained as the shipped weights were."
+        short = self.diffusion_steps <= 3000
         return Preset(self.world, self.n_scenes, self.seed, self.dim, self.model_channels, pretrain_steps=self.pretrain_steps,
-                      diffusion_steps=self.diffusion_steps, diffusion_lr=1e-3 if self.diffusion_steps <= 3000 else 5e-4, timestep_mean=0.5,
-                      train_encoder=self.train_encoder or "pretrain" not in self.stages)
+                      diffusion_steps=self.diffusion_steps, diffusion_lr=2e-3 if short else 5e-4, muon=2.0 if short else 0.0,
+                      guidance=2.5 if short else 4.0, timestep_mean=0.5, train_encoder=self.train_encoder or "pretrain" not in self.stages)
 
 # %% ../nbs/20b_training_choice.ipynb #753c3509
 def pretraining_model(choice: TrainingChoice) -> PretrainingModel:
