@@ -70,6 +70,7 @@ def evaluate_weights(path,                      # folder: pipeline, judge/, pret
     "The report card. Raises SGDiffError where a part of the folder is missing."
     path = Path(path)
     pipe, judge, pretrained = SGDiffPipeline.from_pretrained(path, device), load_judge(path / "judge"), load_pretraining(path)
+    if settings.get("guidance_scale") is None: settings["guidance_scale"] = pipe.diffusion.guidance_scale     # what was used, in the report too
     exam = make_dataset(EASY, n_exam, seed + 100, "test", progress=False)
     judge.accuracy = judge_accuracy(judge, exam)
     candidates = make_dataset(EASY, n_candidates, seed + 200, "test", distinct_graphs=True, progress=False)
