@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from sgdiff.muon import make_optimizers
+from sgdiff.muon import make_optimizers, set_learning_rate
 from sgdiff.recipes import PRESETS, SETUPS, stage_config, stage_data
 from sgdiff.steps import learning_rate_at
 
@@ -38,9 +38,8 @@ def train(run: Path, racer: str, seconds: float) -> dict:  # racer: a key of RAC
         model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, config.grad_clip)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups: group["lr"] = group["scale"] * rate
-            optimizer.step()
+        set_learning_rate(optimizers, rate)
+        for optimizer in optimizers: optimizer.step()
         return loss.item()
 
     for i in range(2): step(i, 0.0)

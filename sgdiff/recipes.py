@@ -234,7 +234,7 @@ def train_all(p: Preset, out, stages=None, on_log=None, should_stop=None, progre
     check_preset(p, out)
     todo = [s for s in stages if not (out / s / "model.safetensors").exists()]
     shared = {"vae", "pretrain", "decoder"}
-    data = stage_data("vae", p, progress is not False) if shared & {*todo} else None
+    data = stage_data("vae", p, progress is not False) if shared & set(todo) else None
     for stage in todo:
         result = train_stage(stage, p, out, data if stage in shared else None, on_log, should_stop, progress, device)
         if result is not None and not result.finished: return False

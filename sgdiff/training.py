@@ -38,7 +38,7 @@ from torch import nn
 from .core import SGDiffError, atomic_write, check_state_dict, device_of, step_generator
 from .distributed import leave_group
 from .errors import cannot_write
-from .muon import make_optimizers
+from .muon import make_optimizers, set_learning_rate
 from .steps import EMA, FitConfig, Part, batch_indices, learning_rate_at, parameter_groups
 
 # %% ../nbs/07_training.ipynb #6b00000b
@@ -141,10 +141,8 @@ def _add_gradient(run: _Run, i: int) -> dict:
 def _train_step(run: _Run) -> None:
     "One step: learning rate, loss, gradient, weights, their mean."
     config = run.config
-    rate = learning_rate_at(run.step, config)
-    for optimizer in run.optimizers:
-        for group in optimizer.param_groups: group["lr"] = group["scale"] * rate
-        optimizer.zero_grad(set_to_none=True)
+    set_learning_rate(run.optimizers, learning_rate_at(run.step, config))
+    for optimizer in run.optimizers: optimizer.zero_grad(set_to_none=True)
     parts = [_add_gradient(run, i) for i in range(config.accumulate)]
     norm = torch.as_tensor(run.accelerator.clip_grad_norm_(run.parameters, config.grad_clip or math.inf), dtype=torch.float32, device=run.device).detach()
     good = bool(norm.isfinite())  # the same in every process

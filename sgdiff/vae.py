@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['psnr', 'VAEConfig', 'ResidualBlock', 'silent', 'make_encoder', 'make_decoder', 'VAE', 'start_from_pca',
-           'reparameterize', 'kl_to_standard_normal', 'charbonnier', 'edge_error', 'vae_loss', 'fit_latent_scale',
-           'channel_effects', 'forgiving_loss', 'train_decoder_only']
+           'reparameterize', 'kl_to_standard_normal', 'charbonnier', 'edge_error', 'picture_error', 'vae_loss',
+           'fit_latent_scale', 'channel_effects', 'forgiving_loss', 'train_decoder_only']
 
 # %% ../nbs/10_vae.ipynb #507f3e33
 """The first stage: an autoencoder that makes small latents of images, so that diffusion is cheap.
@@ -171,7 +171,13 @@ class VAE(nn.Module):
         z: Tensor,  # (B, c, h, w) scaled latents
     ) -> Tensor:  # (B, C, H, W) in [-1, 1]
         "The image of scaled latents: the way back from `to_latents`."
-        return self.decode(z * self.latent_scale[:, None, None] + self.latent_shift[:, None, None])
+        return self.decode(self.unscaled(z))
+
+    def unscaled(self,
+        z: Tensor,  # (B, c, h, w) scaled latents
+    ) -> Tensor:  # (B, c, h, w) latents as `encode` makes them
+        "Latents as the decoder reads them."
+        return z * self.latent_scale[:, None, None] + self.latent_shift[:, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
         "The reconstruction of x, without noise."
@@ -237,20 +243,27 @@ def edge_error(
     return charbonnier(difference.diff(dim=-1)) + charbonnier(difference.diff(dim=-2))
 
 # %% ../nbs/10_vae.ipynb #dcff3f52
+def picture_error(
+    vae: VAE,  # its configuration weighs the edges
+    difference: Tensor,  # (B, C, H, W) picture minus what it should be
+) -> tuple[Tensor, dict[str, Tensor]]:  # reconstruction error plus edge error, and both for the log
+    "How wrong a decoded picture is."
+    parts = {"reconstruction": charbonnier(difference), "edges": edge_error(difference)}
+    return parts["reconstruction"] + vae.config.edge_weight * parts["edges"], parts
+
+
 def vae_loss(
     vae: VAE,  # being trained
     x: Tensor,  # (B, C, H, W) float in [-1, 1]
     generator: torch.Generator | None = None,  # draws the noise on the latents
 ) -> tuple[Tensor, dict[str, float]]:  # the loss, and its parts for the log
     "Reconstruction error plus edge error plus a little KL."
-    config = vae.config
     mean, logvar = vae.encode(x)
     difference = vae.decode_raw(reparameterize(mean, logvar, generator)) - x
-    parts = {"reconstruction": charbonnier(difference), "edges": edge_error(difference),
-             "kl": kl_to_standard_normal(mean, logvar).mean()}
-    loss = parts["reconstruction"] + config.edge_weight * parts["edges"] + config.kl_weight * parts["kl"]
+    loss, parts = picture_error(vae, difference)
+    parts["kl"] = kl_to_standard_normal(mean, logvar).mean()
     parts["psnr"] = 10 * torch.log10(4 / difference.square().mean())
-    return loss, {name: value.item() for name, value in parts.items()}
+    return loss + vae.config.kl_weight * parts["kl"], {name: value.item() for name, value in parts.items()}
 
 # %% ../nbs/10_vae.ipynb #b2663748
 @torch.no_grad()
@@ -294,9 +307,7 @@ def forgiving_loss(
     with torch.no_grad(): z = vae.to_latents(x).float()
     draw = lambda sample, *shape: sample(shape, generator=generator).to(z)
     z = z + noise * draw(torch.rand, len(x), 1, 1, 1) * draw(torch.randn, *z.shape)
-    difference = vae.decode_raw(z * vae.latent_scale[:, None, None] + vae.latent_shift[:, None, None]) - x
-    parts = {"reconstruction": charbonnier(difference), "edges": edge_error(difference)}
-    loss = parts["reconstruction"] + vae.config.edge_weight * parts["edges"]
+    loss, parts = picture_error(vae, vae.decode_raw(vae.unscaled(z)) - x)
     return loss, {name: value.item() for name, value in parts.items()}
 
 
