@@ -58,10 +58,10 @@ class TrainingChoice:
         return ("pretrain", "diffusion") if self.contrastive or self.masked else ("diffusion",)
 
     def preset(self) -> Preset:
-        "The same as a recipe; a short one has Muon, large steps and little guidance; a long one is trained as the shipped weights were."
+        "The same as a recipe; a short one has larger steps and less guidance than a long one, which has those of the shipped weights."
         short = self.diffusion_steps <= 3000
         return Preset(self.world, self.n_scenes, self.seed, self.dim, self.model_channels, pretrain_steps=self.pretrain_steps,
-                      diffusion_steps=self.diffusion_steps, diffusion_lr=2e-3 if short else 5e-4, muon=2.0 if short else 0.0,
+                      diffusion_steps=self.diffusion_steps, diffusion_lr=2e-3 if short else 1e-3, muon=2.0,
                       guidance=2.5 if short else 4.0, timestep_mean=0.5, train_encoder=self.train_encoder or "pretrain" not in self.stages)
 
 # %% ../nbs/20b_training_choice.ipynb #753c3509
