@@ -58,11 +58,11 @@ class TrainingChoice:
         return ("pretrain", "diffusion") if self.contrastive or self.masked else ("diffusion",)
 
     def preset(self) -> Preset:
-        "The same as a recipe; a short one has larger steps and less guidance than a long one, which has those of the shipped weights."
-        short = self.diffusion_steps <= 3000
+        "The same as a recipe: a short one has the optimiser and guidance of the easy preset, a long one those of the shipped weights."
+        like = PRESETS["easy" if self.diffusion_steps <= 3000 else "shipped"]
         return Preset(self.world, self.n_scenes, self.seed, self.dim, self.model_channels, pretrain_steps=self.pretrain_steps,
-                      diffusion_steps=self.diffusion_steps, diffusion_lr=2e-3 if short else 1e-3, muon=2.0,
-                      guidance=2.5 if short else 4.0, timestep_mean=0.5, train_encoder=self.train_encoder or "pretrain" not in self.stages)
+                      diffusion_steps=self.diffusion_steps, diffusion_lr=like.diffusion_lr, muon=like.muon,
+                      guidance=like.guidance, timestep_mean=like.timestep_mean, train_encoder=self.train_encoder or "pretrain" not in self.stages)
 
 # %% ../nbs/20b_training_choice.ipynb #753c3509
 def pretraining_model(choice: TrainingChoice) -> PretrainingModel:
