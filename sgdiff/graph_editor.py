@@ -22,8 +22,7 @@ import ipywidgets as w
 
 from .background import News, NewestWorker
 from .editor_model import SERIES, EditorModel, read_graph, what_changed
-from .editor_pictures import (PictureRequest, Pictures, attention_overlays, data_url, difference_overlays, draw_pictures,
-                                    too_large)
+from .editor_pictures import (PictureRequest, Pictures, attention_overlays, data_url, difference_overlays, draw_pictures)
 from .graph_views import GraphCanvas, GraphForm, PictureView
 from .pipeline import SGDiffPipeline, changed_words, pictures_figure
 from .scene_graphs import check_graph, object_names
@@ -205,7 +204,7 @@ class GraphEditor(w.VBox):
         elif news.kind == "failed": self._idle(f"could not draw: {news.what}")
         else:
             self.fresh = (news.what, self._moment)
-            self._idle("; ".join(filter(None, (self._changes(), too_large(self.graph, self.pipe)))) or "drawn")
+            self._idle("; ".join(filter(None, (self._changes(), *self.pipe.doubts(self.graph)))) or "drawn")
 
     def _idle(self, message):
         self.settings.cancel.disabled = True

@@ -80,14 +80,13 @@ def official_graph(
 class OfficialPipeline(SGDiffPipeline):
     "`SGDiffPipeline` with official weights: DDIM, no guidance, 15 tokens."
 
-    def _warn_size(self, graphs):
+    def doubts(self, graph: SceneGraph) -> list:  # of sentences, empty where all is well
         "Says so where a graph has more triples, `__in_image__` counted, than the UNet is given."
         limit = self.graph_encoder.config.max_triples
-        for g in graphs:
-            tokens = [" ".join(t) for t in g.named_triples()] + [f"{w} in image" for w in g.objects]
-            if limit is not None and len(tokens) > limit:
-                warnings.warn(f"the graph has {len(tokens)} triples, one an object counted; the first {limit} become tokens, and "
-                              f"{', '.join(tokens[limit:limit + 4])}{', ...' if len(tokens) > limit + 4 else ''} only count in the global one", stacklevel=3)
+        tokens = [" ".join(t) for t in graph.named_triples()] + [f"{w} in image" for w in graph.objects]
+        if limit is None or len(tokens) <= limit: return []
+        return [f"{len(tokens)} triples, one an object counted: the first {limit} become tokens, and "
+                f"{', '.join(tokens[limit:limit + 4])}{', ...' if len(tokens) > limit + 4 else ''} only count in the global one"]
 
     @torch.no_grad()
     def __call__(self,
@@ -110,7 +109,7 @@ class OfficialPipeline(SGDiffPipeline):
         if sampler not in SAMPLERS: raise ValueError(f"sampler {sampler!r} is unknown: expected one of {', '.join(SAMPLERS)}")
         if num_images_per_graph < 1: raise ValueError(f"num_images_per_graph is {num_images_per_graph}: expected at least 1")
         graphs = [official_graph(g, self.vocab) for g in (graphs if isinstance(graphs, (list, tuple)) else [graphs])]
-        self._warn_size(graphs)
+        self._warn(graphs)
         told, objects_alone = self._told(graphs, num_images_per_graph)
         B = len(graphs) * num_images_per_graph
         x_T = (self._noise(B, generator, seed) if latents is None else latents).to(self.device)

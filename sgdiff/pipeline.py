@@ -28,6 +28,7 @@ from .generation import DiffusionConfig
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .samplers import SAMPLERS, GuidedDenoiser, draw_noise, image_generators, initial_noise
 from .scene_graphs import SceneGraph, SceneGraphBatch, Vocab, check_graph, edit_graph, without_relations
+from .toy_world import GROUNDS, SKIES, never_together
 from .unet import UNet, UNetConfig
 from .vae import VAE, VAEConfig
 
@@ -144,7 +145,7 @@ class SGDiffPipeline:
         graphs = [as_graph(g, self.vocab) for g in (graphs if isinstance(graphs, (list, tuple)) else [graphs])]
         if sampler not in SAMPLERS: raise ValueError(f"sampler {sampler!r} is unknown: expected one of {', '.join(SAMPLERS)}")
         if num_images_per_graph < 1: raise ValueError(f"num_images_per_graph is {num_images_per_graph}: expected at least 1")
-        self._warn_size(graphs)
+        self._warn(graphs)
         told, objects_alone = self._told(graphs, num_images_per_graph)
         B = len(graphs) * num_images_per_graph
         x_T = self._noise(B, generator, seed) if latents is None else latents
@@ -156,13 +157,16 @@ class SGDiffPipeline:
         pixels = self.vae.from_latents(z).clamp(-1, 1)
         return PipelineOutput([Image.fromarray(a) for a in to_uint8(pixels)], graphs, z, pixels)
 
-    def _warn_size(self, graphs):
-        "Says so where a graph asks for more things than any training scene had."
+    def doubts(self, graph: SceneGraph) -> list:    # of sentences, empty where all is well
+        "Why these weights may not draw all of a graph: more things than a training scene had, or relations that no scene of the toy world shows together."
+        n = sum(w not in BACKGROUND_WORDS for w in graph.objects)
+        many = [f"{n} things, but these weights were trained on at most {self.max_things}: expect some to be missing"] if n > self.max_things else []
+        return many + [f"'{' '.join(a)}' and '{' '.join(b)}' never stand together in the toy world: expect one of them to be missing"
+                       for a, b in never_together(graph)]
+
+    def _warn(self, graphs):
         for g in graphs:
-            n = sum(w not in BACKGROUND_WORDS for w in g.objects)
-            if n > self.max_things:
-                warnings.warn(f"the graph '{g.to_text()}' has {n} things; these weights were trained on at most {self.max_things}, "
-                              "so expect some to be missing", stacklevel=4)       # past torch.no_grad, to whoever called the pipeline
+            for doubt in self.doubts(g): warnings.warn(f"the graph '{g.to_text()}': {doubt}", stacklevel=4)      # past torch.no_grad, to whoever called
 
     def edit(self,
              graph,                         # SceneGraph, text or dict in sg2im's form
@@ -215,7 +219,7 @@ class SGDiffPipeline:
         return pipeline_from_official(sip, ldm, vq, vocab, **settings)
 
 # %% ../nbs/15_pipeline.ipynb #fb246e21
-BACKGROUND_WORDS = {"sky", "night", "grass", "sand", "water", "snow", "street"}
+BACKGROUND_WORDS = {*SKIES, *GROUNDS}
 
 
 def _drawn_seed(generator) -> int:      # generator: torch.Generator, one an image, or None for PyTorch's own

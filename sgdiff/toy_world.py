@@ -9,7 +9,7 @@ __all__ = ['FAMILIES', 'LAYOUT_FAMILIES', 'FAMILY_OF', 'FLIPS', 'INVERSE', 'SKIE
            'HELD_SIZES', 'SHARED_PIXELS', 'ARRANGEMENTS', 'COLORS', 'ToyWorldConfig', 'sprite', 'Thing',
            'sample_things', 'geometric_relation', 'pair_relations', 'scene_relations', 'draw_things', 'ToyScene',
            'graph_signature', 'is_test_graph', 'ToyWorld', 'turn', 'flippable', 'flip_triple', 'random_flip',
-           'thin_graph', 'ToyData', 'make_dataset']
+           'never_together', 'thin_graph', 'ToyData', 'make_dataset']
 
 # %% ../nbs/02_toy_world.ipynb #243fe38e
 """The toy world: scenes drawn from graphs, with exact objects, boxes, masks, drawing order and relations.
@@ -26,6 +26,7 @@ import math
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -422,6 +423,21 @@ def random_flip(graph: SceneGraph, rng) -> SceneGraph:      # None where nothing
     graph = flip_triple(graph, i)
     if rng.random() >= 0.5: return graph
     return SceneGraph(graph.objects, (*graph.triples[:i], turn(graph.triples[i]), *graph.triples[i + 1:]), graph.boxes)
+
+# %% ../nbs/02_toy_world.ipynb #02nt0002
+def never_together(graph: SceneGraph) -> list:      # of (triple, triple), in words
+    "The pairs of relations, between the same two objects, that no scene of this world shows together."
+    facts = list({min(t, turn(t)): t for t in graph.triples}.values())          # told from both ends it is still one fact
+    named = lambda t: (graph.objects[t[0]], t[1], graph.objects[t[2]])
+    return [(named(a), named(b)) for a, b in combinations(facts, 2) if {a[0], a[2]} == {b[0], b[2]} and _clash(a, b)]
+
+
+def _clash(a, b) -> bool:
+    "Whether two facts of one pair exclude each other."
+    placed = [FAMILY_OF.get(p) for p in (a[1], b[1]) if FAMILY_OF.get(p) in ("spatial", "containment", "occlusion")]
+    if len(placed) == 2: return True                                            # a pair has one place
+    if placed: return a[1] not in ("left of", "right of") and b[1] not in ("left of", "right of")
+    return FLIPS.get(a[1]) == b[1] and (a[0] == b[0] or "holding" in (a[1], b[1]))
 
 # %% ../nbs/02_toy_world.ipynb #ff35bc09
 def thin_graph(graph: SceneGraph,
