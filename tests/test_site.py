@@ -3,14 +3,17 @@ import base64
 import functools
 import http.server
 import json
+import os
 import re
 import shutil
+import sys
 import threading
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
+import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 pytest.importorskip("smalldocs", reason="the site is built by smalldocs, of the extra dev")
@@ -142,24 +145,96 @@ def test_the_home_page_has_pictures_and_the_two_commands(site):
     assert site.pages["index.html"].images and re.search(r"make.*demo", home) and re.search(r"make.*test", home)
 
 
-def test_what_quarto_would_render_is_complete(site):
-    import yaml
-    said = yaml.safe_load((site.proc / "_quarto.yml").read_text(encoding="utf-8"))
-
-    def files(items):
-        for item in items:
-            yield from files(item["contents"]) if isinstance(item, dict) and "contents" in item else [item if isinstance(item, str) else item["href"]]
-    listed = list(files(said["website"]["sidebar"]["contents"])) + list(files(said["website"]["navbar"]["left"]))
-    assert [f for f in listed if not (site.proc / f).exists()] == []
-    assert "nbs/" not in (site.proc / "_quarto.yml").read_text(encoding="utf-8") and (site.proc / said["format"]["html"]["css"]).exists()
-
-
 def test_the_slides_have_everything_they_need(site):
     decks = [name for name in site.pages if name.startswith("slides/")]
     assert len(decks) == len(list(NBS.glob("workshop/solutions/*.ipynb")))
     for name in decks:
         text = (site.out / name).read_text(encoding="utf-8")
         assert text.count('<section class="slide') > 10 and "Exercise 1" in text and ": solution</h2>" in text and "SOLUTION" not in text
+
+
+# --- with Quarto, as far as one can see without it
+
+QUARTO_KEYS = {  # of _quarto.yml, from Quarto's reference of websites, navigation and HTML
+    "project": {"type", "output-dir", "render", "resources", "lib-dir", "pre-render", "post-render", "preview", "execute-dir"},
+    "execute": {"enabled", "freeze", "cache", "echo", "eval", "output", "warning", "error", "include"},
+    "format": {"html"},
+    "format.html": {"theme", "css", "toc", "toc-depth", "toc-location", "toc-title", "code-line-numbers", "code-fold", "code-copy", "code-overflow",
+                    "html-math-method", "number-sections", "anchor-sections", "page-layout", "grid", "include-in-header"},
+    "format.html.theme": {"light", "dark"},
+    "website": {"title", "description", "favicon", "image", "site-url", "site-path", "repo-url", "page-navigation", "page-footer", "search", "navbar", "sidebar",
+                "bread-crumbs", "back-to-top-navigation", "open-graph", "twitter-card"},
+    "website.navbar": {"title", "logo", "background", "foreground", "search", "pinned", "collapse", "left", "right", "tools"},
+    "website.sidebar": {"title", "logo", "style", "search", "contents", "collapse-level", "background", "border", "alignment", "header", "footer"},
+    "": {"project", "execute", "format", "website"},
+    "entry": {"text", "href", "icon", "aria-label", "menu", "section", "contents"},  # of a bar
+}
+
+
+@pytest.fixture(scope="module")
+def quarto(site, tmp_path_factory):
+    "What `build_docs.py --quarto` hands to Quarto: a program of that name notes its arguments and what the folder held when it was called."
+    folder = tmp_path_factory.mktemp("quarto")
+    program = folder / "bin" / "quarto"
+    program.parent.mkdir()
+    program.write_text(f"""#!/bin/sh\nprintf '%s\\n' "$@" > '{folder}/said'\ncd "$2" && find . -type f > '{folder}/held'\n""")
+    program.chmod(0o755)
+
+    def reference(stage, root):
+        "The pages that the build above made: they are the same, and take ten seconds."
+        for name in ("api", "source"): shutil.copytree(site.proc / name, stage / name)
+        return {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+        patch.setattr(sys, "argv", ["build_docs.py", "--quarto", "--out", str(folder / "docs"), "--stage", str(folder / "proc")])
+        patch.setattr(site_pages, "reference", reference)
+        assert build_docs.main() == 0
+    said, held = ((folder / name).read_text().splitlines() for name in ("said", "held"))
+    return type("Staged", (), dict(proc=folder / "proc", said=said, held={name.removeprefix("./") for name in held},
+                                   config=yaml.safe_load((folder / "proc" / "_quarto.yml").read_text(encoding="utf-8"))))
+
+
+def entries(items):
+    "The entries of a bar and of what is folded in it."
+    for item in items:
+        yield item
+        yield from entries(item.get("contents", ())) if isinstance(item, dict) else ()
+
+
+def test_quarto_renders_the_stage_and_finds_there_all_that_the_configuration_names(quarto):
+    assert quarto.said == ["render", str(quarto.proc)]
+    website, html = quarto.config["website"], quarto.config["format"]["html"]
+    listed = [e if isinstance(e, str) else e["href"] for e in entries(website["sidebar"]["contents"] + website["navbar"]["left"]) if isinstance(e, str) or "href" in e]
+    assert {*listed, html["css"], website["favicon"]} <= quarto.held
+    pages = {name for name in quarto.held if name.endswith((".ipynb", ".qmd"))}
+    assert len(pages) > 60 and set(listed) <= pages
+    for pattern in quarto.config["project"]["render"] + quarto.config["project"]["resources"]:
+        assert any(p.is_file() for p in quarto.proc.glob(pattern + "/*" if pattern.endswith("**") else pattern)), f"{pattern} finds nothing"
+    assert (quarto.proc / quarto.config["project"]["output-dir"]).resolve() == (quarto.proc.parent / "docs").resolve()
+    assert quarto.config["execute"] == {"enabled": False}
+
+
+def test_quarto_knows_every_key(quarto):
+    def unknown(said, at=""):
+        return [f"{at}.{key}" for key in said if key not in QUARTO_KEYS[at]] + [
+            key for name, value in said.items() if isinstance(value, dict) for key in unknown(value, f"{at}.{name}".lstrip("."))]
+    assert unknown(quarto.config) == []
+    website = quarto.config["website"]
+    assert [e for e in entries(website["sidebar"]["contents"] + website["navbar"]["left"]) if isinstance(e, dict) and not set(e) <= QUARTO_KEYS["entry"]] == []
+
+
+def test_quarto_gets_each_widget_with_its_state(quarto, site):
+    def widgets(nb):
+        return [out.data[VIEW]["model_id"] for cell in nb.cells for out in cell.get("outputs", []) if VIEW in out.get("data", {})]
+    shown = 0
+    for path in quarto.proc.rglob("*.ipynb"):
+        nb = nbformat.read(path, as_version=4)
+        state = nb.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
+        assert set(widgets(nb)) <= set(state), path.name
+        shown += len(widgets(nb))
+    smalldocs = [nbformat.read(path, as_version=4) for path in site.proc.rglob("*.ipynb")]
+    tags = sum(f'<script type="{VIEW}">' in out.get("data", {}).get("text/html", "") for nb in smalldocs for cell in nb.cells for out in cell.get("outputs", []))
+    assert shown == tags > 0 and not any(map(widgets, smalldocs)), "smalldocs gets a script tag in the place of each"
 
 
 # --- the parts, on small notebooks
@@ -215,7 +290,8 @@ def test_widgets_and_diagrams_say_what_is_missing(tmp_path, monkeypatch, npm):
         return type("Done", (), {"returncode": 0})
     monkeypatch.setattr(site_widgets.subprocess, "run", install)
     out = new_output("display_data", {VIEW: {"model_id": "1" * 32}, "text/plain": "IntSlider()"})
-    shown = site_widgets.show([out])[0].data["text/html"]
+    site_widgets.show(new_notebook(cells=[new_code_cell("slider", outputs=[out])]))
+    shown = out.data["text/html"]
     diagram = "<script type=\"module\">import mermaid from 'https://somewhere';mermaid.initialize({});</script>"
     page = tmp_path / "docs" / "sub" / "page.html"
     text, missing = site_widgets.embed(f"<html>{diagram}{shown}</body>", page, tmp_path / "docs", {"sub/page.html": {"state": {"1" * 32: {}}}}, tmp_path)

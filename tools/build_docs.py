@@ -6,6 +6,7 @@
 
 First _proc/ is filled with what the site is made of (chapters with their committed outputs, pages that are made, the
 configuration), then that folder is rendered, then the pages are mended so that they need no network. Nothing is executed.
+Quarto's pages are left as Quarto makes them: their formulas and widgets come from the network.
 """
 import argparse
 import json
@@ -52,14 +53,10 @@ def stage_config(
     "The root's _quarto.yml with paths as they are in `stage`, and the reference in the sidebar."
     said = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8").replace("nbs/", "").replace("tools/site/", ""))
     said["project"] |= {"output-dir": os.path.relpath(out, stage), "render": ["*.ipynb", "*.qmd", "**/*.ipynb", "**/*.qmd"],
-                        "resources": ["gallery/*", "files/**", "slides/*"]}
+                        "resources": ["gallery/*", "files/**", "slides/**"]}
     said["website"]["sidebar"]["contents"].append({"section": "Reference", "contents": site_pages.module_list(stage)})
     if not quarto:
         del said["execute"]  # smalldocs executes nothing
-    else:
-        said["format"]["html"]["html-math-method"] = {"method": "katex", "url": "/katex/"}
-        said["project"]["resources"].append("katex/**")
-        shutil.copytree(SITE / "katex", stage / "katex")
     for name in ("styles.css", "favicon.svg"):
         shutil.copy(SITE / name, stage)
     (stage / "_quarto.yml").write_text(yaml.safe_dump(said, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -68,6 +65,7 @@ def stage_config(
 def stage_pages(
     stage,  # an empty folder, filled
     names,  # name -> page and anchor in the reference
+    quarto,  # for Quarto, which embeds widgets by itself
 ):  # list of Figure
     "Chapters, hand-written pages and what they link to."
     figures, copied = [], set()
@@ -76,6 +74,8 @@ def stage_pages(
             continue
         nb, found = chapter(path, NBS, names, copied)
         figures += [] if "solutions" in path.parts else found
+        if not quarto:
+            site_widgets.show(nb)
         target = stage / path.relative_to(NBS)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(nbformat.writes(nb), encoding="utf-8")
@@ -125,7 +125,7 @@ def build(
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
     names = site_pages.reference(stage, ROOT)
-    figures = stage_pages(stage, names)
+    figures = stage_pages(stage, names, quarto)
     make_slides.write_decks(stage / "slides")
     stage_config(stage, out, quarto)
     if quarto:

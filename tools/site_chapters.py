@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import nbformat
 
 from make_readme import LINK, directives
-from site_widgets import show
 
 ALT_LENGTH = 320  # characters; a screen reader reads all of it aloud
 HIDDEN = {"hide", "default_exp", "include: false"}  # directives of cells that a reader does not see
@@ -162,7 +161,7 @@ def chapter(
             said, code = directives(cell.source)
             if HIDDEN & {k if not v else f"{k}: {v}" for k, v in said.items()} or any(k.startswith("default_exp") for k in said) or not code:
                 continue
-            outputs = [] if {"export", "exporti"} & set(said) else show(cell.outputs)  # of a docstring in a cell: itself once more
+            outputs = [] if {"export", "exporti"} & set(said) else cell.outputs  # of a docstring in a cell: itself once more
             shown = [p for p in map(picture, outputs) if p]
             alt, told = description(nb.cells, i) if shown else ("", True)
             if shown:

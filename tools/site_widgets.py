@@ -26,16 +26,14 @@ STILL = "<p><small>A still of a widget: nothing answers on this page. Open the c
 
 
 def show(
-    outputs,  # of a code cell
-):  # list of outputs
-    "The outputs with each widget as the script tag that the widget manager looks for."
-    def shown(out):
-        if VIEW not in out.get("data", {}):
-            return out
-        view = json.dumps(out.data[VIEW])
-        text = "".join(out.data.get("text/plain", ""))
-        return nbformat.v4.new_output("display_data", {"text/html": f'<script type="{VIEW}">{view}</script><noscript>{text}</noscript>{STILL}'})
-    return [shown(out) for out in outputs]
+    nb,  # a notebook, changed
+):
+    "Puts in the place of each widget the script tag that the widget manager looks for."
+    for cell in nb.cells:
+        for out in cell.get("outputs", []):
+            if VIEW in out.get("data", {}):
+                text = "".join(out.data.get("text/plain", ""))
+                out.data = {"text/html": f'<script type="{VIEW}">{json.dumps(out.data[VIEW])}</script><noscript>{text}</noscript>{STILL}'}
 
 
 def states(
