@@ -36,7 +36,7 @@ clean-nbs: .venv/.installed-dev  ## take out of the notebooks what changes from 
 lint: .venv/.installed-dev  ## look for undefined names and likely mistakes
 	$(BIN)/ruff check sgdiff tests tools benchmarks
 
-docs: .venv/.installed-dev  ## build the site into _docs/, slides included; with Quarto: FLAGS=--quarto
+docs: .venv/.installed-dev  ## build the site into _docs/, slides included (npm, of Node.js, fetches its scripts); with Quarto: FLAGS=--quarto
 	$(BIN)/python tools/build_docs.py $(FLAGS)
 
 workshop: .venv/.installed-dev  ## make the workshop's notebooks for students from the solutions
@@ -46,6 +46,7 @@ stick: docs  ## all that a workshop without a network needs, in one folder: STIC
 	@mkdir -p "$(STICK)/sgdiff"
 	$(BIN)/python -m pip wheel --wheel-dir "$(STICK)/wheelhouse" $(PIP_FLAGS) 'setuptools>=77' wheel '.[workshop]'
 	git archive HEAD | tar -x -C "$(STICK)/sgdiff"
+	rm -rf "$(STICK)/site"
 	cp -R _docs "$(STICK)/site"
 
 # Stamps: installation happens once, and again when pyproject.toml changes.

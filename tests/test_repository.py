@@ -200,3 +200,20 @@ def test_the_top_level_is_short():
     names = {line.partition("/")[0] for line in listing.stdout.splitlines()} or {p.name for p in ROOT.iterdir()} & TOP_LEVEL
     assert names <= TOP_LEVEL
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+@pytest.mark.skipif(not (shutil.which("make") and shutil.which("git")), reason="needs make and git")
+def test_a_stick_made_twice_has_the_new_site_only(tmp_path):
+    "With a python that installs nothing and whose site is one page."
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\ncase "$*" in *build_docs*) rm -rf _docs; mkdir _docs; echo "$SITE" > "_docs/$SITE.html" ;; esac\n')
+    python.chmod(0o755)
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    for command in (["init"], ["add", "Makefile"], ["-c", "user.name=teacher", "-c", "user.email=teacher@example.org", "commit", "-m", "one"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True, capture_output=True)
+    for site in ("old", "new"):
+        subprocess.run(["make", "stick", "STICK=a stick"], cwd=tmp_path, env=os.environ | {"SITE": site}, check=True, capture_output=True)
+    assert [p.name for p in (tmp_path / "a stick" / "site").iterdir()] == ["new.html"]
+    assert (tmp_path / "a stick" / "sgdiff" / "Makefile").exists()

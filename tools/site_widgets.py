@@ -22,6 +22,8 @@ FILES = {  # file in the package -> name beside the pages
 MERMAID = re.compile(r'<script type="module">import mermaid from [^<]*</script>')
 DIAGRAM = '<script src="{}"></script><script>mermaid.initialize({{startOnLoad:true,theme:document.documentElement.dataset.scheme?"dark":"default"}})</script>'
 
+NO_NPM = "npm is not on the PATH: install Node.js, which brings it, and run `make docs` again"
+NOT_FETCHED = "npm could not fetch the scripts: is there a network?"
 STILL = "<p><small>A still of a widget: nothing answers on this page. Open the chapter in JupyterLab to use it.</small></p>"
 
 
@@ -99,13 +101,13 @@ def embed(
     "The page with the scripts for its diagrams and widgets."
     name = page.relative_to(out).as_posix()
     libs = "../" * name.count("/") + "site_libs/npm"
-    missing = []
+    missing, why = [], NOT_FETCHED if shutil.which("npm") else NO_NPM
     if MERMAID.search(text):
         if provide("mermaid/dist/mermaid.min.js", out, root):
             text = MERMAID.sub(lambda m: DIAGRAM.format(f"{libs}/mermaid.js"), text)
         else:
             text = MERMAID.sub("", text)
-            missing.append(f"{name}: its diagram is shown as text: npm is not there to fetch mermaid")
+            missing.append(f"{name}: its diagram is shown as text: {why}")
     if name in state and VIEW in text:
         scripts = ("requirejs/require.js", "@jupyter-widgets/html-manager/dist/embed-amd.js")
         if all(provide(file, out, root) for file in scripts):
@@ -116,5 +118,5 @@ def embed(
             text = text.replace("</body>", f'{config}<script defer src="{libs}/require.js"></script><script defer src="{libs}/embed-amd.js"></script>'
                                            f'<script type="{STATE}">{data}</script></body>', 1)
         else:
-            missing.append(f"{name}: its widgets are shown as text: npm is not there to fetch {' and '.join(PACKAGES)}")
+            missing.append(f"{name}: its widgets are shown as text: {why}")
     return text, missing
