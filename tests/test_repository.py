@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import make_readme
-from run_notebooks import NBS, ROOT, find_notebooks
+from run_notebooks import NBS, ROOT, RUNS_IN, find_notebooks
 from tidy_notebook import tidy
 
 PACKAGE = ROOT / "sgdiff"
@@ -116,6 +116,13 @@ def test_notebook_is_tidy(path):
     nbformat.validate(nb)
     same = nbformat.writes(tidy(nb, ROOT)) + "\n" == path.read_text(encoding="utf-8")
     assert same, "run `make clean-nbs`"
+
+
+@pytest.mark.parametrize("path", [p for p in find_notebooks(students=True) if p.stem != "index"], ids=lambda p: p.relative_to(NBS).with_suffix("").as_posix())
+def test_notebook_opens_with_its_question_and_says_its_time(path):
+    opening = read(path).cells[0].source
+    assert re.search(r"^\*\*Question\.\*\* \S", opening, re.M), "no question"
+    assert re.search(r"About \d+ minutes\." if "workshop" in path.parts else RUNS_IN, opening), "no time"
 
 
 @notebooks

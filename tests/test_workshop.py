@@ -126,11 +126,30 @@ def test_a_function_without_an_answer_is_told_so():
         assert not right and "returns nothing yet" in said, (name, said)
 
 
+def exercise_minutes(path):
+    "Exercise -> the minutes that its heading gives."
+    text = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
+    return {int(number): int(minutes) for number, minutes in re.findall(r"^## Exercise (\d+): .*\((\d+) minutes\)$", text, re.M)}
+
+
+@parts
+def test_a_notebook_takes_as_long_as_its_exercises(path):
+    minutes = exercise_minutes(path)
+    told = int(re.search(r"About (\d+) minutes", nbformat.read(path, as_version=4).cells[0].source)[1])
+    assert list(minutes) == list(range(1, len(CHECKED.findall(code_of(path))) + 1))
+    assert sum(minutes.values()) <= told <= sum(minutes.values()) + 5
+
+
 def test_the_plans_keep_their_time():
     text = (NBS / "workshop" / "index.qmd").read_text(encoding="utf-8")
-    plans = [[(int(h), int(m), int(minutes)) for h, m, minutes in re.findall(r"^\| (\d):(\d\d) \| (\d+) \|", plan, re.M)]
-             for plan in text.split("\n## ") if plan.startswith(("Half a day", "One hour"))]
-    for plan, length in zip(plans, (210, 60), strict=True):
-        starts = [60 * h + m for h, m, _ in plan]
-        assert starts == [sum(minutes for *_, minutes in plan[:i]) for i in range(len(plan))]
-        assert sum(minutes for *_, minutes in plan) == length
+    plans = [re.findall(r"^\| (\d):(\d\d) \| (\d+) \| (.*?) \|", plan, re.M) for plan in text.split("\n## ") if plan.startswith(("Half a day", "One hour"))]
+    given = [exercise_minutes(path) for path in SOLUTIONS]
+    for plan, length, blocks in zip(plans, (210, 60), (4, 3), strict=True):
+        starts, slots = [60 * int(h) + int(m) for h, m, *_ in plan], [int(minutes) for *_, minutes, _ in plan]
+        assert starts == [sum(slots[:i]) for i in range(len(plan))] and sum(slots) == length
+        chosen = [(slot, *m.groups()) for slot, (*_, what) in zip(slots, plan, strict=True) if (m := re.fullmatch(r"Notebook (\d), exercises ([\d, and]+|\d to \d)", what))]
+        assert len(chosen) == blocks == sum("exercises " in what and "Notebook" in what for *_, what in plan)
+        for slot, notebook, which in chosen:
+            first, to, last = which.partition(" to ")
+            numbers = range(int(first), int(last) + 1) if to else map(int, re.findall(r"\d", which))
+            assert sum(given[int(notebook) - 1][n] for n in numbers) <= slot, f"notebook {notebook}, exercises {which}"
