@@ -351,30 +351,50 @@ def window(browser, size="desktop", mode="light"):
     return page, wrong
 
 
-def test_every_page_opens_without_an_error_and_with_its_formulas(site, browser, address):
-    (page, wrong), found = window(browser), {}
+def shows(page, mode):
+    "Waits until the page has turned light or dark: its script takes a moment, a slide has none."
+    page.emulate_media(color_scheme=mode)
+    page.wait_for_function("dark => !document.querySelector('link.quarto-color-scheme') || document.documentElement.classList.contains('quarto-dark') === dark", arg=mode == "dark")
+
+
+def too_wide(page):
+    "What is said of a page that has to be pushed sideways."
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return [f"{wide} pixels too wide"] if wide > 0 else []
+
+
+def too_faint(page, mode):
+    "Words of a page that are hard to read in this mode."
+    shows(page, mode)
+    words = page.evaluate(f"settings => ({FAINT})(document.body, settings)", {"large": 3, "apart": "script, style, noscript, .katex-mathml, .visually-hidden"})
+    return [f"{mode}: {w}" for w in words[:12]]
+
+
+def test_every_page_opens_without_an_error_fits_a_phone_and_has_its_formulas(site, browser, address):
+    "And what is written by hand, which leaves out the reference, can be read in light and in dark."
+    (page, wrong), found = window(browser, "phone"), {}
     for name in site.pages:
-        if name.startswith(("api/", "source/", "workshop/solutions/")): continue
         page.goto(address + name)
         raw = page.evaluate("[...document.querySelectorAll('.math')].filter((m) => !m.querySelector('.katex')).map((m) => m.textContent)")
         failed = page.evaluate("[...document.querySelectorAll('.katex-error')].map((m) => m.textContent)")
         flat = page.evaluate("[...document.images].filter((i) => i.loading !== 'lazy' && !i.naturalWidth && !i.closest('.slide:not(.shown)')).map((i) => i.alt)")
-        if wrong + raw + failed + flat: found[name] = [*wrong, *raw, *failed, *flat]
+        faint = [] if name.startswith(("api/", "source/")) else too_faint(page, "light") + too_faint(page, "dark")
+        page.emulate_media(color_scheme="light")
+        said = [*wrong, *raw, *failed, *flat, *too_wide(page), *faint]
+        if said: found[name] = said
         wrong.clear()
     page.context.close()
     assert found == {}
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
-@pytest.mark.parametrize("size", list(SIZES))
-def test_pages_can_be_read(site, browser, address, size, mode):
-    (page, wrong), found = window(browser, size, mode), {}
+def test_pages_can_be_read_with_all_that_stands_beside_them(site, browser, address, mode):
+    "One page of each kind on a wide screen, which shows the bars that a phone folds away."
+    (page, wrong), found = window(browser, "desktop", mode), {}
     for name in ("index.html", "05_contrastive.html", "19e_graph_views.html", "20_graph_editor.html", "21_retrain.html", "gallery.html", "results.html", "workshop/index.html", "api/pipeline.html", "source/core.html", "slides/w3_diffusion.html"):
         page.goto(address + name)
-        page.wait_for_timeout(400)      # the switch of the theme waits 50 ms, and colours take their time
-        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        faint = page.evaluate(f"settings => ({FAINT})(document.body, settings)", {"large": 3, "apart": "script, style, noscript, .katex-mathml, .visually-hidden"})[:12]
-        if wrong or wide > 0 or faint: found[name] = [*wrong, f"{wide} pixels too wide" if wide > 0 else "", *faint]
+        said = [*too_faint(page, mode), *too_wide(page), *wrong]
+        if said: found[name] = said
         wrong.clear()
     page.context.close()
     assert found == {}
