@@ -107,6 +107,7 @@ def test_nothing_comes_from_the_network(site):
 def test_every_picture_has_words(site):
     dumb = [f"{name}: {dict(image, src=image.get('src', '')[:40])}" for name, page in site.pages.items() for image in page.images if not (image.get("alt") or "").strip()]
     assert dumb == []
+    assert [f"{f.page}#{f.anchor}: {f.alt}" for f in site.figures if not f.told] == [], "add `#| fig-alt: ...` to the cell, or a caption below it"
     assert len(site.pages["gallery.html"].images) == len(site.figures) > 50
 
 
@@ -250,7 +251,7 @@ def test_where_the_words_of_a_picture_come_from():
     caption = new_markdown_cell("*Left: $a_t$ falls. See [the notebook](11.ipynb).*\n\nMore.")
     assert say(figure_cell('#| fig-alt: "A curve"\nplot()'), caption) == ("A curve", True)
     assert say(new_markdown_cell("Above."), figure_cell(), caption) == ("Left: a_t falls. See the notebook.", True)
-    assert say(new_markdown_cell("## Noise\n\nIt grows."), figure_cell(), new_markdown_cell("*Note* this.")) == ("Figure in the section “Noise”: It grows.", True)
+    assert say(new_markdown_cell("## Noise\n\nIt grows."), figure_cell(), new_markdown_cell("*Note* this.")) == ("Figure in the section “Noise”: It grows.", False)
     assert say(figure_cell(), new_markdown_cell("*Left it falls; right it rises.* And so on.")) == ("Left it falls; right it rises.", True)
     assert say(new_markdown_cell("## Noise"), figure_cell()) == ("Figure in the section “Noise”", False)
     assert len(site_chapters.plain("word " * 500)) < 330

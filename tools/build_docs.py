@@ -151,7 +151,7 @@ def main():
         print(f"warning: {warning}")
     untold = sorted({f"{f.page}#{f.anchor}" for f in figures if not f.told})
     if untold:
-        print(f"pictures that no words stand beside (add `#| fig-alt: ...`): {', '.join(untold)}")
+        print(f"pictures without a caption or a text (add `#| fig-alt: ...`): {', '.join(untold)}")
     print(f"{len(list(args.out.rglob('*.html')))} pages, {len(figures)} pictures: open {args.out / 'index.html'}")
     return int(bool(warnings))
 

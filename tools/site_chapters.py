@@ -29,7 +29,7 @@ class Figure:
     kind: str  # png or svg+xml
     data: str  # base64, or the text of an SVG
     alt: str  # what it shows, in words
-    told: bool  # False: nothing beside the picture says what it shows
+    told: bool  # False: neither a `fig-alt` nor a caption says what it shows
 
 
 def plain(
@@ -64,8 +64,8 @@ def heading(
 def description(
     cells,  # of a notebook
     i,  # a code cell with a picture
-):  # (what it shows, whether someone wrote that)
-    "The text for a picture: `#| fig-alt`, else its caption below, else the paragraph above and its heading."
+):  # (what it shows, whether someone wrote that of the picture)
+    "The text for a picture: `#| fig-alt`, else its caption below; for want of both its heading and the paragraph above."
     said = directives(cells[i].source)[0].get("fig-alt", "")
     if said:
         return said, True
@@ -76,7 +76,7 @@ def description(
     before = cells[i - 1] if i and cells[i - 1].cell_type == "markdown" else None
     words = [p for p in before.source.split("\n\n") if not p.startswith(("#", "|", "```", "$$"))] if before else []
     where = f"Figure in the section “{heading(cells, i)}”"
-    return (f"{where}: {plain(words[-1])}" if words else where), bool(words)
+    return (f"{where}: {plain(words[-1])}" if words else where), False
 
 
 def link_names(
