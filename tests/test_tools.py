@@ -158,8 +158,3 @@ def test_a_readme_is_the_notebook_as_markdown(tmp_path):
     assert "secret" not in text and "draw()" not in text and "<Figure>" not in text
     assert "![a sheep](nbs/images/readme-1.png)" in text and images == {"nbs/images/readme-1.png": b"ABC"}
     assert "```python\nprint(1)\n```\n\n```text\n1\n```\n\n```python\n2\n```\n\n```text\n2\n```\n" in text
-
-
-def test_every_chapter_tells_how_long_it_runs():
-    openings = {p.stem: nbformat.read(p, as_version=4).cells[0].source for p in run_notebooks.NBS.glob("*.ipynb") if p.stem != "index"}
-    assert len(openings) > 50 and [name for name, opening in openings.items() if not run_notebooks.RUNS_IN.search(opening)] == []
