@@ -72,16 +72,22 @@ class Vocab:
 
     def object_id(self, word: str) -> int:      # row in `objects`; raises UnknownWordError
         "The row of an object word, aliases allowed."
-        return self._row(word, self._object_rows, self.object_aliases, "object")
+        return self._row(word, self.own_object(word), self._object_rows, self.object_aliases, "object")
 
     def predicate_id(self, word: str) -> int:   # row in `predicates`; raises UnknownWordError
         "The row of a predicate word, aliases allowed."
-        return self._row(word, self._predicate_rows, self.predicate_aliases, "predicate")
+        return self._row(word, self.own_predicate(word), self._predicate_rows, self.predicate_aliases, "predicate")
 
-    def _row(self, word, rows, aliases, kind):
-        row = rows.get(word)
-        if row is None: row = rows.get(aliases.get(word, word))
-        if row is not None: return row
+    def own_object(self, word: str) -> str:     # the word itself where the vocabulary does not know it
+        "The vocabulary's own word for an object."
+        return word if word in self._object_rows else self.object_aliases.get(word, word)
+
+    def own_predicate(self, word: str) -> str:  # the word itself where the vocabulary does not know it
+        "The vocabulary's own word for a predicate."
+        return word if word in self._predicate_rows else self.predicate_aliases.get(word, word)
+
+    def _row(self, word, own, rows, aliases, kind):
+        if own in rows: return rows[own]
         near = closest_words(word, [w for w in [*rows, *aliases] if not w.startswith("__")])
         raise UnknownWordError(f"unknown {kind} {word!r}; the closest known ones are: {', '.join(near)}")
 
@@ -173,16 +179,15 @@ def split_clause(clause: str,       # "sheep looking at tree"
 def graph_from_text(text: str,      # clauses between ";" or line ends
                     vocab: Vocab,   # decides what is a predicate and what is an object
                     ) -> SceneGraph:
-    "The graph that a text describes. Raises UnknownWordError, GraphError."
+    "The graph that a text describes. Raises UnknownWordError (all unknown words at once), GraphError."
     objects, triples = {}, []
 
     def row(name):
         name = re.sub(r"#\s*1$", "", name)                          # the first sheep is the sheep
         word = name.split("#")[0].strip()
-        if word not in vocab._object_rows and word not in vocab.object_aliases and len(word.split()) > 2:
+        if vocab.own_object(word) not in vocab.objects and len(word.split()) > 2:
             raise GraphError(f"cannot read {name!r}: write 'object predicate object' with one of the predicates "
                              f"{', '.join(p for p in vocab.predicates[1:])}")
-        vocab.object_id(word)
         return objects.setdefault(name.replace(" ", ""), (len(objects), word))[0]
 
     for clause in re.split(r"[;\n]", text.lower()):
@@ -193,7 +198,18 @@ def graph_from_text(text: str,      # clauses between ";" or line ends
             s, o = row(parts[0]), row(parts[2])
             triples.append((s, parts[1], o))
     if not objects: raise GraphError("the text holds no object; write for example 'sheep looking at tree; sky above grass'")
-    return SceneGraph(tuple(w for _, w in objects.values()), tuple(triples))
+    return _known(SceneGraph(tuple(w for _, w in objects.values()), tuple(triples)), vocab)
+
+
+def _known(graph, vocab):
+    "The graph itself. Raises UnknownWordError that names all its unknown words at once."
+    unknown = []
+    for words, row in ((graph.objects, vocab.object_id), ([p for _, p, _ in graph.triples], vocab.predicate_id)):
+        for w in dict.fromkeys(words):
+            try: row(w)
+            except UnknownWordError as e: unknown.append(str(e))
+    if unknown: raise UnknownWordError("; ".join(unknown))
+    return graph
 
 
 def object_names(graph: SceneGraph) -> list:    # of str, in the order of the objects
@@ -233,10 +249,10 @@ def read_graphs(path) -> list:              # of SceneGraph; path: a JSON file w
     try: data = json.loads(text)
     except json.JSONDecodeError as e:
         raise GraphError(f"{path} is broken JSON: {e.msg.removesuffix(' at')} at line {e.lineno}, column {e.colno}") from e
-    graphs = []
-    for i, d in enumerate(data if isinstance(data, list) else [data]):
+    data, graphs = data if isinstance(data, list) else [data], []
+    for i, d in enumerate(data):
         try: graphs.append(graph_from_json(d))
-        except GraphError as e: raise GraphError(f"{path}, graph {i}: {e}") from e
+        except GraphError as e: raise GraphError(f"{path}, graph {i + 1} of {len(data)}: {e}") from e
     if not graphs: raise GraphError(f"{path} holds no graph")
     return graphs
 
@@ -373,7 +389,8 @@ def remove_triple(graph: SceneGraph, s, predicate: str, o) -> SceneGraph:
     "The graph without one relation. Raises GraphError where it has no such relation."
     t = (find_object(graph, s), predicate, find_object(graph, o))
     if t not in graph.triples:
-        raise GraphError(f"the graph has no relation '{s} {predicate} {o}'; it has: {'; '.join(' '.join(t) for t in graph.named_triples()) or 'none'}")
+        names = object_names(graph)
+        raise GraphError(f"the graph has no relation '{names[t[0]]} {predicate} {names[t[2]]}'; it has: {'; '.join(' '.join(t) for t in graph.named_triples()) or 'none'}")
     i = graph.triples.index(t)
     return replace(graph, triples=graph.triples[:i] + graph.triples[i + 1:])
 
@@ -396,41 +413,71 @@ def without_relations(graph: SceneGraph) -> SceneGraph:
 
 
 def _edit_once(graph, change, vocab):
-    if "->" in change:
-        old, new = (s.strip() for s in change.split("->", 1))
-        return _change_word(graph, old, new, vocab)
+    if "->" in change: return _change_word(graph, *map(_strip_article, change.split("->", 1)), vocab)
     m = re.fullmatch(r"replace (.+?) (?:by|with) (.+)", change)
-    if m:
-        old, new = _strip_article(m[1]), _strip_article(m[2])
-        return _change_word(graph, old, new, vocab)
+    if m: return _change_word(graph, _strip_article(m[1]), _strip_article(m[2]), vocab)
     verb, _, rest = change.partition(" ")
     if verb not in ("add", "remove") or not rest.strip(): raise GraphError(f"cannot read the change {change!r}; write {EDIT_FORMS}")
-    parts = split_clause(rest, vocab)
-    if verb == "remove": return remove_object(graph, parts[0]) if len(parts) == 1 else remove_triple(graph, *parts)
+    return (_add if verb == "add" else _remove)(graph, split_clause(rest, vocab), vocab)
+
+
+def _add(graph, parts, vocab):
+    "One object more, or one relation more; its objects are added where they are not there."
     if len(parts) == 1:
         vocab.object_id(parts[0])
         return add_object(graph, parts[0])
-    for name in (parts[0], parts[2]):
-        vocab.object_id(name.split("#")[0])
-        try: find_object(graph, name)
-        except GraphError: graph = add_object(graph, name.split("#")[0])
-    return add_triple(graph, *parts)
+    for name in parts[::2]:
+        word = name.split("#")[0].strip()
+        vocab.object_id(word)
+        try: _find_named(graph, name, vocab)
+        except GraphError: graph = add_object(graph, word)
+    s, o = (_find_named(graph, name, vocab) for name in parts[::2])
+    return add_triple(graph, s, parts[1], o)
+
+
+def _remove(graph, parts, vocab):
+    "One object less, or one relation less."
+    rows = [_find_named(graph, name, vocab) for name in parts[::2]]
+    if len(parts) == 1: return remove_object(graph, rows[0])
+    i = _find_relation(graph, parts[1], vocab, rows)
+    return remove_triple(graph, rows[0], parts[1] if i is None else graph.triples[i][1], rows[1])
 
 
 def _change_word(graph, old, new, vocab):
     "One predicate or one object under a new name, whichever `old` is."
-    old, new = (re.sub(r"#\s*1\b", "", text) for text in (old, new))       # the first sheep is the sheep
-    if any(p == old for _, p, _ in graph.triples):
+    i = _find_relation(graph, old, vocab)
+    if i is not None:
         vocab.predicate_id(new)
-        return replace_predicate(graph, old, new)
-    names, said = object_names(graph), split_clause(new, vocab)
-    for i, (s, p, o) in enumerate(graph.triples):                   # "sheep left of tree -> sheep right of tree"
-        if old == f"{names[s]} {p} {names[o]}" and len(said) == 3 and (said[0], said[2]) == (names[s], names[o]):
-            return replace_predicate(graph, i, said[1])
-    if old.split("#")[0] in graph.objects:
-        vocab.object_id(new)
-        return replace_object(graph, old, new)
-    raise GraphError(f"{old!r} is neither a relation nor an object of the graph ({graph.to_text()}); write {EDIT_FORMS}")
+        return replace_predicate(graph, i, new)
+    was, said = split_clause(old, vocab), split_clause(new, vocab)
+    try:
+        if len(was) == len(said) == 3:                              # "sheep left of tree -> sheep right of tree"
+            rows = [_find_named(graph, name, vocab) for name in (*was[::2], *said[::2])]
+            i = _find_relation(graph, was[1], vocab, rows[:2])
+            if i is not None and rows[:2] == rows[2:]: return replace_predicate(graph, i, said[1])
+        row = _find_named(graph, old, vocab)
+    except GraphError as e:
+        raise GraphError(f"{old!r} is neither a relation nor an object of the graph ({graph.to_text()}); write {EDIT_FORMS}") from e
+    new = re.sub(r"#\s*1$", "", new)
+    vocab.object_id(new)
+    return replace_object(graph, row, new)
+
+
+def _find_named(graph, name, vocab):
+    "The row of an object called so in the graph or, failing that, in the vocabulary's own words. Raises GraphError."
+    try: return find_object(graph, name)
+    except GraphError as error:
+        word, mark, n = name.partition("#")
+        own = replace(graph, objects=tuple(vocab.own_object(w) for w in graph.objects))
+        try: return find_object(own, vocab.own_object(word.strip()) + mark + n)
+        except GraphError: raise error from None
+
+
+def _find_relation(graph, predicate, vocab, ends=None):
+    "The row of the first triple with this predicate, another word for it allowed, between these two rows if given; None where there is none."
+    own = vocab.own_predicate(predicate)
+    rows = [i for i, (s, p, o) in enumerate(graph.triples) if vocab.own_predicate(p) == own and (ends is None or [s, o] == ends)]
+    return min(rows, key=lambda i: graph.triples[i][1] != predicate, default=None)
 
 # %% ../nbs/01_scene_graphs.ipynb #ca0c6297
 def check_graph(graph: SceneGraph,
@@ -442,18 +489,13 @@ def check_graph(graph: SceneGraph,
     if len(graph) > max_objects: raise GraphError(f"the graph has {len(graph)} objects, at most {max_objects} are allowed")
     for w in (*graph.objects, *(p for _, p, _ in graph.triples)):
         if w.startswith("__"): raise GraphError(f"{w!r} is no word for a graph: every batch adds its own `__image__` and `__in_image__`; leave it out")
-    for t, n in Counter((s, vocab.predicate_aliases.get(p, p), o) for s, p, o in graph.triples).items():     # `over` and `above` are one relation
+    for t, n in Counter((s, vocab.own_predicate(p), o) for s, p, o in graph.triples).items():     # `over` and `above` are one relation
         words = f"'{graph.objects[t[0]]} {t[1]} {graph.objects[t[2]]}' (triple {list(t)})"
         if t[0] == t[2]: raise GraphError(f"{words} ties an object to itself: a relation needs two different objects")
         if n > 1: raise GraphError(f"{words} stands {n} times in the graph: give it once")
-    unknown = []
-    for words, row in ((graph.objects, vocab.object_id), ([p for _, p, _ in graph.triples], vocab.predicate_id)):
-        for w in dict.fromkeys(words):
-            try: row(w)
-            except UnknownWordError as e: unknown.append(str(e))
-    if unknown: raise UnknownWordError("; ".join(unknown))
-    return SceneGraph(tuple(vocab.objects[vocab.object_id(w)] for w in graph.objects),
-                      tuple((s, vocab.predicates[vocab.predicate_id(p)], o) for s, p, o in graph.triples), graph.boxes)
+    _known(graph, vocab)
+    return SceneGraph(tuple(vocab.own_object(w) for w in graph.objects),
+                      tuple((s, vocab.own_predicate(p), o) for s, p, o in graph.triples), graph.boxes)
 
 # %% ../nbs/01_scene_graphs.ipynb #b413b74a
 import torch
