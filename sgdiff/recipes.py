@@ -31,7 +31,7 @@ from .errors import SGDiffError, load_json, save_json
 from .generation import DiffusionConfig, GraphToLatent, encode_latents, generation_loss
 from .graph_encoder import SceneGraphEncoderConfig
 from .judge import LESSONS, Judge, JudgeConfig, judge_accuracy, judging_loss, save_judge
-from .pipeline import SGDiffPipeline
+from .pipeline import SGDiffPipeline, described
 from .pretraining import PretrainingConfig, PretrainingModel, pretraining_loss
 from .toy_world import WORLDS, make_dataset
 from .training import FitConfig, batch_indices, fit
@@ -266,9 +266,10 @@ def assemble(p: Preset, out) -> SGDiffPipeline:
 def load_pretraining(path) -> PretrainingModel:     # in eval mode
     "The pre-training model of a packed run (the folder that holds `pretraining/`). Raises SGDiffError."
     path = Path(path)
-    config = load_json(path / "pretraining" / "config.json")
-    image, encoder = ImageEncoderConfig(**config.pop("image")), SceneGraphEncoderConfig(**config.pop("encoder"))
-    model = PretrainingModel(PretrainingConfig(encoder, image, **config))
+    with described(path / "pretraining" / "config.json", "PretrainingConfig") as config:
+        image, encoder = ImageEncoderConfig(**config.pop("image")), SceneGraphEncoderConfig(**config.pop("encoder"))
+        config = PretrainingConfig(encoder, image, **config)
+    model = PretrainingModel(config)
     shared = load_weights(path / "graph_encoder" / "model.safetensors")         # frozen in stage 2, so stored once
     state = {f"graph_encoder.{k}": v for k, v in shared.items()} | load_weights(path / "pretraining" / "model.safetensors")
     check_state_dict(state, model, path / "pretraining")
