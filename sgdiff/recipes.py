@@ -61,6 +61,7 @@ class Preset:
     diffusion_lr: float = 1e-3      # highest learning rate of stage 2; a long run of AdamW breaks down at 1e-3
     vae_batch_size: int = 16        # small batches: many cheap steps are what an autoencoder wants
     muon: float = 0.0               # of `pretrain`, `diffusion` and `polish`: as in FitConfig; 0: AdamW
+    save_every: int = 250           # steps between checkpoints; changes nothing in the outcome
     train_encoder: bool = False     # True: stage 2 trains the graph encoder on; False: as in the paper, for which stage 1 must be long
 
     @property
@@ -79,7 +80,7 @@ PRESETS = {"easy": Preset(**LEAN, guidance=2.5, pretrain_steps=900, diffusion_st
            "shipped": Preset(**LEAN, n_scenes=60_000, guidance=4.0, vae_steps=3000, pretrain_steps=2500, diffusion_steps=7500, polish_steps=8000,
                              decoder_steps=1000, judge_steps=2500, diffusion_lr=1e-3),
            "tiny": Preset(n_scenes=256, dim=32, model_channels=32, vae_steps=4, pretrain_steps=4, diffusion_steps=4, polish_steps=4, decoder_steps=4, judge_steps=4,
-                          batch_size=16, guidance=2.5, muon=2.0)}
+                          save_every=1, batch_size=16, guidance=2.5, muon=2.0)}
 STAGES = ("vae", "pretrain", "diffusion", "polish", "decoder", "judge")
 OPTIONAL = ("polish", "decoder")        # not in every preset
 DENOISERS = ("diffusion", "polish")     # these two train the same UNet
@@ -88,7 +89,7 @@ AUTOENCODERS = ("vae", "decoder")       # and these two the same autoencoder
 
 def stage_config(stage: str, p: Preset) -> FitConfig:
     "The optimiser's settings of a stage."
-    common = dict(seed=p.seed, log_every=50, save_every=250, precision="no" if stage == "judge" else "auto")
+    common = dict(seed=p.seed, log_every=50, save_every=p.save_every, precision="no" if stage == "judge" else "auto")
     if stage in DENOISERS:
         steps, rate = (p.diffusion_steps, p.diffusion_lr) if stage == "diffusion" else (p.polish_steps, p.diffusion_lr / 2)
         return FitConfig(steps, rate, 200, weight_decay=0.01, ema_decay=min(0.999, max(0, 1 - 20 / steps)),
@@ -251,7 +252,7 @@ def check_preset(p: Preset, out: Path):
     path = out / "preset.json"
     if path.exists():
         old = load_json(path)
-        changed = [f"{k} {old.get(k)!r} -> {v!r}" for k, v in asdict(p).items() if old.get(k) != v]
+        changed = [f"{k} {old.get(k)!r} -> {v!r}" for k, v in asdict(p).items() if k != "save_every" and old.get(k) != v]
         if changed: raise SGDiffError(f"{out} holds a run with other settings ({', '.join(changed)}); choose another folder with --out")
     save_json(asdict(p), path)
 
