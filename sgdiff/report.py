@@ -118,8 +118,9 @@ def report_rows(report: dict) -> list:      # of (what, value, target, "at least
     for f, r in report["flip_test"].items(): rows.append((f"flip test, {f}", r["accuracy"], TARGETS["flip test"], "at least", r["n"]))
     rows += picture_rows("pictures", report["pictures"])
     if report.get("chosen"): rows += picture_rows(f"best of {report['scenes']['best_of']}", report["chosen"])
-    e = report["edits"]["all"]
-    rows.append(("edits: change elsewhere, of that between seeds", e["ratio"], TARGETS["edit ratio"], "at most", e["n"]))
+    edits = report["edits"]
+    rows.append(("edits: change elsewhere, of that between seeds", edits["all"]["ratio"], TARGETS["edit ratio"], "at most", edits["all"]["n"]))
+    rows += [(f"edits: the same, {f} alone", edits[f]["ratio"], None, "at most", edits[f]["n"]) for f in FAMILIES if f in edits]     # the target is set for all together
     return rows
 
 
