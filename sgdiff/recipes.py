@@ -80,7 +80,7 @@ PRESETS = {"easy": Preset(**LEAN, guidance=2.5, pretrain_steps=900, diffusion_st
            "shipped": Preset(**LEAN, n_scenes=60_000, guidance=4.0, vae_steps=3000, pretrain_steps=2500, diffusion_steps=7500, polish_steps=8000,
                              decoder_steps=1000, judge_steps=2500, diffusion_lr=1e-3),
            "tiny": Preset(n_scenes=256, dim=32, model_channels=32, vae_steps=4, pretrain_steps=4, diffusion_steps=4, polish_steps=4, decoder_steps=4, judge_steps=4,
-                          save_every=1, batch_size=16, guidance=2.5, muon=2.0)}
+                          save_every=2, batch_size=16, guidance=2.5, muon=2.0)}
 STAGES = ("vae", "pretrain", "diffusion", "polish", "decoder", "judge")
 OPTIONAL = ("polish", "decoder")        # not in every preset
 DENOISERS = ("diffusion", "polish")     # these two train the same UNet
