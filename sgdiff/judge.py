@@ -364,7 +364,7 @@ def load_judge(folder) -> Judge:
     folder = Path(folder)
     config = load_json(folder / "config.json")
     try: judge = Judge(JudgeConfig(**config))
-    except TypeError as error: raise SGDiffError(f"{folder / 'config.json'} does not describe a judge: {error}") from error
+    except (TypeError, ValueError) as error: raise SGDiffError(f"{folder / 'config.json'} does not describe a judge: {error}") from error
     load_weights(folder / "model.safetensors", judge)
     judge.accuracy = load_json(folder / "accuracy.json") if (folder / "accuracy.json").exists() else None
     return judge.eval().requires_grad_(False)
