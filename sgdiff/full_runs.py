@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PAPER', 'PRESETS', 'FULL_STAGES', 'FullPreset', 'changed', 'fit_config', 'open_data', 'encoder_config', 'unet_config',
            'diffusion_config', 'patch_size', 'image_config', 'pretraining_config', 'open_image_encoder',
-           'build_pretraining', 'first_stage_fingerprint', 'open_first_stage', 'build_generation']
+           'build_pretraining', 'first_stage_fingerprint', 'check_first_stage', 'open_first_stage', 'build_generation']
 
 # %% ../nbs/30_full_runs.ipynb #32218940
 """Full runs: presets at the paper's size, and what is built from them.
@@ -51,7 +51,7 @@ class FullPreset:
     mask_probability: float = 0.8  # that an object is hidden, of those that fill at most 35 % of the picture
     train_encoder: bool = False  # stage 2 trains the graph encoder on
     image_size: int = 256  # pixels of stage 2
-    first_stage: str = ""  # a vq checkpoint (.ckpt), or a folder or hub name in diffusers' layout; "pca": a linear map, for trying things out
+    first_stage: str = "weights/vq-f8.ckpt"  # a checkpoint (.ckpt), or a folder or hub name in diffusers' layout; "pca": a linear map, for trying things out
     model_channels: int = 256  # width of the UNet's finest level
     channel_mult: tuple = (1, 2, 4)  # of each level
     num_res_blocks: int = 2  # a level
@@ -241,14 +241,24 @@ def first_stage_fingerprint(
     return file_hash(*files) if files else preset.first_stage
 
 
+def check_first_stage(
+    preset: FullPreset,
+) -> None:
+    "Nothing, if a first stage is named, and a checkpoint that is named is there. Raises SGDiffError."
+    where = preset.first_stage
+    if where and (Path(where).suffix not in (".ckpt", ".pt") or Path(where).is_file()): return
+    raise SGDiffError(f"{f'there is no first stage at {where}' if where else 'no first stage is named'}: stage 2 needs one. Save vq-f8's checkpoint as weights/vq-f8.ckpt, "
+                      "or --set first_stage=... to another checkpoint, a folder or hub name in diffusers' layout, or pca to try things out")
+
+
 def open_first_stage(
     preset: FullPreset,
     data,  # images for "pca"
     device: str | torch.device = "cpu",
 ) -> nn.Module:  # to_latents, from_latents; in eval mode
     "The first stage of a preset. Raises SGDiffError where its weights cannot be had."
+    check_first_stage(preset)
     where = preset.first_stage
-    if not where: raise SGDiffError("no first stage is named: --set first_stage=weights/vq-f8.ckpt, a folder or hub name in diffusers' layout, or pca to try things out")
     if where == "pca":
         images = data.pixels(torch.arange(min(len(data), 256)))
         stage = VAE(VAEConfig())

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['FREE', 'ONLY', 'PATIENCE', 'TRY_AGAIN', 'PREPARE', 'Request', 'world_size', 'check_parts', 'check_devices',
            'check_settings', 'check_space', 'prepare_pretraining', 'prepare_diffusion', 'save_stage', 'say', 'warned',
-           'train_stage', 'add_data_options', 'add_options', 'read_request', 'main']
+           'train_stage', 'train_run', 'add_data_options', 'add_options', 'default_folder', 'warn_of_settings',
+           'read_request', 'main']
 
 # %% ../nbs/32b_train.ipynb #7154929a
 """`python -m sgdiff.train`: one stage of a full run, in as many processes as were launched.
@@ -24,7 +25,7 @@ import sys
 import threading
 import warnings
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class Request:
     "What a command line asks for."
 
     data: str  # "toy", or a prepared folder
-    stage: str  # "pretrain" or "diffusion"
+    stage: str  # "pretrain", "diffusion", or "all" for one after the other
     out: Path  # folder of the run
     preset: object  # FullPreset
     images: str | None = None  # folder of the photographs
@@ -44,11 +45,11 @@ class Request:
     progress: bool | None = None  # a progress bar; None for one only in a terminal
 
     @property
-    def folder(self) -> Path: return self.out / self.stage
+    def folder(self) -> Path: return self.out if self.stage == "all" else self.out / self.stage
 
 
 FREE = ("data", "images", "first_stage", "accumulate", "gradient_checkpointing", "workers", "save_every", "log_every",  # may change within a run: places, and how the work is cut
-        "pretrain_rate", "pretrain_warmup", "rate_per_image", "diffusion_warmup")  # and, with a warning of `fit`, how fast it learns
+        "precision", "pretrain_rate", "pretrain_warmup", "rate_per_image", "diffusion_warmup")  # and, with a warning of `fit`, how exactly and how fast it learns
 ONLY = {  # what one stage alone is asked: the other may have been run with another value
     "pretrain": ("clip", "pretrain_size", "pretrain_batch", "pretrain_epochs", "pretrain_rate", "pretrain_warmup", "contrastive", "masked", "mask_probability"),
     "diffusion": ("image_size", "first_stage", "first_stage_scale", "first_stage_fingerprint", "model_channels", "channel_mult", "num_res_blocks", "diffusion_batch", "diffusion_images",
@@ -100,7 +101,7 @@ def check_settings(
         raise SGDiffError(f"{request.folder} holds a run already: add --resume to go on with it, or choose another --out")
     then = load_json(path) if begun and path.exists() else now
     settled = [name for stage in begun if stage != request.stage for name in ONLY[stage]]  # of the other stage: not asked of this one
-    loose = {*FREE, *settled, "precision", *(() if request.stage in begun else ONLY[request.stage])}  # a checkpoint knows its precision
+    loose = {*FREE, *settled, *(() if request.stage in begun else ONLY[request.stage])}
     differing = [f"  {name}: {then.get(name)!r} there, {value!r} now" for name, value in now.items() if name not in loose and then.get(name, value) != value]  # an older run may know fewer
     if differing: raise SGDiffError("\n".join([f"{request.out} holds a run with other settings:", *differing, "Choose another --out."]))
     if world_size()[0] == 0: save_json(now | {name: then[name] for name in settled if name in then}, path)
@@ -194,7 +195,7 @@ def warned():  # -> threading.Event
 def train_stage(
     request: Request,
 ) -> bool:  # whether the stage is finished
-    "Trains a stage, or goes on with it. Raises SGDiffError before work is lost."
+    "Trains one stage, or goes on with it. Raises SGDiffError before work is lost."
     import torch
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
@@ -223,6 +224,16 @@ def train_stage(
     state.wait_for_everyone()
     return result.finished
 
+
+def train_run(
+    request: Request,
+) -> bool:  # whether all that was asked for is finished
+    "Trains the stage that is asked for, or all of them in their order. Raises SGDiffError before work is lost."
+    from sgdiff.full_runs import check_first_stage
+    if request.stage != "all": return train_stage(request)
+    check_first_stage(request.preset)  # now, not when stage 1 is done
+    return all(train_stage(replace(request, stage=stage)) for stage in request.preset.stages)
+
 # %% ../nbs/32b_train.ipynb #1e674311
 def add_data_options(
     parser: argparse.ArgumentParser,
@@ -240,9 +251,29 @@ def add_options(
     "Nothing; the parser knows the options of a full run."
     add_data_options(parser)
     parser.add_argument("--preset", default="paper", help="paper (default), single_24gb, eight_gpu, or tiny to try things out")
-    parser.add_argument("--stage", required=True, help="pretrain or diffusion")
-    parser.add_argument("--out", required=True, help="folder of the run; every process must see it")
+    parser.add_argument("--stage", default="all", help="pretrain, diffusion, or all (default): one after the other")
+    parser.add_argument("--out", help="folder of the run; every process must see it (default: runs/PRESET-DATA, such as runs/paper-vg)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def default_folder(
+    preset: str,  # its name
+    data: str,  # as in `Request`
+) -> Path:  # say runs/paper-vg
+    "Where a run lies that was given no --out."
+    return Path("runs") / f"{preset}-{Path(data).resolve().name}"
+
+
+def warn_of_settings(
+    stage: str,  # that is asked for
+    settings: list,  # of texts "name=value"
+) -> None:
+    "Nothing; says of settings of stage 2 that stage 1 alone will not be any faster or smaller for them."
+    if stage != "pretrain" or world_size()[0]: return
+    why = {"accumulate": "its contrastive loss compares all graphs and images of a batch with each other, and parts would be smaller crowds. If a batch does not fit: "
+                         "more processes, --set precision=bf16, or in a new run a smaller pretrain_batch",
+           "compile": "it is the UNet that is compiled", "gradient_checkpointing": "it is the UNet that remembers less"}
+    for name in {text.partition("=")[0] for text in settings} & set(why): warnings.warn(f"--set {name}=... does nothing in stage 1: {why[name]}", stacklevel=2)
 
 
 def read_request(
@@ -250,20 +281,21 @@ def read_request(
 ) -> Request:
     "What the options ask for. Raises SGDiffError."
     from sgdiff.full_runs import FULL_STAGES, PRESETS, changed
-    if not args.data or not args.out: raise SGDiffError("a full run needs --data (toy, or the folder that `sgdiff prepare` wrote) and --out (the run's own folder)")
+    if not args.data: raise SGDiffError("a full run needs --data: toy, vg, coco, gqa, or the folder that `sgdiff prepare` wrote")
     if args.preset not in PRESETS: raise SGDiffError(f"unknown preset {args.preset!r}; the presets are {', '.join(PRESETS)}")
-    if args.stage not in FULL_STAGES: raise SGDiffError(f"unknown stage {args.stage!r}; the stages are {', '.join(FULL_STAGES)}")
-    preset = changed(PRESETS[args.preset], args.settings)
-    return Request(args.data, args.stage, Path(args.out), preset, args.images, args.resume, False if args.quiet else None)
+    if args.stage not in (*FULL_STAGES, "all"): raise SGDiffError(f"unknown stage {args.stage!r}; the stages are {', '.join(FULL_STAGES)}, and all for one after the other")
+    preset, out = changed(PRESETS[args.preset], args.settings), Path(args.out or default_folder(args.preset, args.data))
+    warn_of_settings(args.stage, args.settings)
+    return Request(args.data, args.stage, out, preset, args.images, args.resume, False if args.quiet else None)
 
 
 def main(
     argv: list | None = None,  # of str; None: the process's own
 ) -> int:  # exit status: 0 done, 1 a mistake, 75 stopped and saved, 130 Ctrl-C
-    "Trains one stage of a full run."
+    "Trains a full run, or one stage of it."
     parser = argparse.ArgumentParser(prog="python -m sgdiff.train", description=main.__doc__)
     add_options(parser)
-    try: finished = train_stage(request := read_request(parser.parse_args(argv)))
+    try: finished = train_run(request := read_request(parser.parse_args(argv)))
     except SGDiffError as error:
         print(f"sgdiff.train, process {world_size()[0]}: {error}", file=sys.stderr)
         return 130 if type(error).__name__ == "Interrupted" else 1

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from sgdiff import full_commands
+from sgdiff import cli, full_commands
 from sgdiff.contrastive import ImageEncoder
 from sgdiff.core import SGDiffError, load_weights
 from sgdiff.errors import load_json
@@ -60,8 +61,50 @@ def test_photographs_go_through_both_stages_and_the_evaluation(prepared, tmp_pat
     report = load_json(tmp_path / "run" / "evaluation-test" / "report.json")
     drawn = list((tmp_path / "run" / "evaluation-test" / "pictures").rglob("*.png"))
     assert len(drawn) == report["n"] > 0 and report["protocol"]["num_inference_steps"] == 2
-    assert set(report["weights"]) == {"graph_encoder", "unet"} and report["versions"]["torch"]
+    assert set(report["weights"]) == {"graph_encoder", "unet", "pretrain"} and report["versions"]["torch"]
+    assert report["image_encoder"] == "our own, trained in stage 1"
     assert "FID" in capsys.readouterr().out
+
+
+def test_names_alone_train_both_stages_and_evaluate_them(prepared, tmp_path, monkeypatch, capsys):
+    "`sgdiff train --data vg --preset paper` and `sgdiff evaluate --data vg`, as they stand in the help; the sizes alone are small."
+    shutil.copytree(prepared / "prepared", tmp_path / "prepared" / "vg")
+    (tmp_path / "prepared" / "vg" / "images").symlink_to(prepared / "images")
+    monkeypatch.chdir(tmp_path)
+    train_vg, evaluate_vg = ["train", "--data", "vg", "--preset", "paper"], ["evaluate", "--data", "vg", "--split", "test"]
+    assert cli.main(train_vg) == 1 and "weights/vq-f8.ckpt" in capsys.readouterr().err
+    assert cli.main(evaluate_vg) == 1 and "runs/paper-vg holds no run.json" in capsys.readouterr().err
+    assert not Path("runs").exists()
+    tiny = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in asdict(PRESETS["tiny"]).items()}
+    small = [part for name, value in tiny.items() for part in ("--set", f"{name}={value}")] + SMALL
+    assert cli.main([*train_vg, *small]) == 0, capsys.readouterr().err
+    assert cli.main([*train_vg, *small]) == 1 and "add --resume" in capsys.readouterr().err
+    assert cli.main([*train_vg, *small, "--resume"]) == 0
+    short = ["--steps", "2", "--features", "judge"]
+    assert cli.main([*evaluate_vg, *short]) == 0, capsys.readouterr().err
+    report = load_json("runs/paper-vg/evaluation-test/report.json")
+    assert report["data"].startswith("vg, split test")
+
+    shutil.copytree("prepared/vg", "moved", symlinks=True)
+    elsewhere = ["evaluate", "--folder", "runs/paper-vg", "--out", "elsewhere", *short]
+    assert cli.main([*elsewhere, "--data", "moved"]) == 0
+    assert load_json("elsewhere/report.json")["data"].startswith("moved, ")
+    other = load_json("prepared/vg/vocab.json")
+    other["object_name_to_idx"] = dict(zip(other["object_name_to_idx"], [0, *reversed(range(1, len(other["object_name_to_idx"])))]))
+    other["object_idx_to_name"] = sorted(other["object_name_to_idx"], key=other["object_name_to_idx"].get)
+    Path("moved").rename("prepared/coco")
+    Path("prepared/coco/vocab.json").write_text(json.dumps(other))
+    assert cli.main([*elsewhere, "--data", "coco"]) == 1 and "another vocabulary" in capsys.readouterr().err
+    assert cli.main([*elsewhere, "--data", "gqa"]) == 1 and "prepared/gqa holds no vocab.json" in capsys.readouterr().err
+
+
+def test_the_linear_first_stage_is_not_made_of_other_pictures(tmp_path, capsys):
+    "pca is made of the training images anew: a run held against other data would draw through another first stage than its own."
+    assert train([*options(data="toy", preset="tiny", out=tmp_path), *QUICK]) == 0
+    told = load_json(tmp_path / "run.json")
+    (tmp_path / "run.json").write_text(json.dumps(told | {"toy_scenes": 24}))
+    assert full_commands.main(["evaluate", *options(folder=tmp_path, steps=2, features="judge")]) == 1
+    assert "another first stage" in capsys.readouterr().err
 
 
 def test_the_official_form_is_trained_and_draws_by_the_same_commands(tmp_path):
@@ -138,6 +181,10 @@ def test_without_losses_there_is_no_stage_1_and_stage_2_trains_the_graph_encoder
     data = open_data("toy", "train", 32, toy_scenes=16)
     first, trained = build_generation(preset, data.config.vocab, 8), full_commands.assemble_run(tmp_path, data)
     assert any(not a.equal(b) for a, b in zip(first.graph_encoder.state_dict().values(), trained.graph_encoder.state_dict().values(), strict=True))
+    assert full_commands.main(["evaluate", *options(folder=tmp_path, steps=2, features="judge")]) == 0
+    report = load_json(tmp_path / "evaluation-test" / "report.json")
+    assert report["retrieval"] is None and set(report["weights"]) == {"graph_encoder", "unet"} and report["fid"]["fid"] > 0
+    assert "retrieval: left out" in capsys.readouterr().out
 
 
 def test_no_option_is_the_beginning_of_a_launchers():
@@ -217,8 +264,8 @@ def test_latents_are_those_of_these_pictures_and_this_first_stage(prepared):
     other = open_data(str(copied), "train", 32, prepared / "images")
     assert data_fingerprint(other) != marks[0]
     with pytest.raises(SGDiffError, match="another vocabulary"):
-        full_commands.check_words(opened[0].config.vocab, other.config.vocab, str(copied))
-    full_commands.check_words(opened[0].config.vocab, opened[2].config.vocab, "")
+        full_commands.check_words(opened[0].config.vocab, other.config.vocab)
+    full_commands.check_words(opened[0].config.vocab, opened[2].config.vocab)
     weights = prepared / "stage"
     weights.mkdir()
     (weights / "a.bin").write_bytes(b"1")
