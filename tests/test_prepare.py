@@ -150,9 +150,25 @@ def test_what_nobody_can_work_with_is_told(vg, spoil, told):
 def test_a_mistyped_folder_of_images_costs_nothing(vg):
     first = prepare_vg(vg)
     (vg / "images").rename(vg / "pictures")
-    with pytest.raises(SGDiffError, match="no folder of images"): prepare_vg(vg, "--force")
+    for more in ([], ["--force"]):
+        with pytest.raises(SGDiffError, match="no folder of images"): prepare_vg(vg, *more)
     (vg / "pictures").rename(vg / "images")
     assert (vg / "out" / "prepared.json").exists() and prepare_vg(vg) == first
+
+
+def test_an_emptied_folder_of_images_is_not_prepared_already(vg):
+    prepare_vg(vg)
+    for path in (vg / "images").rglob("*.jpg"): path.unlink()
+    with pytest.raises(SGDiffError, match="broken: missing"): prepare_vg(vg)        # nothing is left to train on
+
+
+def test_strict_does_not_pass_what_an_earlier_run_has_counted(vg, capsys):
+    gone = sorted((vg / "images").rglob("*.jpg"))[0]
+    gone.unlink()
+    first = prepare_vg(vg)
+    assert sum(map(len, first["broken"].values())) == 1 and prepare_vg(vg) == first and "1 or more broken" in capsys.readouterr().out
+    with pytest.raises(SGDiffError, match=f"broken or missing(.|\n)*{gone.name}"): prepare_vg(vg, "--strict")
+    assert (vg / "out" / "prepared.json").exists()
 
 
 def test_no_merged_ids_may_be_written_as_null(vg):
