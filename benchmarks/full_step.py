@@ -31,7 +31,6 @@ RUNS = {  # name: stage, preset, fields set otherwise
     "paper, bf16, compiled": ("diffusion", "paper", {"precision": "bf16", "compile": True}),
     "paper, bf16, checkpointing": ("diffusion", "paper", {"precision": "bf16", "gradient_checkpointing": True}),
     "single_24gb": ("diffusion", "single_24gb", {}),
-    "ours, bf16, compiled": ("diffusion", "paper", {"official": False, "precision": "bf16", "compile": True}),
     "stage 1, float32": ("pretrain", "paper", {}),
     "stage 1, bf16": ("pretrain", "paper", {"precision": "bf16"}),
 }
@@ -64,7 +63,7 @@ def training_step(stage, preset, steps, device):
         data, model = Noise(preset.pretrain_size), build_pretraining(preset, VOCAB)
         look = open_image_encoder(replace(preset, clip=preset.clip.split("/")[0] + "/random"), device)
         loss_fn, batch = pretraining_in_parts(data, preset.pretrain_batch, 0, look, preset.mask_probability), preset.pretrain_batch
-    if stage == "diffusion" and preset.compile: model.unet.compile()
+    if stage == "diffusion" and preset.compile: model.unet.compile(dynamic=False)  # as `prepare_diffusion` does
     config = replace(fit_config(stage, preset, len(data)), max_steps=steps, warmup_steps=1, log_every=2)
     history = fit(model.to(device), loss_fn, config, progress=False).history
     speed = statistics.median(line["steps_per_second"] for line in history[len(history) // 3:])
@@ -102,9 +101,9 @@ def main():
         planned = plan(preset)
         speed, memory, loss = training_step(stage, preset, args.steps, device)
         operations = planned["stage 2, GFLOP an image" if stage == "diffusion" else "stage 1, GFLOP an image"]
-        expected = planned["stage 2, memory, GB"] if stage == "diffusion" else None
+        expected = planned["stage 2, memory, GB" if stage == "diffusion" else "stage 1, memory, GB"]
         found["runs"][name] = {"images_per_second": speed, "tflops": speed * operations / 1e3, "gb": memory, "gb_planned": expected, "loss": loss}
-        print(f"{name:28s} {speed:8.1f} {speed * operations / 1e3:8.1f} {memory:12.1f} {'-' if expected is None else f'{expected:.1f}':>12s} {loss:6.3f}", flush=True)
+        print(f"{name:28s} {speed:8.1f} {speed * operations / 1e3:8.1f} {memory:12.1f} {expected:12.1f} {loss:6.3f}", flush=True)
         if args.out: save_json(found, args.out)
     if not args.only or "drawing" in args.only:
         found["seconds_for_8_images"] = drawing(device)

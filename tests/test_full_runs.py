@@ -2,6 +2,7 @@
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -336,6 +337,28 @@ def test_the_official_form_is_evaluated_by_the_official_sampler():
             protocol(official, "--steps", "0")
 
 
+def test_stage_2_by_two_processes_of_accelerates_launcher_is_that_of_one(tmp_path):
+    "The line of 30_full_runs, on CPUs: the latents are made once and shared, each process computes half of every batch."
+    where = [*options(data="toy", preset="tiny"), *QUICK, "--set", "diffusion_images=32", "--set", "log_every=1"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert train([*where, *options(stage="pretrain", out=one)]) == 0
+    shutil.copytree(one, two)
+    assert train([*where, *options(stage="diffusion", out=one)]) == 0
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0",
+                "--mixed_precision", "no", "--dynamo_backend", "no"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(full_commands.__file__).parents[1])}
+    done = subprocess.run([*launcher, "-m", "sgdiff.train", *where, *options(stage="diffusion", out=two)], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    checkpoints = [torch.load(out / "diffusion" / "checkpoint.pt", weights_only=True) for out in (one, two)]
+    assert [c["step"] for c in checkpoints] == [4, 4] and [c["processes"] for c in checkpoints] == [1, 2]
+    histories = [[json.loads(line)["loss"] for line in (out / "diffusion" / "log.jsonl").read_text().splitlines()] for out in (one, two)]
+    assert histories[1] == pytest.approx(histories[0], rel=1e-4) and len(histories[0]) == 4
+    latents = [{path.relative_to(out): load_weights(path) for path in (out / "latents").rglob("*.safetensors")} for out in (one, two)]
+    assert list(latents[0]) == list(latents[1])
+    weights = [load_weights(out / "diffusion" / "unet.safetensors") for out in (one, two)]
+    for name, weight in weights[0].items(): torch.testing.assert_close(weights[1][name], weight, rtol=0, atol=2e-3)
+
+
 TASK = """
 trap "" USR1
 {launcher} -m sgdiff.train {options} & launcher=$!
@@ -368,3 +391,28 @@ def test_a_schedulers_signal_saves_a_run_of_two_processes(tmp_path):
         saved.append(torch.load(checkpoint, weights_only=True)["step"])
     assert 0 < saved[0] < saved[1], (tmp_path / "said").read_text()
     assert (tmp_path / "said").read_text().count("stopped and saved") >= 2  # once in each round; the launcher may end the second process before it says so
+
+
+def test_a_plan_is_measured_where_no_speed_is_given(capsys):
+    assert cli.main(["plan", "--preset", "tiny", "--data", "toy"]) == 0
+    said = capsys.readouterr().out
+    assert "smaller UNet" in said and "not known" not in said
+    hours = [float(line.split()[-1]) for line in said.splitlines() if re.match(r"stage [12], (memory|hours)", line)]
+    assert len(hours) == 4 and all(value >= 0 for value in hours)
+
+
+def test_a_plan_counts_what_the_preset_asks_for():
+    from sgdiff.planner import STAGE_1, plan
+    def planned(**changes): return plan(replace(PRESETS["tiny"], **changes), "toy", speed=1e12)
+    usual, frozen = planned(), planned(clip="ViT-B-32-quickgelu/openai", dim=512)
+    n_encoder = usual["graph encoder, million parameters"] * 1e6
+    learning = planned(train_encoder=True)
+    assert learning["stage 2, memory, GB"] - usual["stage 2, memory, GB"] == pytest.approx(12 * n_encoder / 2**30, rel=1e-6)  # gradient and AdamW
+    assert learning["stage 2, GFLOP an image"] > usual["stage 2, GFLOP an image"]
+    assert planned(masked=False)["stage 1, GFLOP an image"] < usual["stage 1, GFLOP an image"]  # one look, not two
+    assert planned(pretrain_size=48)["stage 1, GFLOP an image"] > 1.5 * usual["stage 1, GFLOP an image"]  # our own image encoder has more patches
+    assert planned(clip="ViT-B-32-quickgelu/openai", dim=512, pretrain_size=64)["stage 1, GFLOP an image"] == frozen["stage 1, GFLOP an image"]  # CLIP resizes to its own
+    assert planned(pretrain_batch=64)["stage 1, memory, GB"] > usual["stage 1, memory, GB"]
+    assert usual["stage 1, hours"] == pytest.approx(512 * usual["stage 1, GFLOP an image"] / (STAGE_1 * 1000 * 3600))
+    without = planned(contrastive=False, masked=False, train_encoder=True)
+    assert without["stage 1, hours"] == without["stage 1, memory, GB"] == without["stage 1, steps"] == 0
