@@ -77,6 +77,21 @@ def official_graph(
     return replace(checked, triples=tuple((t[0], predicate[t], t[2]) for t in graph.triples))
 
 
+def _said(path: Path, make):  # make(what the JSON file says) -> what is wanted of it
+    "What a file of a pipeline's folder says. Raises SGDiffError where it says something else than is wanted."
+    said = load_json(path)
+    try: return make(said)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise SGDiffError(f"{path} does not say what an OfficialPipeline needs ({type(error).__name__}: {error}): was it written by `save_pretrained`?") from error
+
+
+def _diffusion(said) -> DiffusionConfig:
+    "Its settings, of which a table of noise levels can be made."
+    config = DiffusionConfig(**said)
+    config.noise_schedule()
+    return config
+
+
 class OfficialPipeline(SGDiffPipeline):
     "`SGDiffPipeline` with official weights: DDIM, no guidance, 15 tokens."
 
@@ -130,13 +145,13 @@ class OfficialPipeline(SGDiffPipeline):
     def from_pretrained(cls, path, device="cpu") -> "OfficialPipeline":  # path: a folder that `save_pretrained` wrote
         "The pipeline of a folder. Raises SGDiffError where files are missing, broken or do not fit."
         path = Path(path)
-        index = load_json(path / "model_index.json")
-        if index.get("_class_name") != "OfficialPipeline":
-            raise SGDiffError(f"{path} holds a {index.get('_class_name')!r}, expected an 'OfficialPipeline' (see `SGDiffPipeline.from_pretrained`)")
+        name = _said(path / "model_index.json", lambda index: index.get("_class_name"))
+        if name != "OfficialPipeline":
+            raise SGDiffError(f"{path} holds a {name!r}, expected an 'OfficialPipeline' (see `SGDiffPipeline.from_pretrained`)")
         registry = COMPONENTS | {"vae": (FirstStage, FirstStageConfig)}
         parts = {name: load_component(path, name, registry) for name in COMPONENTS}
-        return cls(**parts, vocab=Vocab.from_dict(load_json(path / "vocab.json")),
-                   diffusion=DiffusionConfig(**load_json(path / "scheduler" / "scheduler_config.json")), image_size=index["image_size"]).to(device)
+        return cls(**parts, vocab=_said(path / "vocab.json", Vocab.from_dict), diffusion=_said(path / "scheduler" / "scheduler_config.json", _diffusion),
+                   image_size=_said(path / "model_index.json", lambda index: int(index["image_size"]))).to(device)
 
 # %% ../nbs/31_official.ipynb #ce8e275e
 def _check_fit(encoder, unet, first_stage, vocab) -> None:

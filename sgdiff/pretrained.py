@@ -21,9 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checkpoints import Checkpoint, check_names, read_checkpoint, take
+from .checkpoints import Checkpoint, check_names, read_checkpoint, set_aside, take
 from .core import check_shape
 from .errors import SGDiffError
+from .official_weights import CLIP
 
 # %% ../nbs/32_pretrained_parts.ipynb #268b47c7
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def clip_from_official(
 ) -> ClipImageEncoder:
     "The CLIP image tower inside an official pre-training. Raises SGDiffError if it has none, or lists what does not fit."
     checkpoint = sip if isinstance(sip, Checkpoint) else read_checkpoint(sip)
-    state = take(dict(checkpoint.tensors), "clip_model.visual.")
+    state = take(set_aside(dict(checkpoint.tensors), "clip_model.", CLIP, checkpoint.path), "visual.")
     if not state: raise SGDiffError(f"{checkpoint.path} carries no CLIP (clip_model.visual.): use ClipImageEncoder.from_pretrained()")
     missing = [n for n in ("conv1.weight", "positional_embedding", "proj") if n not in state]
     if missing: raise SGDiffError(f"{checkpoint.path} carries part of a CLIP; missing: {', '.join(missing)}")

@@ -2,6 +2,7 @@
 
 Layout and recorded tensors lie beside the repository (`../shared`); tests that need them skip and say so where they are absent.
 """
+import json
 import os
 import pickle
 import re
@@ -423,6 +424,29 @@ def test_saved_without_pickles(pipe, tmp_path):
         SGDiffPipeline.from_pretrained(tmp_path / "converted")
 
 
+@pytest.mark.parametrize("name, said", [
+    ("model_index.json", []), ("model_index.json", {"_class_name": "OfficialPipeline"}), ("model_index.json", {"_class_name": "OfficialPipeline", "image_size": None}),
+    ("scheduler/scheduler_config.json", {"_class_name": "DDIMScheduler", "beta_start": 0.0015}), ("scheduler/scheduler_config.json", {"schedule": "linear"}),
+    ("scheduler/scheduler_config.json", [1, 2]), ("vocab.json", {"a": 1})])
+def test_files_of_another_pipeline_are_told(pipe, tmp_path, name, said):
+    pipe.save_pretrained(tmp_path)
+    (tmp_path / name).write_text(json.dumps(said))
+    with pytest.raises(SGDiffError, match=name):
+        official.OfficialPipeline.from_pretrained(tmp_path)
+
+
+def test_what_nobody_loads_has_its_known_names_too(files):
+    "CLIP beside the encoder, and the networks of the first stage's loss: set aside, but not whatever they hold."
+    patterns = [p for p in layout("keys_sgclip_vg.txt") if p.startswith("clip_model.")]
+    clip = {re.sub(r"(?<=ln_)\*", "1", p).replace("*", "0"): torch.zeros(1) for p in patterns}
+    loss = {"loss.discriminator.main.0.weight": torch.zeros(1), "loss.perceptual_loss.lin0.model.1.weight": torch.zeros(1), "loss.logvar": torch.zeros(())}
+    paths = files(sip=files.states["sip"] | clip, vq=files.states["vq"] | loss)
+    official.load_encoder(paths["sip"]), official.load_vq(paths["vq"])
+    paths = files(sip=files.states["sip"] | clip | {"clip_model.adapter.weight": torch.zeros(1)}, vq=files.states["vq"] | {"loss.decoder.weight": torch.zeros(1)})
+    with pytest.raises(SGDiffError, match="1 tensors left over: clip_model.adapter.weight"): official.load_encoder(paths["sip"])
+    with pytest.raises(SGDiffError, match="1 tensors left over: loss.decoder.weight"): official.load_vq(paths["vq"])
+
+
 def test_vocabulary_of_coco():
     samples = SHARED / "samples" / "coco" / "annotations"
     annotations = sorted(samples.glob("*.json")) if samples.is_dir() else []
@@ -443,7 +467,7 @@ def test_scene_graphs_of_sg2im_are_drawn_with_the_words_of_coco(parts, files):
     vocab, graphs = official.coco_vocab(*annotations), read_graphs(path)
     torch.manual_seed(0)
     encoder = SceneGraphEncoder(SceneGraphEncoderConfig.official(vocab.n_objects + 1, vocab.n_predicates, dim=32)).eval()
-    pipe = SGDiffPipeline.from_official(**files(sip=encoder.state_dict(), ldm=official.official_layout(encoder, *parts[1:])["ldm"]) | {"vocab": vocab})
+    pipe = SGDiffPipeline.from_official(**files(sip=encoder.state_dict(), ldm=official.official_layout(encoder, *parts[1:])["ldm"]) | {"vocab": vocab}, image_size=32)
     drawn = pipe(graphs, num_inference_steps=2, seed=0)
     assert len(drawn.images) == len(graphs) and drawn.pixels.isfinite().all()
     other = pipe({"objects": ["broccoli"], "relationships": []}, num_inference_steps=2, seed=0)

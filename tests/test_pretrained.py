@@ -140,6 +140,9 @@ def test_the_clip_inside_an_official_file(tmp_path):
     torch.save({"state_dict": {k: v for k, v in state.items() if "resblocks.1.mlp" not in k}}, tmp_path / "sip.pt")
     with pytest.raises(SGDiffError, match=r"missing: transformer\.resblocks\.1\.mlp"):
         clip_from_official(tmp_path / "sip.pt")
+    torch.save({"state_dict": state | {"module.clip_model.text_projection": torch.ones(1), "module.clip_model.other": torch.ones(1)}}, tmp_path / "sip.pt")
+    with pytest.raises(SGDiffError, match="left over: clip_model.other"):
+        clip_from_official(tmp_path / "sip.pt")
     torch.save({"logit_scale": torch.ones(())}, tmp_path / "sip.pt")
     with pytest.raises(SGDiffError, match="carries no CLIP"):
         clip_from_official(tmp_path / "sip.pt")
