@@ -224,7 +224,7 @@ def positive(text: str) -> int:
 def main(argv=None) -> int:         # argv: list of str; None: the process's own
     "Runs one command; the exit status comes back."
     argv = sys.argv[1:] if argv is None else list(argv)
-    if argv[:1] in (["train"], ["evaluate"]) and any(a == "--data" or a.startswith("--data=") for a in argv):
+    if argv[:1] in (["train"], ["evaluate"]) and any(a.partition("=")[0] in ("--data", "--folder") for a in argv):
         try: return full_main(argv)         # notebook 34b
         except KeyboardInterrupt: return _fail("interrupted", 130)
     args = make_parser().parse_args(argv)
