@@ -252,6 +252,52 @@ def seen(judge, sources, question):
     return sum(a is True for (a,) in judge.answer(pixels, [[question]] * len(images)))
 
 
+ALONE = """async source => {       // the board in an empty page, with a model that writes down what it is sent
+  const { default: widget } = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  const node = (key, word, x) => ({ key, word, x, y: 0.5, changed: false }), heard = {};
+  const values = { board: { nodes: [node(7, "sheep", 0.3), node(8, "tree", 0.7)], edges: [], can_undo: true, error: "" }, objects: [], predicates: [], hover: "" };
+  window.sent = [];
+  window.news = board => { values.board = { ...values.board, ...board }; heard["change:board"](); };
+  window.without = key => news({ nodes: values.board.nodes.filter(n => n.key !== key) });
+  widget.render({ el: document.body.appendChild(document.createElement("div")), model: {
+    get: name => values[name], set: (name, value) => { values[name] = value; }, save_changes: () => {},
+    send: m => sent.push([m.command, m.arguments]), on: (name, f) => { heard[name] = f; }, off: () => {} } });
+}"""
+
+
+def test_a_node_that_is_being_moved_when_the_board_changes(page):
+    page.evaluate(ALONE, (ROOT / "sgdiff" / "static" / "graph_canvas.js").read_text())
+    focus = lambda id: page.locator(f"[data-id={id}]").focus()
+    sent = lambda n: wait_until(lambda: len(found := page.evaluate("sent")) >= n and found, 5, f"{n} commands")
+    focus("o1")
+    page.keyboard.press("ArrowDown")
+    page.evaluate("news({ can_redo: true })")           # fresh pictures, say
+    page.keyboard.press("ArrowDown")
+    page.evaluate("without(7)")                         # and the tree has another row now
+    assert sent(1) == [["move_object", {"row": 0, "x": 0.7, "y": pytest.approx(0.58)}]], "both steps, as one"
+    focus("o0")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Control+z")
+    assert [c for c, _ in sent(3)] == ["move_object", "move_object", "undo"], "undone is what was seen"
+
+    page.evaluate("news({ nodes: [{ key: 7, word: 'sheep', x: 0.3, y: 0.5 }, { key: 8, word: 'tree', x: 0.7, y: 0.5 }] })")
+    box = page.locator("[data-id=o0] rect").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 30, y + 30, steps=3)
+    page.evaluate("news({ can_redo: false })")
+    assert page.locator("[data-id=o0] rect").bounding_box()["y"] > box["y"] + 20, "it stays in the hand"
+    page.mouse.up()
+    command, arguments = sent(4)[3]
+    assert command == "move_object" and arguments["row"] == 0 and arguments["x"] > 0.3 and arguments["y"] > 0.5
+    focus("o1")
+    page.keyboard.press("ArrowLeft")
+    page.evaluate("without(8)")
+    page.wait_for_timeout(500)
+    assert len(page.evaluate("sent")) == 4 and page.complaints == [], "what has gone is not moved"
+
+
 def test_the_editor_in_jupyterlab(lab, page, judge):
     run_all(page, lab("nbs/20_graph_editor.ipynb"))
     e = Editor(page)

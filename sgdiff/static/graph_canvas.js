@@ -26,6 +26,7 @@ function render({ model, el }) {
   let still = false, restoring = false;             // after a change, what happens to lie under the pointer or keeps the focus is not asked about
   let asked = 0, late = null;                       // commands sent so far; the clock that waits for the kernel's answer
   const send = (command, args = {}) => {
+    settle();                                       // a walk that is not told yet came before
     still = true; look("");
     if (command === "add_object") newest = `o${nodes().length}`;    // gets the focus when it comes
     model.send({ command, arguments: args, number: ++asked });
@@ -34,7 +35,13 @@ function render({ model, el }) {
   };
   const answered = message => { if (message.number === asked) { clearTimeout(late); newest = null; tell(); } };
   const moved = new Map();                                          // key -> {x, y}: where a node is while it is being moved
-  let press = null, tap = null, popup = null, moving = null, newest = null;
+  let press = null, tap = null, popup = null, newest = null;
+  let held = null, resting = null;                  // key of the node being moved, by hand or by keys; the clock that waits for the end of a walk
+  const settle = () => {                            // tells where the held node has come to rest, if it is still there
+    const key = held, row = nodes().findIndex(n => n.key === key);
+    clearTimeout(resting); held = null;
+    if (row >= 0 && moved.has(key)) send("move_object", { row, ...moved.get(key) });
+  };
   let W = 480, H = 340, hand = matchMedia("(pointer: coarse)").matches ? COARSE : FINE;      // the board's size in pixels; what points at it
   const width = word => hand.pad + hand.letter * word.length;
 
@@ -231,8 +238,9 @@ function render({ model, el }) {
     if (ev.pointerType === "touch" && hand !== COARSE) { hand = COARSE; fit(); }      // a finger on a laptop's screen
     const id = ev.target.closest("[data-id]")?.dataset.id ?? null, at = point(ev);
     const kind = ev.target.classList.contains("reach") ? "link" : id?.[0] === "o" ? "move" : "tap";
-    close();
+    close(); settle();
     press = { id, kind, row: id ? Number(id.slice(1)) : null, from: at, to: at, moved: false };
+    press.key = kind === "move" ? nodes()[press.row].key : null;
     svg.setPointerCapture(ev.pointerId);
     (id ? svg.querySelector(`[data-id="${id}"]`) : svg).focus({ preventScroll: true });
     ev.preventDefault();
@@ -244,14 +252,14 @@ function render({ model, el }) {
     press.to = point(ev);
     if (Math.hypot(press.to.x - press.from.x, press.to.y - press.from.y) > hand.slip) press.moved = true;
     if (!press.moved || press.kind === "tap") return;
-    if (press.kind === "move") moved.set(nodes()[press.row].key, { x: clamp(press.to.x / W, 0.08, 0.92), y: clamp(press.to.y / H, 0.06, 0.94) });
+    if (press.kind === "move") moved.set(held = press.key, { x: clamp(press.to.x / W, 0.08, 0.92), y: clamp(press.to.y / H, 0.06, 0.94) });
     draw();
   };
   svg.onpointerup = ev => {
     if (!press) return;
     const done = press, now = ev.timeStamp;
     press = null;
-    if (done.moved && done.kind === "move") send("move_object", { row: done.row, ...moved.get(nodes()[done.row].key) });
+    if (done.moved && done.kind === "move") settle();
     else if (done.moved && done.kind === "link") {
       const target = nodeAt(done.to);
       draw();
@@ -262,7 +270,7 @@ function render({ model, el }) {
       if (done.id) twice ? remove(done.id) : change(done.id); else if (twice) addAt(done.to);
     }
   };
-  svg.onpointercancel = () => { press = null; moved.clear(); draw(); };
+  svg.onpointercancel = () => { press = held = null; moved.clear(); draw(); };
   const look = id => { if (model.get("hover") !== id) { model.set("hover", id); model.save_changes(); } };
   svg.onpointerover = ev => still || look(ev.target.closest("[data-id]")?.dataset.id ?? "");
   svg.onpointerleave = ev => ev.pointerType !== "touch" && look("");      // a finger leaves at once: what it touched stays shown
@@ -273,9 +281,10 @@ function render({ model, el }) {
   const steps = { ArrowLeft: [-0.03, 0], ArrowRight: [0.03, 0], ArrowUp: [0, -0.04], ArrowDown: [0, 0.04] };
   function nudge(row, [dx, dy]) {
     const { key } = nodes()[row], p = moved.get(key) ?? nodes()[row];
-    moved.set(key, { x: clamp(p.x + dx, 0.08, 0.92), y: clamp(p.y + dy, 0.06, 0.94) });
-    clearTimeout(moving);
-    moving = setTimeout(() => send("move_object", { row, ...moved.get(key) }), 300);    // one step to undo for one walk
+    if (held !== key) settle();
+    moved.set(held = key, { x: clamp(p.x + dx, 0.08, 0.92), y: clamp(p.y + dy, 0.06, 0.94) });
+    clearTimeout(resting);
+    resting = setTimeout(settle, 300);              // one step to undo for one walk
     draw();
   }
   el.onkeydown = ev => {
@@ -299,13 +308,13 @@ function render({ model, el }) {
     if (used) ev.preventDefault();
   };
 
-  const refresh = () => { moved.clear(); draw(); };
+  const refresh = () => { for (const key of [...moved.keys()]) if (key !== held) moved.delete(key); draw(); };      // news must not pull a node out of the hand
   model.on("change:board", refresh);
   model.on("msg:custom", answered);
   const resized = new ResizeObserver(fit);
   resized.observe(stage);
   fit();
-  return () => { clearTimeout(moving); clearTimeout(late); resized.disconnect(); model.off("change:board", refresh); model.off("msg:custom", answered); };
+  return () => { clearTimeout(resting); clearTimeout(late); resized.disconnect(); model.off("change:board", refresh); model.off("msg:custom", answered); };
 }
 
 export default { render };
