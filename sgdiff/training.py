@@ -169,8 +169,8 @@ def _check_finite(run: _Run) -> None:
     if bad: raise SGDiffError(f"{bad[0]} became infinite or no number by step {run.step}, and is not saved. The checkpoint in {run.folder}, if there is one, is from before.")
 
 
-def _log(run: _Run) -> None:
-    "Adds a line with the means since the last one to the history and to log.jsonl."
+def _log(run: _Run, on_log: Callable | None) -> None:
+    "Adds a line with the means since the last one, and with what `on_log` has to add, to the history and to log.jsonl."
     means = {name: run.accelerator.reduce(torch.stack(values).nanmean(), "mean").item() for name, values in run.window.items()}
     means = {name: value if math.isfinite(value) else None for name, value in means.items()}  # JSON knows no other numbers
     if skipped := sum(value.isnan().item() for value in run.window["grad_norm"]): means["skipped"] = skipped
@@ -180,7 +180,9 @@ def _log(run: _Run) -> None:
     run.window = {}
     run.history.append({"step": run.step, **means, "lr": run.optimizers[0].param_groups[0]["lr"],
                         "steps_per_second": round(speed, 3), "seconds": round(seconds, 3)})
-    if run.folder is None or not run.accelerator.is_main_process: return
+    if not run.accelerator.is_main_process: return
+    if on_log: run.history[-1].update(on_log(run.history[-1], run.result()) or {})
+    if run.folder is None: return
     try:
         with open(run.folder / "log.jsonl", "a", encoding="utf-8") as file: file.write(json.dumps(run.history[-1]) + "\n")
     except OSError as error: raise cannot_write(run.folder / "log.jsonl", error) from error
@@ -280,9 +282,8 @@ def _loop(run: _Run, on_log: Callable | None, should_stop: Callable | None, bar,
         bar.update()
         last = run.step == config.max_steps
         if last or run.step % config.log_every == 0:
-            _log(run)
+            _log(run, on_log)
             bar.set_postfix(loss=_written(run.history[-1]["loss"]))
-            if on_log and run.accelerator.is_main_process: on_log(run.history[-1], run.result())
             run.model.train()  # on_log may have looked at it in eval mode
         stopped = noted.is_set() or bool(should_stop and should_stop())
         if run.accelerator.num_processes > 1:  # if one stops, all do
@@ -295,7 +296,7 @@ def fit(
     loss_fn: Callable,  # loss_fn(model, step) or loss_fn(model, step, part) -> (scalar loss, dict of metrics); all draws are functions of step
     config: FitConfig,
     out_dir: str | Path | None = None,  # for checkpoint.pt and log.jsonl; None keeps nothing
-    on_log: Callable | None = None,  # on_log(line, result) after each line of the log
+    on_log: Callable | None = None,  # on_log(line, result) at each line of the log; a dict that it returns goes into the line
     should_stop: Callable | None = None,  # should_stop() -> True to save and return before the end
     progress: bool | None = None,  # a progress bar; None for one only in a terminal
 ) -> FitResult:
