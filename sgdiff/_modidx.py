@@ -595,6 +595,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'sgdiff/live_training.py'),
                                       'sgdiff.live_training.LiveTraining.held': ( 'live_training.html#livetraining.held',
                                                                                   'sgdiff/live_training.py'),
+                                      'sgdiff.live_training.LiveTraining.measures': ( 'live_training.html#livetraining.measures',
+                                                                                      'sgdiff/live_training.py'),
                                       'sgdiff.live_training.LiveTraining.pause': ( 'live_training.html#livetraining.pause',
                                                                                    'sgdiff/live_training.py'),
                                       'sgdiff.live_training.LiveTraining.resume': ( 'live_training.html#livetraining.resume',
