@@ -122,7 +122,7 @@ class Retrain(w.VBox):
         self.earlier = bool(found)              # there is a run that this view has not made, and Start would remove it
         self.buttons = {name: w.Button(description=name, layout=w.Layout(width="auto"), button_style="primary" if name == "Start" else "")
                         for name in ("Start", "Pause", "Resume", "Stop", "Save", "Open in the editor")}
-        self.state, self.said = w.HTML(f"<b>ready</b>{f': {html.escape(str(folder))} holds an earlier run, with the choice above; Resume goes on with it' if found else ''}"), w.HTML()
+        self.state, self.said = w.HTML(f"<b>ready</b>{f': {html.escape(str(folder))} holds an earlier run, with the choice above; Resume goes on with it, or shows it again where it was finished' if found else ''}"), w.HTML()
         self.progress = w.IntProgress(0, 0, 1, layout=w.Layout(width="260px"))
         self.curves, self.samples, self.command, self.below = w.HTML(), w.HTML(), w.HTML(), w.VBox()
         super().__init__([self.form, w.HBox([*self.buttons.values(), self.progress], layout=w.Layout(flex_flow="row wrap")), self.state,
@@ -144,7 +144,7 @@ class Retrain(w.VBox):
     def pause(self): self.training.pause()
 
     def resume(self):
-        "Goes on with the paused run, or with one that an earlier kernel has left in the folder."
+        "Goes on with the paused run, or with one that an earlier kernel has left in the folder; one that was finished is shown again."
         self.earlier = False
         (self.training if self.training and self.training.state == "paused" else self._new()).resume()
 
