@@ -58,11 +58,11 @@ class TrainingChoice:
         return ("pretrain", "diffusion") if self.contrastive or self.masked else ("diffusion",)
 
     def preset(self) -> Preset:
-        "The same as a recipe: a short one has the optimiser and guidance of the easy preset, a long one those of the shipped weights."
+        "The same as a recipe: a short one like the easy preset, a long one like that of the shipped weights; one of minutes leaves out what helps later only."
         like = PRESETS["easy" if self.diffusion_steps <= 3000 else "shipped"]
-        return Preset(self.world, self.n_scenes, self.seed, self.dim, self.model_channels, pretrain_steps=self.pretrain_steps,
-                      diffusion_steps=self.diffusion_steps, diffusion_lr=like.diffusion_lr, muon=like.muon,
-                      guidance=like.guidance, timestep_mean=like.timestep_mean, train_encoder=self.train_encoder or "pretrain" not in self.stages)
+        lean = {} if self.diffusion_steps > 1000 else dict(position_channels=False, diffusion_batch_size=32)
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name in like.__dataclass_fields__}
+        return replace(like, **own | lean | dict(train_encoder=self.train_encoder or "pretrain" not in self.stages))
 
 # %% ../nbs/20b_training_choice.ipynb #753c3509
 def pretraining_model(choice: TrainingChoice) -> PretrainingModel:
@@ -73,10 +73,10 @@ def pretraining_model(choice: TrainingChoice) -> PretrainingModel:
 
 
 def live_config(stage: str, choice: TrainingChoice) -> FitConfig:
-    "The recipe's settings, with news more often and a running mean that suits few steps."
+    "The recipe's settings, with news more often, a shorter warm-up, and a running mean that suits few steps too."
     config = stage_config(stage, choice.preset())
     every = max(1, min(25 if stage == "pretrain" else 50, config.max_steps // 2))
-    return replace(config, log_every=every, warmup_steps=min(50, config.max_steps // 4), ema_decay=0.99)
+    return replace(config, log_every=every, warmup_steps=min(50, config.max_steps // 4), ema_decay=max(0.99, config.ema_decay))
 
 
 def first_stage(weights=None) -> VAE:       # weights: folder of a pipeline; None: the shipped one
