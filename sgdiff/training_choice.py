@@ -61,7 +61,7 @@ class TrainingChoice:
         "The same as a recipe: a short one like the easy preset, a long one like that of the shipped weights; one of minutes leaves out what helps later only."
         like = PRESETS["easy" if self.diffusion_steps <= 3000 else "shipped"]
         lean = {} if self.diffusion_steps > 1000 else dict(position_channels=False, diffusion_batch_size=32)
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name in like.__dataclass_fields__}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if hasattr(like, f.name)}
         return replace(like, **own | lean | dict(train_encoder=self.train_encoder or "pretrain" not in self.stages))
 
 # %% ../nbs/20b_training_choice.ipynb #753c3509
