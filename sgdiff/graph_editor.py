@@ -60,7 +60,7 @@ class Exchange(w.VBox):
         button.on_click(lambda _: load(self.text.value))
         def opened(change):
             if not change.new: return
-            name, text = change.new[0].name, bytes(change.new[0].content).decode("utf-8", "replace")
+            name, text = change.new[0].name, bytes(change.new[0].content).decode("utf-8-sig", "replace")      # some editors begin a file with a mark
             load(text) if text.lstrip()[:1] in ("{", "[") else self.show(None, f"{name} holds no JSON")
             self.upload.value = ()          # so that the same file can be opened again
         self.upload.observe(opened, "value")

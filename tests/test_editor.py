@@ -1,10 +1,14 @@
 """The editor's model under random commands, and its views under the same: what must hold whatever a hand does."""
+import json
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("anywidget", reason="no anywidget: pip install 'sgdiff[widgets]'")
 from sgdiff.editor_model import EditorModel, board, follow, what_changed  # noqa: E402
+from run_notebooks import ROOT  # noqa: E402
+from sgdiff.graph_editor import Exchange  # noqa: E402
 from sgdiff.graph_views import GraphCanvas, GraphForm  # noqa: E402
 from sgdiff.scene_graphs import SceneGraph, check_graph, place_objects  # noqa: E402
 from sgdiff.toy_world import EASY, ToyWorld  # noqa: E402
@@ -78,3 +82,30 @@ def test_another_graph_keeps_what_it_can():
         assert all(named(after)[w] == named(before)[w] for w in same)
         assert follow(after, graph, 200) == after
         assert len(set(place_objects(graph))) == len(graph)
+
+
+@pytest.mark.parametrize("name", ["20_graph_editor", "20d_editor_app", "21_retrain"])
+def test_a_page_without_a_kernel_shows_finished_pictures(name):
+    saved = json.loads((ROOT / "nbs" / f"{name}.ipynb").read_text())["metadata"]["widgets"]
+    views = [m["state"] for kind in saved.values() for m in kind["state"].values() if "pictures" in m["state"]]
+    assert views and all(p["after"] for view in views for p in view["pictures"]) and not any(view["message"].startswith("drawing") for view in views)
+
+
+def test_a_file_is_opened_or_said_to_be_none():
+    model = EditorModel(VOCAB, "sheep left of tree")
+    exchange = Exchange(lambda text: model.do("load", graph=text))
+    model.listeners.append(lambda m: exchange.show(m.graph, m.error))
+    def choose(name, content):      # as the browser sends it
+        exchange.upload.set_state({"value": [{"name": name, "type": "", "size": len(content), "last_modified": 0, "content": memoryview(content)}]})
+    graph = SceneGraph(("dog", "sky"), ((1, "above", 0),))
+    for content in (json.dumps(graph.to_json()), "\ufeff \n" + json.dumps([graph.to_json()])):        # one graph; a list with a byte order mark
+        model.do("load", graph="boat")
+        choose("graph.json", content.encode())
+        assert model.graph == graph and exchange.error.value == "" and json.loads(exchange.text.value)["objects"] == ["dog", "sky"]
+        assert exchange.upload.value == (), "the same file can be opened again"
+    for name, content, said in (("notes<b>.txt", b"a dog", "notes&lt;b&gt;.txt holds no JSON"), ("cut.json", b'{"objects": ["dog"', "broken JSON"),
+                                ("other.json", b'{"objects": ["unicorn"], "relationships": []}', "unknown object"), ("picture.json", b"\xff\xd8\xff", "picture.json holds no JSON"),
+                                ("empty.json", b"", "empty.json holds no JSON")):
+        choose(name, content)
+        assert said in exchange.error.value and "role='alert'" in exchange.error.value and model.graph == graph, (name, exchange.error.value)
+        assert exchange.upload.value == ()
