@@ -110,7 +110,7 @@ class GraphEditor(w.VBox):
         self.fresh, self.before = None, None    # (Pictures, Moment) of the present graph; of the one before it
         self._version = self._moment = None     # what was shown or asked for last
         self.worker = NewestWorker(lambda request, tell: draw_pictures(self.pipe, request, tell, self.judge), self._heard)
-        self.canvas, self.form, self.view = GraphCanvas(self.model, listen=False), GraphForm(self.model), PictureView()
+        self.canvas, self.form, self.view = GraphCanvas(self.model, listen=False), GraphForm(self.model, listen=False), PictureView()
         self.settings = PictureSettings(**{"guidance": pipe.diffusion.guidance_scale} | settings)
         self.exchange = Exchange(lambda text: self.load(text))
         pictures = w.VBox([self.settings.bar, self.view, self.settings], layout=w.Layout(flex="1 1 380px", max_width="520px", min_width="280px"))
@@ -216,9 +216,9 @@ class GraphEditor(w.VBox):
         return f"changed: {', '.join(words)}" if words else ""
 
     def _mark(self):
-        "Marks on the board what changed, and what the judge finds in most of the pictures."
+        "Marks on the board and in the form what changed, and what the judge finds in most of the pictures."
         verdicts = majority(self.pictures.verdicts) if self.fresh else ()
-        self.canvas.show(self.before[1] if self.before else None, verdicts)
+        for view in (self.canvas, self.form): view.show(self.before[1] if self.before else None, verdicts)
 
     def _show(self, message):
         "Puts into the view what is there: before, after, overlays, message."

@@ -81,9 +81,12 @@ class _Row(w.HBox):
                        _small("Remove", lambda: do("remove_triple", row=row), "remove this relation")]
         for box, command in zip(self.boxes, commands):
             box.observe(lambda change, command=command: form.idle and command(change.new), "value")
-        super().__init__([*self.boxes, *buttons], layout=w.Layout(flex_flow="row wrap"))
+        self.note = w.HTML()
+        super().__init__([*self.boxes, *buttons, self.note], layout=w.Layout(flex_flow="row wrap"))
 
-    def show(self, graph: SceneGraph):
+    def show(self, graph: SceneGraph, item: dict):      # item: this object or relation on the board
+        seen = {True: "✓ the judge sees it", False: "✗ the judge does not see it"}.get(item.get("verdict"), "")
+        self.note.value = ", ".join(filter(None, ("changed" if item["changed"] else "", seen)))
         if self.kind == "object":
             self.boxes[0].value = graph.objects[self.row]
             return
@@ -95,7 +98,8 @@ class _Row(w.HBox):
 # %% ../nbs/19e_graph_views.ipynb #5497d00c
 class GraphForm(w.VBox):
     "The graph as drop-downs."
-    def __init__(self, model: EditorModel):
+    def __init__(self, model: EditorModel,
+                 listen: bool = True):      # False: someone else calls `show` when the model changes
         self.model, self.do, self.idle = model, model.do, True
         self.objects = [o for o in model.vocab.objects if not o.startswith("__")]
         self.predicates = [p for p in model.vocab.predicates if not p.startswith("__")]
@@ -103,7 +107,7 @@ class GraphForm(w.VBox):
         self.error = w.HTML()
         super().__init__([w.Label("Objects"), self.object_rows, self._adder(), w.Label("Relations"), self.triple_rows, self._relater(),
                           w.HBox([_small("Undo", lambda: self.do("undo"), "the graph before"), _small("Redo", lambda: self.do("redo"), "undo the undoing")]), self.error])
-        model.listeners.append(lambda m: self.show())
+        if listen: model.listeners.append(lambda m: self.show())
         self.show()
 
     def _adder(self):
@@ -122,14 +126,15 @@ class GraphForm(w.VBox):
         t[end] = to
         self.do("replace_triple", row=row, subject=t[0], predicate=t[1], object=t[2])
 
-    def show(self):
-        "Puts the model's present into the drop-downs."
-        graph, self.idle = self.model.graph, False
+    def show(self, since=None,          # Moment: say what changed since then
+             verdicts: tuple = ()):     # True, False or None for each relation
+        "Puts the model's present into the drop-downs, and in words beside them what the board says by colours and ticks."
+        graph, shown, self.idle = self.model.graph, board(self.model, since, verdicts), False
         try:
-            for box, kind, n in ((self.object_rows, "object", len(graph)), (self.triple_rows, "triple", len(graph.triples))):
-                rows = list(box.children)[:n]
-                rows += [_Row(self, kind, i) for i in range(len(rows), n)]
-                for row in rows: row.show(graph)
+            for box, kind, items in ((self.object_rows, "object", shown["nodes"]), (self.triple_rows, "triple", shown["edges"])):
+                rows = list(box.children)[:len(items)]
+                rows += [_Row(self, kind, i) for i in range(len(rows), len(items))]
+                for row, item in zip(rows, items): row.show(graph, item)
                 if len(rows) != len(box.children): box.children = rows
             choices = [(name, i) for i, name in enumerate(object_names(graph))]
             for i, box in enumerate((self.new[0], self.new[2])):

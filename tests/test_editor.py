@@ -70,6 +70,23 @@ def test_board_and_form_show_the_same(sequence):
         assert [tuple(box.value for box in row.boxes) for row in form.triple_rows.children] == list(g.triples)
 
 
+def test_the_buttons_of_a_row_and_what_it_says():
+    model = EditorModel(VOCAB, "sheep left of tree; sky above grass")
+    form, start = GraphForm(model), model.now
+    press = lambda row, name: next(b for b in row.children if getattr(b, "description", "") == name).click()
+    notes = lambda: [row.note.value for rows in (form.object_rows, form.triple_rows) for row in rows.children]
+    press(form.triple_rows.children[0], "Turn")
+    assert model.graph.named_triples()[0] == ("tree", "left of", "sheep") and form.triple_rows.children[0].boxes[0].label == "tree"
+    form.show(start, (False, True))
+    assert notes() == ["", "", "", "", "changed, ✗ the judge does not see it", "✓ the judge sees it"]
+    press(form.triple_rows.children[0], "Remove")
+    assert model.graph.named_triples() == (("sky", "above", "grass"),) and notes() == [""] * 5, "what was said of another graph is gone"
+    press(form.object_rows.children[2], "Remove")
+    assert model.graph.objects == ("sheep", "tree", "grass") and not model.graph.triples
+    press(form.object_rows.children[0], "Remove")
+    assert [row.boxes[0].value for row in form.object_rows.children] == ["tree", "grass"] and form.error.value == ""
+
+
 def test_another_graph_keeps_what_it_can():
     before, world = EditorModel(VOCAB, "sheep left of tree; sky above grass").now, ToyWorld(EASY)
     for i in range(20):
