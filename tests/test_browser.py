@@ -298,6 +298,15 @@ def test_a_node_that_is_being_moved_when_the_board_changes(page):
     assert len(page.evaluate("sent")) == 4 and page.complaints == [], "what has gone is not moved"
 
 
+def test_a_narrow_board_has_room_for_fingers(page):
+    page.set_viewport_size({"width": 640, "height": 800})
+    page.evaluate(ALONE, (ROOT / "sgdiff" / "static" / "graph_canvas.js").read_text())
+    heights = lambda: page.locator(".sgdiff-item").evaluate_all("all => all.map(i => i.getBoundingClientRect().height)")
+    assert min(heights()) < 32, "a mouse needs less"
+    page.set_viewport_size({"width": 500, "height": 800})
+    wait_until(lambda: min(heights()) >= 32, 5, f"room, but {heights()}")
+
+
 def test_the_editor_in_jupyterlab(lab, page, judge):
     run_all(page, lab("nbs/20_graph_editor.ipynb"))
     e = Editor(page)

@@ -42,7 +42,7 @@ function render({ model, el }) {
     clearTimeout(resting); held = null;
     if (row >= 0 && moved.has(key)) send("move_object", { row, ...moved.get(key) });
   };
-  let W = 480, H = 340, hand = matchMedia("(pointer: coarse)").matches ? COARSE : FINE;      // the board's size in pixels; what points at it
+  let W = 480, H = 340, hand = FINE;                // the board's size in pixels; what points at it
   const width = word => hand.pad + hand.letter * word.length;
 
   const svg = make("svg", { viewBox: `0 0 ${W} ${H}`, tabindex: 0, role: "group", "aria-label": "scene graph" });
@@ -57,6 +57,7 @@ function render({ model, el }) {
 
   // --- geometry, in pixels: a narrow board is not a small picture of a wide one
   function fit() {
+    if (matchMedia("(pointer: coarse), (max-width: 600px)").matches) hand = COARSE;      // as in views.css
     if (stage.clientWidth) { W = clamp(stage.clientWidth, 240, 640); H = clamp(Math.round(0.7 * W), hand.high, 440); }
     svg.setAttribute("viewBox", `0 0 ${W} ${H}`);
     el.classList.toggle("coarse", hand === COARSE);
