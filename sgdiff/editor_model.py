@@ -251,7 +251,10 @@ SERIES = {
               "sheep in front of tree; sky above grass", "sheep in front of boat; sky above water"),
     "street": ("car; sky above street", "house; sky above street", "car left of house; sky above street",
                "car right of house; sky above street", "car in front of house; sky above street",
-               "car in front of house; night above street", "car behind house; night above snow")}
+               "car in front of house; night above street", "car behind house; night above snow"),
+    "manipulation": ("dog left of car; dog looking at car; sky above street", "dog right of car; dog looking at car; sky above street",
+                     "dog right of car; dog looking away from car; sky above street", "sheep right of car; sheep looking away from car; sky above street",
+                     "sheep right of house; sheep looking away from house; sky above street", "sheep right of house; sheep looking away from house; sky above snow")}
 
 # %% ../nbs/19b_editor_model.ipynb #da82ea1d
 def board(model: EditorModel,

@@ -146,6 +146,14 @@ def run_all(page, url):
     assert failed() == []
 
 
+def run_in_last_cell(page, code):
+    "Writes over the last cell of the notebook and runs it."
+    page.locator(".jp-CodeCell .cm-content").last.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(code)
+    page.keyboard.press("Control+Enter")
+
+
 def shot(page, name):
     "Keeps a picture of the page as an artifact."
     page.wait_for_timeout(300)
@@ -327,10 +335,12 @@ def test_the_editor_in_jupyterlab(lab, page, judge):
     assert e.sources("before") == first and "became 'right of'" in e.message()
     assert seen(judge, first, ask("left")) > seen(judge, first, ask("right"))
     assert seen(judge, turned, ask("right")) > seen(judge, turned, ask("left")), "the picture obeys the new relation"
-    e.item("sheep, object").hover()
-    shown = e.box.locator("img.overlay").first.get_attribute("src")
-    e.item("tree, object").hover()
-    assert e.box.locator("img.overlay").first.get_attribute("src") != shown, "attention follows the pointer"
+    shown = {}
+    for name, words in (("sheep, object", "sheep"), ("tree, object", "tree"), ("sheep right of tree", "sheep right of tree")):
+        e.item(name).hover()
+        wait_until(lambda words=words: e.message() == f"orange: where the pictures attend to “{words}”", 5, f"the attention to {words}")
+        shown[words] = e.box.locator("img.overlay").first.get_attribute("src")
+    assert len(set(shown.values())) == 3, "attention follows the pointer, and a relation has its own"
     shot(page, "editor-3-changed-by-mouse")
 
     # a relation drawn from one object to another, a node dragged, a double click
@@ -375,10 +385,7 @@ def test_the_editor_in_jupyterlab(lab, page, judge):
 
     # while the kernel has something else to do, that is said
     page.get_by_role("menuitem", name="Kernel", exact=True).wait_for()
-    page.locator(".jp-CodeCell .cm-content").last.click()
-    page.keyboard.press("Control+a")
-    page.keyboard.type("import time; time.sleep(12)")
-    page.keyboard.press("Control+Enter")
+    run_in_last_cell(page, "import time; time.sleep(12)")
     page.wait_for_timeout(500)
     e.item("boat, object").click()
     e.choose("house")
@@ -450,9 +457,19 @@ def test_retraining_in_jupyterlab(lab, page):
     assert box.locator("img[alt^='true scenes']").is_visible()
     press("Open in the editor")
     e = Editor(page)
-    wait_until(lambda: e.sources() and not e.message().startswith("drawing"), 60, "pictures of the new model in the editor")
+    e.settled()
     page.locator("b:has-text('drawn by the model of step')").last.evaluate("b => b.scrollIntoView({block: 'end'})")
     shot(page, "retrain-3-opened-in-the-editor")
+
+    # saved, and opened as any other pipeline
+    press("Save")
+    wait_until(lambda: "saved in" in box.inner_text(), 30, "saved")
+    drawn, asked = e.sources(), [e.box.get_by_label(name, exact=True).input_value() for name in ("seed", "text")]
+    run_in_last_cell(page, "from sgdiff.pipeline import SGDiffPipeline\nGraphEditor(SGDiffPipeline.from_pretrained(retrain.folder / 'weights'))")
+    wait_until(lambda: page.locator(".sgdiff-editor").count() == 2, 60, "another editor")
+    e.settled()
+    assert [e.box.get_by_label(name, exact=True).input_value() for name in ("seed", "text")] == asked and e.sources() == drawn, "the same pictures"
+    shot(page, "retrain-4-saved-and-opened")
     assert complaints(page) == []
 
 
