@@ -436,7 +436,7 @@ def test_retraining_in_jupyterlab(lab, page):
     state = lambda: box.locator(".widget-html-content").first.inner_text()
     step = lambda: [int(n) for n in re.findall(r"diffusion: step (\d+)", state())]
     at_first = box.locator("img[alt^='curves']").get_attribute("src")
-    for label, value in (("encoder steps", "4"), ("denoiser steps", "4000")):
+    for label, value in (("encoder steps", "4"), ("denoiser steps", "1000")):
         field = box.get_by_label(label, exact=True)
         field.fill(value)
         field.press("Tab")
@@ -451,14 +451,17 @@ def test_retraining_in_jupyterlab(lab, page):
     assert box.locator("img[alt^='curves']").get_attribute("src") != at_first, "new curves"
     shot(page, "retrain-2-paused")
     press("Resume")
-    wait_until(lambda: state().startswith("running") and step() > rested, 60, "it goes on after the pause")
+    wait_until(lambda: state().startswith("running") and step() > rested, 120, "it goes on after the pause")
     press("Stop")
     wait_until(lambda: state().startswith("stopped"), 60, "stopped")
     assert box.locator("img[alt^='true scenes']").is_visible()
+    of_step = page.locator("b:has-text('drawn by the model of step')").last
+    old = of_step.inner_text()                  # the notebook has opened one too
     press("Open in the editor")
+    wait_until(lambda: of_step.inner_text() != old, 60, "the editor of the new model")
     e = Editor(page)
     e.settled()
-    page.locator("b:has-text('drawn by the model of step')").last.evaluate("b => b.scrollIntoView({block: 'end'})")
+    of_step.evaluate("b => b.scrollIntoView({block: 'end'})")
     shot(page, "retrain-3-opened-in-the-editor")
 
     # saved, and opened as any other pipeline
