@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -337,18 +338,35 @@ def test_the_official_form_is_evaluated_by_the_official_sampler():
             protocol(official, "--steps", "0")
 
 
-def test_stage_2_by_two_processes_of_accelerates_launcher_is_that_of_one(tmp_path):
-    "The line of 30_full_runs, on CPUs: the latents are made once and shared, each process computes half of every batch."
-    where = [*options(data="toy", preset="tiny"), *QUICK, "--set", "diffusion_images=32", "--set", "log_every=1"]
-    one, two = tmp_path / "one", tmp_path / "two"
-    assert train([*where, *options(stage="pretrain", out=one)]) == 0
-    shutil.copytree(one, two)
-    assert train([*where, *options(stage="diffusion", out=one)]) == 0
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0",
-                "--mixed_precision", "no", "--dynamo_backend", "no"]
+TWO_STAGES = [*options(data="toy", preset="tiny"), *QUICK, "--set", "diffusion_images=32", "--set", "log_every=1"]
+
+
+@pytest.fixture(scope="module")
+def by_one_process(tmp_path_factory):
+    "Folders of two runs by one process: stage 1 alone, and both stages."
+    begun, whole = (tmp_path_factory.mktemp("run") / name for name in ("begun", "whole"))
+    assert train([*TWO_STAGES, *options(stage="pretrain", out=begun)]) == 0
+    shutil.copytree(begun, whole)
+    assert train([*TWO_STAGES, *options(stage="diffusion", out=whole)]) == 0
+    return begun, whole
+
+
+@pytest.mark.parametrize("machines", [1, 2])
+def test_stage_2_by_two_processes_of_accelerates_launcher_is_that_of_one(by_one_process, tmp_path, machines):
+    "The lines of 30_full_runs, on CPUs: two processes, of one launcher or of one on each of two machines, make the latents once, and each computes half of every batch."
+    begun, one = by_one_process
+    two = shutil.copytree(begun, tmp_path / "two")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", str(machines),
+                "--main_process_ip", "127.0.0.1", "--main_process_port", str(port), "--rdzv_backend", "static", "--mixed_precision", "no", "--dynamo_backend", "no"]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(full_commands.__file__).parents[1])}
-    done = subprocess.run([*launcher, "-m", "sgdiff.train", *where, *options(stage="diffusion", out=two)], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    launched = [subprocess.Popen([*launcher, "--machine_rank", str(rank), "-m", "sgdiff.train", *TWO_STAGES, *options(stage="diffusion", out=two)], env=environment,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for rank in range(machines)]
+    try: said = [process.communicate(timeout=300)[1] for process in launched]
+    finally: [process.kill() for process in launched]
+    assert [process.returncode for process in launched] == [0] * machines, said[0][-3000:]
     checkpoints = [torch.load(out / "diffusion" / "checkpoint.pt", weights_only=True) for out in (one, two)]
     assert [c["step"] for c in checkpoints] == [4, 4] and [c["processes"] for c in checkpoints] == [1, 2]
     histories = [[json.loads(line)["loss"] for line in (out / "diffusion" / "log.jsonl").read_text().splitlines()] for out in (one, two)]

@@ -8,6 +8,7 @@ open_clip = pytest.importorskip("open_clip", reason="CLIP needs open_clip: pip i
 pytest.importorskip("diffusers", reason="first stages need diffusers: pip install 'sgdiff[hub]'")
 
 from sgdiff.errors import SGDiffError  # noqa: E402
+from sgdiff.first_stages import FirstStage, FirstStageConfig, load_first_stage  # noqa: E402
 from sgdiff.pretrained import ClipConfig, ClipImageEncoder, build_tower, clip_from_official, clip_pixels  # noqa: E402
 
 TINY = ClipConfig(image_size=32, patch=8, width=128, n_layers=2, global_dim=32)
@@ -146,3 +147,18 @@ def test_the_clip_inside_an_official_file(tmp_path):
     torch.save({"logit_scale": torch.ones(())}, tmp_path / "sip.pt")
     with pytest.raises(SGDiffError, match="carries no CLIP"):
         clip_from_official(tmp_path / "sip.pt")
+
+
+@pytest.mark.parametrize("config", [FirstStageConfig(), FirstStageConfig.stable_diffusion()], ids=["vq-f8", "stable diffusion"])
+def test_a_first_stage_of_the_true_size_codes_and_draws_as_before_it_was_saved(config, tmp_path):
+    "With random weights: the sizes are the released ones', the folder is diffusers'."
+    torch.manual_seed(0)
+    stage, pictures = FirstStage(config).eval(), torch.rand(2, 3, 64, 48) * 2 - 1
+    stage.network.save_pretrained(tmp_path)
+    again = load_first_stage(tmp_path)
+    assert again.config == config
+    with torch.no_grad():
+        latents = again.to_latents(pictures)
+        drawn = again.from_latents(latents)
+        assert latents.shape == (2, config.diffused_channels, 8, 6) and drawn.shape == pictures.shape
+        assert latents.std() > 0 and torch.equal(latents, stage.to_latents(pictures)) and torch.equal(drawn, stage.from_latents(latents))
