@@ -22,7 +22,7 @@ import ipywidgets as w
 
 from .background import News, NewestWorker
 from .editor_model import SERIES, EditorModel, read_graph, what_changed
-from .editor_pictures import (PictureRequest, Pictures, attention_overlays, data_url, difference_overlays, draw_pictures)
+from .editor_pictures import PictureRequest, Pictures, attention_overlays, data_url, difference_overlays, draw_pictures
 from .graph_views import GraphCanvas, GraphForm, PictureView
 from .pipeline import SGDiffPipeline, changed_words, pictures_figure
 from .scene_graphs import check_graph, object_names

@@ -24,11 +24,11 @@ import torch
 from PIL import Image
 
 from .core import to_uint8
-from .errors import SGDiffError, load_json, save_json
+from .errors import SGDiffError, described, load_json, save_json
 from .first_stages import FirstStage, FirstStageConfig
 from .generation import DiffusionConfig
 from .official_weights import LatentDiffusion, load_encoder, load_ldm, load_vq, official_ddim, official_layout
-from .pipeline import COMPONENTS, PipelineOutput, SGDiffPipeline, load_component
+from .pipeline import COMPONENTS, PipelineOutput, SGDiffPipeline, load_component, load_settings
 from .samplers import SAMPLERS, GuidedDenoiser, image_generators
 from .scene_graphs import SceneGraph, Vocab, check_graph
 
@@ -75,21 +75,6 @@ def official_graph(
     checked = check_graph(replace(graph, triples=tuple(dict.fromkeys(graph.triples))), vocab)
     predicate = dict(zip(dict.fromkeys(graph.triples), (p for _, p, _ in checked.triples)))
     return replace(checked, triples=tuple((t[0], predicate[t], t[2]) for t in graph.triples))
-
-
-def _said(path: Path, make):  # make(what the JSON file says) -> what is wanted of it
-    "What a file of a pipeline's folder says. Raises SGDiffError where it says something else than is wanted."
-    said = load_json(path)
-    try: return make(said)
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise SGDiffError(f"{path} does not say what an OfficialPipeline needs ({type(error).__name__}: {error}): was it written by `save_pretrained`?") from error
-
-
-def _diffusion(said) -> DiffusionConfig:
-    "Its settings, of which a table of noise levels can be made."
-    config = DiffusionConfig(**said)
-    config.noise_schedule()
-    return config
 
 
 class OfficialPipeline(SGDiffPipeline):
@@ -145,13 +130,14 @@ class OfficialPipeline(SGDiffPipeline):
     def from_pretrained(cls, path, device="cpu") -> "OfficialPipeline":  # path: a folder that `save_pretrained` wrote
         "The pipeline of a folder. Raises SGDiffError where files are missing, broken or do not fit."
         path = Path(path)
-        name = _said(path / "model_index.json", lambda index: index.get("_class_name"))
-        if name != "OfficialPipeline":
-            raise SGDiffError(f"{path} holds a {name!r}, expected an 'OfficialPipeline' (see `SGDiffPipeline.from_pretrained`)")
+        with described(path / "model_index.json", "OfficialPipeline") as index:
+            if (name := index.get("_class_name")) != "OfficialPipeline":
+                raise SGDiffError(f"{path} holds a {name!r}, expected an 'OfficialPipeline' (see `SGDiffPipeline.from_pretrained`)")
+            image_size = int(index["image_size"])
+        vocab, diffusion = load_settings(path)
         registry = COMPONENTS | {"vae": (FirstStage, FirstStageConfig)}
         parts = {name: load_component(path, name, registry) for name in COMPONENTS}
-        return cls(**parts, vocab=_said(path / "vocab.json", Vocab.from_dict), diffusion=_said(path / "scheduler" / "scheduler_config.json", _diffusion),
-                   image_size=_said(path / "model_index.json", lambda index: int(index["image_size"]))).to(device)
+        return cls(**parts, vocab=vocab, diffusion=diffusion, image_size=image_size).to(device)
 
 # %% ../nbs/31_official.ipynb #ce8e275e
 def _check_fit(encoder, unet, first_stage, vocab) -> None:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COMPONENTS', 'BACKGROUND_WORDS', 'PipelineOutput', 'EditOutput', 'as_graph', 'as_graphs', 'SGDiffPipeline',
-           'described', 'load_component', 'pictures_figure', 'changed_words', 'edits_figure']
+           'load_settings', 'load_component', 'pictures_figure', 'changed_words', 'edits_figure']
 
 # %% ../nbs/15_pipeline.ipynb #4fa8ecce
 """`SGDiffPipeline`: scene graphs in, images out; edits from the same noise; saving and loading.
@@ -16,7 +16,6 @@ Hugging Face Hub: `model_index.json`, one folder a component with `config.json` 
 
 # %% ../nbs/15_pipeline.ipynb #5c46f228
 import warnings
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -24,7 +23,7 @@ import torch
 from PIL import Image
 
 from .core import device_of, load_weights, save_weights, to_uint8
-from .errors import SGDiffError, load_json, save_json
+from .errors import SGDiffError, described, save_json
 from .generation import DiffusionConfig
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .samplers import SAMPLERS, GuidedDenoiser, draw_noise, image_generators, initial_noise
@@ -223,10 +222,7 @@ class SGDiffPipeline:
         with described(path / "model_index.json", "SGDiffPipeline") as index:
             if index["_class_name"] != "SGDiffPipeline": raise ValueError(f"it describes a {index['_class_name']!r}")
             sizes = {name: index[name] for name in ("image_size", "max_things")}
-        with described(path / "vocab.json", "Vocab") as words: vocab = Vocab.from_dict(words)
-        with described(path / "scheduler" / "scheduler_config.json", "DiffusionConfig") as config:
-            diffusion = DiffusionConfig(**config)
-            diffusion.noise_schedule()
+        vocab, diffusion = load_settings(path)
         parts = {name: load_component(path, name) for name in COMPONENTS}
         return cls(**parts, vocab=vocab, diffusion=diffusion, **sizes).to(device)
 
@@ -261,15 +257,13 @@ def _find_folder(path) -> Path:
     except Exception as e: raise SGDiffError(f"there is no folder {folder}, and the hub did not give it: {e}") from e
 
 
-@contextmanager
-def described(path,         # a JSON file
-              what: str):   # what it should describe, for the message
-    "The data of the file; what is wrong with them is told with the file's name. Raises SGDiffError."
-    data = load_json(path)
-    if not isinstance(data, dict): raise SGDiffError(f"{path} does not fit {what}: expected {{...}}, got a {type(data).__name__}")
-    try: yield data
-    except KeyError as e: raise SGDiffError(f"{path} does not fit {what}: {e} is missing") from e
-    except (AttributeError, TypeError, ValueError) as e: raise SGDiffError(f"{path} does not fit {what}: {e}") from e
+def load_settings(path):        # the pipeline's folder -> Vocab, DiffusionConfig
+    "The words and the diffusion of a saved pipeline. Raises SGDiffError."
+    with described(Path(path) / "vocab.json", "Vocab") as words: vocab = Vocab.from_dict(words)
+    with described(Path(path) / "scheduler" / "scheduler_config.json", "DiffusionConfig") as config:
+        diffusion = DiffusionConfig(**config)
+        diffusion.noise_schedule()      # of which a table of noise levels can be made
+    return vocab, diffusion
 
 
 def load_component(path,            # the pipeline's folder

@@ -27,11 +27,11 @@ import torch
 
 from .contrastive import ImageEncoderConfig
 from .core import check_state_dict, device_of, load_weights, save_weights, set_seed, step_generator
-from .errors import SGDiffError, load_json, save_json
+from .errors import SGDiffError, described, load_json, save_json
 from .generation import DiffusionConfig, GraphToLatent, encode_latents, generation_loss
 from .graph_encoder import SceneGraphEncoderConfig
 from .judge import LESSONS, Judge, JudgeConfig, judge_accuracy, judging_loss, save_judge
-from .pipeline import SGDiffPipeline, described
+from .pipeline import SGDiffPipeline
 from .pretraining import PretrainingConfig, PretrainingModel, pretraining_loss
 from .toy_world import WORLDS, make_dataset
 from .training import FitConfig, batch_indices, fit

@@ -434,9 +434,9 @@ def never_together(graph: SceneGraph) -> list:      # of (triple, triple), in wo
 
 def _clash(a, b) -> bool:
     "Whether two facts of one pair exclude each other."
-    placed = [FAMILY_OF.get(p) for p in (a[1], b[1]) if FAMILY_OF.get(p) in ("spatial", "containment", "occlusion")]
+    placed = [p for p in (a[1], b[1]) if FAMILY_OF.get(p) in (*LAYOUT_FAMILIES, "occlusion")]
     if len(placed) == 2: return True                                            # a pair has one place
-    if placed: return a[1] not in ("left of", "right of") and b[1] not in ("left of", "right of")
+    if placed: return placed[0] not in ("left of", "right of")                  # looking and holding are for things side by side
     return FLIPS.get(a[1]) == b[1] and (a[0] == b[0] or "holding" in (a[1], b[1]))
 
 # %% ../nbs/02_toy_world.ipynb #ff35bc09
