@@ -129,7 +129,7 @@ def chosen_run(
     if not (args.folder or args.data): raise SGDiffError("which run? --folder is what `sgdiff train --data` was given as --out; --data vg alone means runs/paper-vg")
     run = Path(args.folder or default_folder("paper", args.data))
     told, preset = open_run(run)
-    return run, preset, lambda split, size: open_data(args.data or told["data"], split, size, args.images or told.get("images"), preset.toy_scenes)
+    return run, preset, lambda split, size: open_data(args.data or told["data"], split, size, args.images or told.get("images"), preset.toy_scenes, preset.fit)
 
 
 def same_first_stage(

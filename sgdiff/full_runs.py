@@ -50,6 +50,7 @@ class FullPreset:
     masked: bool = True  # stage 1: the masked loss; with both off there is no stage 1
     mask_probability: float = 0.8  # that an object is hidden, of those that fill at most 35 % of the picture
     train_encoder: bool = False  # stage 2 trains the graph encoder on
+    fit: str = "crop"  # how a photograph becomes square: "crop" keeps proportions and the middle, "squash" (official) presses all of it in
     image_size: int = 256  # pixels of stage 2
     first_stage: str = "weights/vq-f8.ckpt"  # a checkpoint (.ckpt), or a folder or hub name in diffusers' layout; "pca": a linear map, for trying things out
     model_channels: int = 256  # width of the UNet's finest level
@@ -73,6 +74,7 @@ class FullPreset:
 
     def __post_init__(self):
         if self.precision not in ("no", "bf16"): raise SGDiffError(f"precision is {self.precision!r}, expected 'no' (float32) or 'bf16'")
+        if self.fit not in ("crop", "squash"): raise SGDiffError(f"fit is {self.fit!r}, expected 'crop' or 'squash'")
         if "pretrain" not in self.stages and not self.train_encoder: raise SGDiffError("with both losses of stage 1 off nothing trains the graph encoder: set train_encoder=true")
 
     @property
@@ -128,26 +130,28 @@ def fit_config(
 
 # %% ../nbs/30_full_runs.ipynb #efa21408
 def open_data(
-    data: str,  # "toy", or a folder that `sgdiff prepare` or sg2im wrote (train.h5, ..., vocab.json); vg, coco, gqa: prepared/vg, ...
+    data: str,  # "toy", or a folder that `sgdiff prepare` or sg2im wrote (train.h5, ..., vocab.json, or shards); vg, coco, gqa: prepared/vg, ...
     split: str,  # "train", "val" or "test"
     image_size: int,  # pixels, height and width
     images: str | Path | None = None,  # folder of the photographs; `images` in the data's folder where None
     toy_scenes: int = 512,  # n of the toy world
+    fit: str = "crop",  # how a photograph becomes square: "crop" or "squash" (official)
 ):  # a data set: pixels(rows), graphs, config.vocab, a length
     "A data set by name. Raises SGDiffError where there is none, or it cannot be read."
     if data == "toy":
         if image_size != WORLDS["easy"].image_size: raise SGDiffError(f"the toy world has {WORLDS['easy'].image_size} pixels, not {image_size}: use --preset tiny")
         return make_dataset(WORLDS["easy"], toy_scenes, 0, "train" if split == "train" else "test", progress=False)
     folder = Path("prepared") / data if data in ("vg", "coco", "gqa") and not Path(data).is_dir() else Path(data)
+    if (folder / split / "index.json").is_file():
+        from sgdiff.shards import PackedData
+        return PackedData(folder / split, image_size, fit=fit)
     if not (folder / "vocab.json").is_file():
+        if packed := sorted(path.parent.name for path in folder.glob("*/index.json")): raise SGDiffError(f"{folder} holds shards of {', '.join(packed)}, none of {split}")
         raise SGDiffError(f"{folder} holds no vocab.json: give --data toy, or the folder that `sgdiff prepare` wrote")
     photos = Path(images) if images else folder / "images"
     if not photos.is_dir(): raise SGDiffError(f"there are no photographs at {photos}: name their folder with --images")
-    from sgdiff.real_data import CocoStuff, VisualGenome
-    try: return VisualGenome(folder, photos, split, image_size)
-    except SGDiffError as error:
-        if "no relationships" not in str(error): raise
-        return CocoStuff(folder, photos, split, image_size)
+    from sgdiff.real_data import open_prepared
+    return open_prepared(folder, photos, split, image_size, fit=fit)
 
 # %% ../nbs/30_full_runs.ipynb #e0c6cffc
 def encoder_config(

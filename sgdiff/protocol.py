@@ -39,7 +39,7 @@ class Protocol:
 
     split: str = "test"  # of the data set; its graphs are those of evaluation, the same for ever
     n: int = 0  # the first n images of the split; 0: all of them
-    image_size: int = 256  # pixels of drawn and real pictures: the real ones by the data set's own resize and middle crop
+    image_size: int = 256  # pixels of drawn and real pictures: the real ones as the data set makes them square
     sampler: str = "ddpm"  # of the pipeline; "ddim" is the official sampler where the pipeline has the official form
     num_inference_steps: int = 200
     guidance_scale: float = 1.0

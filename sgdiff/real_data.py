@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SYMMETRIC', 'vocab_from_sg2im', 'read_vocab', 'Table', 'read_image', 'image_sizes', 'RealData', 'VisualGenome',
-           'CocoStuff']
+           'CocoStuff', 'open_prepared']
 
 # %% ../nbs/03b_real_data.ipynb #4e2c3d1a
 """Visual Genome, GQA and COCO-Stuff as data sets, from prepared HDF5 files (sg2im's, or those of `sgdiff prepare`).
@@ -148,6 +148,10 @@ class RealData:
         "All that the table says of image `i`."
         return self.table.record(int(self.rows[i]))
 
+    def file(self, i: int):
+        "Where the image file of image `i` is to be read."
+        return self.folder / self.table.image_path(int(self.rows[i]))
+
     def graph(self, i: int) -> SceneGraph:
         "The graph of image `i` in this epoch, with boxes."
         record = self.record(i)
@@ -156,8 +160,7 @@ class RealData:
     def image(self, i: int) -> torch.Tensor:        # (3, H, W) uint8
         "The square picture of image `i`. Raises SGDiffError that names a broken file."
         if self._cache is not None and i in self._cache: return self._cache[i]
-        path = self.folder / self.table.image_path(int(self.rows[i]))
-        pixels = torch.from_numpy(fit_image(read_image(path), self.config.image_size, self.config.fit).copy())
+        pixels = torch.from_numpy(fit_image(read_image(self.file(i)), self.config.image_size, self.config.fit).copy())
         if self._cache is not None: self._cache[i] = pixels
         return pixels
 
@@ -228,3 +231,11 @@ class CocoStuff(VisualGenome):
     "COCO-Stuff from `sgdiff prepare coco`: the same, with relations worked out from boxes and masks."
     def _check(self, table):
         if "relationship_subjects" in table.columns: raise SGDiffError(f"{table.path} holds relationships: read it with VisualGenome")
+
+
+def open_prepared(folder, images, split: str = "train", image_size: int = 64, **options):       # as VisualGenome
+    "Whichever of the two the tables are made for."
+    try: return VisualGenome(folder, images, split, image_size, **options)
+    except SGDiffError as error:
+        if "no relationships" not in str(error): raise
+        return CocoStuff(folder, images, split, image_size, **options)

@@ -143,7 +143,7 @@ def prepare_diffusion(
     from sgdiff.full_runs import build_generation, first_stage_fingerprint, open_first_stage
     p = request.preset
     with state.local_main_process_first(): first_stage = open_first_stage(p, data, state.device)
-    made_of = zlib.crc32(f"{first_stage_fingerprint(p, data)} {p.first_stage_scale} {p.image_size} {data_fingerprint(data)}".encode())  # latents of something else lie elsewhere
+    made_of = zlib.crc32(f"{first_stage_fingerprint(p, data)} {p.first_stage_scale} {p.image_size} {p.fit} {data_fingerprint(data)}".encode())  # latents of something else lie elsewhere
     latents = cached_latents(first_stage, data, request.out / "latents" / f"{made_of:08x}", device=state.device)
     spread = latents[:1024].float().std().item()
     if not 0.3 < spread < 3: warnings.warn(f"the standard deviation of the latents is {spread:.3g}, expected about 1, for which the noise is made: --set first_stage_scale=... multiplies them", stacklevel=2)
@@ -208,7 +208,7 @@ def train_stage(
     if request.stage not in p.stages: raise SGDiffError("both losses of stage 1 are off, so there is no stage 1: go on with --stage diffusion")
     if request.stage == "diffusion" and "pretrain" in p.stages and not (request.out / "pretrain" / "graph_encoder.safetensors").exists():
         raise SGDiffError(f"stage 'pretrain' is not finished in {request.out}: train it first")
-    data = open_data(request.data, "train", p.pretrain_size if request.stage == "pretrain" else p.image_size, request.images, p.toy_scenes)
+    data = open_data(request.data, "train", p.pretrain_size if request.stage == "pretrain" else p.image_size, request.images, p.toy_scenes, p.fit)
     config = fit_config(request.stage, p, len(data))
     check_settings(request, {"training_images": len(data), "data_fingerprint": data_fingerprint(data),
                              "first_stage_fingerprint": first_stage_fingerprint(p, data) if request.stage == "diffusion" else None})

@@ -19,7 +19,7 @@ from sgdiff import cli, full_commands
 from sgdiff.contrastive import ImageEncoder
 from sgdiff.core import SGDiffError, load_weights
 from sgdiff.errors import load_json
-from sgdiff.full_runs import PRESETS, build_generation, open_data, open_first_stage, open_image_encoder
+from sgdiff.full_runs import PRESETS, build_generation, changed, open_data, open_first_stage, open_image_encoder
 from sgdiff.official import OfficialPipeline
 from sgdiff.official_weights import official_ddim
 from sgdiff.protocol import Protocol, pipeline_draw
@@ -98,6 +98,35 @@ def test_names_alone_train_both_stages_and_evaluate_them(prepared, tmp_path, mon
     Path("prepared/coco/vocab.json").write_text(json.dumps(other))
     assert cli.main([*elsewhere, "--data", "coco"]) == 1 and "another vocabulary" in capsys.readouterr().err
     assert cli.main([*elsewhere, "--data", "gqa"]) == 1 and "prepared/gqa holds no vocab.json" in capsys.readouterr().err
+
+
+def test_shards_train_the_weights_that_the_folder_trains(prepared, tmp_path, capsys):
+    "Both stages, bit for bit; a run that was begun on the folder is finished on shards; evaluation reads them too."
+    pytest.importorskip("webdataset", reason="the extra [data] is not installed")
+    tables, images, packed = prepared / "prepared", prepared / "images", tmp_path / "packed"
+    pack = ["prepare", "shards", *options(tables=tables, images=images, out=packed), "--per-shard", "3", "--quiet"]
+    assert cli.main(pack) == 0 and "train images in" in capsys.readouterr().out
+    before = {path: path.stat().st_mtime_ns for path in packed.rglob("*.tar")}
+    assert cli.main(pack) == 0 and {path: path.stat().st_mtime_ns for path in packed.rglob("*.tar")} == before
+    small = [*SMALL, "--set", "fit=squash"]
+    assert train([*options(data=tables, images=images, preset="tiny", out=tmp_path / "a"), *small]) == 0
+    assert train([*options(data=tables, images=images, preset="tiny", stage="pretrain", out=tmp_path / "b"), *small]) == 0
+    assert train([*options(data=packed, preset="tiny", stage="diffusion", out=tmp_path / "b"), *small, "--resume"]) == 0
+    assert train([*options(data=packed, preset="tiny", out=tmp_path / "c"), *small]) == 0
+    for name in ("pretrain/model.safetensors", "diffusion/model.safetensors"):
+        assert len({(tmp_path / run / name).read_bytes() for run in "abc"}) == 1, name
+    assert train([*options(data=packed, preset="tiny", out=tmp_path / "c"), *SMALL, "--resume"]) == 1 and "fit: 'squash' there, 'crop' now" in capsys.readouterr().err
+    assert full_commands.main(["evaluate", *options(folder=tmp_path / "c", split="test", steps=2, features="judge")]) == 0
+    assert load_json(tmp_path / "c" / "evaluation-test" / "report.json")["data_settings"]["fit"] == "squash"
+    shutil.rmtree(packed / "test")
+    assert full_commands.main(["evaluate", *options(folder=tmp_path / "c", split="test", steps=2, features="judge")]) == 1
+    assert "holds shards of train, val, none of test" in capsys.readouterr().err
+    assert cli.main([*pack[:2], *options(tables=images, images=images, out=packed)]) == 1 and "holds no train.h5" in capsys.readouterr().err
+
+
+def test_a_photograph_is_squashed_or_cropped_and_nothing_else():
+    with pytest.raises(SGDiffError, match="fit is 'stretch', expected 'crop' or 'squash'"): changed(PRESETS["tiny"], ["fit=stretch"])
+    assert changed(PRESETS["paper"], ["fit=squash"]).fit == "squash"
 
 
 def test_the_linear_first_stage_is_not_made_of_other_pictures(tmp_path, capsys):
