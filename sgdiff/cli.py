@@ -199,7 +199,7 @@ def make_parser() -> argparse.ArgumentParser:
     c.add_argument("--out", default="demo", help="folder for the pictures (default: demo)")
     c = command(train, "train from scratch, or go on with a run", draws=False)
     c.add_argument("--stage", default="all", help="vae, pretrain, diffusion, polish, decoder, judge, several with commas, or all (default)")
-    c.add_argument("--preset", choices=("easy", "shipped", "tiny"), default="easy", help="easy: live, about 15 minutes on 2 cores; shipped: about two hours, as the weights in data/ were trained")
+    c.add_argument("--preset", choices=("easy", "shipped", "tiny"), default="easy", help="easy: live, about 15 minutes on 2 cores; shipped: one to two hours, as the weights in data/ were trained")
     c.add_argument("--out", help="folder of the run (default: runs/PRESET); an unfinished run there goes on")
     c.add_argument("--seed", type=int, help="another seed than the preset's")
     c.add_argument("--quiet", action="store_true", help="no progress bars")

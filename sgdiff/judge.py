@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .core import device_of, load_json, load_weights, save_json, save_weights, step_generator
-from .errors import SGDiffError
+from .errors import SGDiffError, described
 from .scene_graphs import UnknownWordError, Vocab
 from .toy_world import EASY, FACING, FAMILIES, FAMILY_OF, FLIPS, HOLDABLE, ToyWorldConfig, geometric_relation, turn
 from .training import batch_indices
@@ -362,9 +362,7 @@ def save_judge(judge: Judge, folder) -> None:
 def load_judge(folder) -> Judge:
     "A judge as it was saved, in eval mode. Raises SGDiffError."
     folder = Path(folder)
-    config = load_json(folder / "config.json")
-    try: judge = Judge(JudgeConfig(**config))
-    except (TypeError, ValueError) as error: raise SGDiffError(f"{folder / 'config.json'} does not describe a judge: {error}") from error
+    with described(folder / "config.json", "JudgeConfig") as config: judge = Judge(JudgeConfig(**config))
     load_weights(folder / "model.safetensors", judge)
     judge.accuracy = load_json(folder / "accuracy.json") if (folder / "accuracy.json").exists() else None
     return judge.eval().requires_grad_(False)

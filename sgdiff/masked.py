@@ -24,7 +24,7 @@ from .attention import TransformerBlock
 # %% ../nbs/06_masked.ipynb #583e7456
 def box_masks(boxes,                # (O, 4) float, x0 y0 x1 y1 in [0, 1]
               size: int,            # H = W
-              grow: float = 3,      # pixels by which each side is moved out: no rim of the object leaks
+              grow: float = 5,      # pixels by which each side is moved out: no rim of the object leaks, nor an outstretched arm
               ):                    # (O, H, W) bool, True inside
     "The pixels of each box. A pixel belongs to a box that covers its centre."
     centre = torch.arange(size, device=boxes.device) + 0.5
@@ -37,7 +37,7 @@ def box_masks(boxes,                # (O, 4) float, x0 y0 x1 y1 in [0, 1]
 def object_mask(batch,              # SceneGraphBatch with boxes
                 size: int,          # H = W
                 chosen,             # (O,) bool, objects to hide
-                grow: float = 3,    # pixels
+                grow: float = 5,    # pixels
                 ):                  # (B, 1, H, W) bool, True where hidden
     "The union of the chosen objects' boxes. The `__image__` node never counts."
     chosen = chosen & (batch.objects != 0)
