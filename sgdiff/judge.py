@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .core import device_of, load_json, load_weights, save_json, save_weights, step_generator
-from .errors import SGDiffError, described
+from .errors import described
 from .scene_graphs import UnknownWordError, Vocab
 from .toy_world import EASY, FACING, FAMILIES, FAMILY_OF, FLIPS, HOLDABLE, ToyWorldConfig, geometric_relation, turn
 from .training import batch_indices
