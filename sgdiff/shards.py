@@ -185,7 +185,7 @@ class PackedData(RealData):
             if len(found) != 2 * n: raise SGDiffError(f"{self.folder / name} holds {len(found)} files, the index says {2 * n}: was a copy cut short?")
             self.places |= found
         self.rows = range(self.index["samples"])
-        self.rows = np.array([i for i in self.rows if self._shows(self.record(i))], int)    # as in RealData
+        self.rows = np.flatnonzero([self._shows(self.record(i)) for i in self.rows])        # images that show at least one object
 
     def _members(self, name):
         try:
