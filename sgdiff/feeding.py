@@ -138,7 +138,7 @@ def data_fingerprint(
     data,  # ToyData, RealData or PackedData
 ) -> str:  # 16 hexadecimal digits
     "The beginning of a SHA-256 of what a data set holds: words, tables and names of pictures; shards know it of the tables they were written from; of the toy world graphs and pixels. Not where it lies."
-    if hasattr(data, "index"): return data.index["fingerprint"]
+    if hasattr(data, "fingerprint"): return data.fingerprint
     vocab = data.config.vocab
     digest = hashlib.sha256(json.dumps([vocab.objects, vocab.predicates]).encode())
     if hasattr(data, "table"):

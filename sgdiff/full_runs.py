@@ -150,8 +150,8 @@ def open_data(
         raise SGDiffError(f"{folder} holds no vocab.json: give --data toy, or the folder that `sgdiff prepare` wrote")
     photos = Path(images) if images else folder / "images"
     if not photos.is_dir(): raise SGDiffError(f"there are no photographs at {photos}: name their folder with --images")
-    from sgdiff.real_data import open_prepared
-    return open_prepared(folder, photos, split, image_size, fit=fit)
+    from sgdiff.real_data import PreparedData
+    return PreparedData(folder, photos, split, image_size, fit=fit)
 
 # %% ../nbs/30_full_runs.ipynb #e0c6cffc
 def encoder_config(

@@ -231,7 +231,6 @@ def _sizes(report): return ", ".join(f"{n:,} {name}" for name, n in report["imag
 def pack(args) -> dict:         # -> split -> index
     "Packs a prepared folder into shards, or finds that it is packed."
     from sgdiff.shards import pack_prepared
-    if args.per_shard < 1: raise SGDiffError(f"--per-shard is {args.per_shard}, expected at least 1")
     packed = pack_prepared(args.tables, args.images, args.out, args.per_shard, not args.quiet)
     print(f"{args.out}: " + ", ".join(f"{index['samples']:,} {split} images in {len(index['shards'])} shards" for split, index in packed.items()))
     return packed

@@ -31,11 +31,11 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .errors import SGDiffError, cannot_write, load_json, save_json
+from .errors import SGDiffError, cannot_write, described, load_json, save_json
 from .feeding import data_fingerprint
-from .real_data import RealData, open_prepared, read_image
-from .records import RealConfig, Record, fit_boxes, fit_image, is_seen, make_graph, record_rng
-from .scene_graphs import SceneGraphBatch, Vocab
+from .real_data import PreparedData, RealData, square_picture
+from .records import RealConfig, Record, fit_boxes, is_seen, make_graph, record_rng
+from .scene_graphs import Vocab
 
 # %% ../nbs/03h_shards.ipynb #7d33dfd3
 def record_to_json(record: Record) -> bytes:
@@ -59,6 +59,7 @@ def write_shards(data: RealData,
                  progress: bool = True) -> dict:        # the index
     "Packs a data set. Does nothing where the same was packed before. Raises SGDiffError."
     import webdataset as wds        # here, because it is an extra
+    if per_shard < 1: raise SGDiffError(f"per_shard is {per_shard}, expected at least 1")
     out, order = Path(out), np.random.default_rng(seed).permutation(len(data))
     told = functools.reduce(lambda crc, i: zlib.crc32(record_to_json(data.record(i)), crc), range(len(data)), 0)       # of all that is said of the images
     index = {"vocab": data.config.vocab.to_dict(), "fingerprint": data_fingerprint(data), "records": told, "seed": seed, "samples": len(data), "per_shard": per_shard, "shards": {}}
@@ -108,6 +109,13 @@ def this_process() -> tuple:        # (rank, number of processes)
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 # %% ../nbs/03h_shards.ipynb #0dfae270
+def _not_whole(path, error): return SGDiffError(f"{path} is not a whole shard ({error}). Write the shards again.")
+
+
+def _check_count(path, n, expected, what):
+    if n != expected: raise SGDiffError(f"{path} holds {n} {what}, the index says {expected}: was a copy cut short?")
+
+
 class ShardData(torch.utils.data.IterableDataset):
     "The samples of a folder of shards, those of this process and worker: pairs of (3, H, W) float in [-1, 1] and SceneGraph."
     def __init__(self, folder,
@@ -139,8 +147,8 @@ class ShardData(torch.utils.data.IterableDataset):
             for sample in wds.DataPipeline(wds.SimpleShardList([f"file:{path}"]), wds.tarfile_to_samples()):
                 n += 1
                 yield sample
-        except (OSError, tarfile.TarError, ValueError) as error: raise SGDiffError(f"{path} is not a whole shard ({error}). Write the shards again.") from error
-        if n != self.index["shards"][name]: raise SGDiffError(f"{path} holds {n} samples, the index says {self.index['shards'][name]}: was a copy cut short?")
+        except (OSError, tarfile.TarError, ValueError) as error: raise _not_whole(path, error) from error
+        _check_count(path, n, self.index["shards"][name], "samples")
 
     def _epoch(self, epoch):
         import webdataset as wds
@@ -151,7 +159,7 @@ class ShardData(torch.utils.data.IterableDataset):
 
     def _item(self, sample, epoch):
         c, record = self.config, record_from_json(sample["json"])
-        pixels = torch.from_numpy(fit_image(read_image(io.BytesIO(sample["image"])), c.image_size, c.fit).copy())
+        pixels = square_picture(io.BytesIO(sample["image"]), c)
         return pixels.float() / 127.5 - 1, make_graph(record, c, record_rng(c.seed, epoch, record.key))
 
     def __iter__(self): return self._epoch(self.epoch)
@@ -164,10 +172,7 @@ class ShardData(torch.utils.data.IterableDataset):
             yield from self._epoch(epoch)
             epoch += 1
 
-    def collate(self, items) -> tuple:      # items: list of B pairs -> (B, 3, H, W) float, SceneGraphBatch
-        "A batch of items."
-        images, graphs = zip(*items)
-        return torch.stack(images), SceneGraphBatch.from_graphs(list(graphs), self.config.vocab, self.config.image_node)
+    collate = RealData.collate
 
 # %% ../nbs/03h_shards.ipynb #8b1f7e42
 class PackedData(RealData):
@@ -177,20 +182,24 @@ class PackedData(RealData):
                  epoch: int = None, cache: bool = False, progress: bool = True,     # as in RealData
                  **options):                # of RealConfig
         self.folder, self.epoch, self._cache = Path(folder), epoch, {} if cache else None
-        self.index = load_json(self.folder / "index.json")
-        self.config = RealConfig(Vocab.from_dict(self.index["vocab"]), image_size, **options)
-        self.places = {}                    # "000000017.json" -> shard, first byte, bytes
-        for name, n in tqdm(self.index["shards"].items(), "shards", disable=not progress, leave=False):
-            found = {m.name: (name, m.offset_data, m.size) for m in self._members(name)}
-            if len(found) != 2 * n: raise SGDiffError(f"{self.folder / name} holds {len(found)} files, the index says {2 * n}: was a copy cut short?")
-            self.places |= found
-        self.rows = range(self.index["samples"])
-        self.rows = np.flatnonzero([self._shows(self.record(i)) for i in self.rows])        # images that show at least one object
+        with described(self.folder / "index.json", "packed data") as index:
+            vocab, self.fingerprint, shards = Vocab.from_dict(index["vocab"]), index["fingerprint"], index["shards"]
+        self.config = RealConfig(vocab, image_size, **options)
+        self.places, rows = {}, []          # "000000017.json" -> shard, first byte, bytes; images that show at least one object
+        for name, n in tqdm(shards.items(), "shards", disable=not progress, leave=False): rows += self._open(name, n)
+        self.rows = np.array(sorted(rows), int)
 
-    def _members(self, name):
+    def _open(self, name, n):
+        "Notes where the files of a shard lie, and reads its records on the way; -> the numbers of the images that show something."
+        path, before, rows = self.folder / name, len(self.places), []
         try:
-            with tarfile.open(self.folder / name, "r:") as tar: return tar.getmembers()
-        except (OSError, tarfile.TarError) as error: raise SGDiffError(f"{self.folder / name} is not a whole shard ({error}). Write the shards again.") from error
+            with tarfile.open(path, "r:") as tar:
+                for m in tar:
+                    self.places[m.name] = name, m.offset_data, m.size
+                    if m.name.endswith(".json") and self._shows(record_from_json(tar.extractfile(m).read())): rows.append(int(m.name.removesuffix(".json")))
+        except (OSError, tarfile.TarError, ValueError) as error: raise _not_whole(path, error) from error
+        _check_count(path, len(self.places) - before, 2 * n, "files")
+        return rows
 
     def _shows(self, record): return is_seen(*fit_boxes(record.boxes, record.size, self.config.fit), self.config.min_visible).any()
 
@@ -217,5 +226,5 @@ def pack_prepared(folder,               # that `sgdiff prepare` wrote
     "Packs all splits of a prepared folder. Does nothing where the same was packed before. Raises SGDiffError."
     splits = [split for split in ("train", "val", "test") if (Path(folder) / f"{split}.h5").exists()]
     if not splits: raise SGDiffError(f"{folder} holds no train.h5, val.h5 or test.h5: give the folder that `sgdiff prepare` wrote")
-    opened = {split: open_prepared(folder, images, split, progress=progress, fit="squash") for split in splits}     # nothing is cut away
+    opened = {split: PreparedData(folder, images, split, progress=progress, fit="squash") for split in splits}     # nothing is cut away
     return {split: write_shards(data, Path(out) / split, per_shard, progress=progress) for split, data in opened.items() if len(data)}

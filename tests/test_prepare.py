@@ -266,6 +266,20 @@ def test_shards_of_another_data_set_are_not_written_over(packed):
     assert np.all([p.name == "shards" or not p.name.startswith(".shards") for p in folder.parent.iterdir()])
 
 
+def test_packed_data_name_what_is_wrong_with_a_folder(packed, tmp_path):
+    import json
+    import shutil
+    from sgdiff.shards import PackedData, write_shards
+    folder, data = packed
+    with pytest.raises(SGDiffError, match="per_shard is 0, expected at least 1"): write_shards(data, tmp_path / "none", per_shard=0, progress=False)
+    shutil.copytree(folder, tmp_path / "old")
+    index = json.loads((folder / "index.json").read_text())
+    del index["fingerprint"]                                                        # as shards were written once
+    (tmp_path / "old" / "index.json").write_text(json.dumps(index))
+    with pytest.raises(SGDiffError, match="index.json does not fit packed data: 'fingerprint' is missing"): PackedData(tmp_path / "old", progress=False)
+    assert len(PackedData(folder, progress=False)) == len(data)
+
+
 def test_shards_notice_other_records_and_a_missing_image(packed, tmp_path):
     import json
     from dataclasses import replace
