@@ -276,7 +276,7 @@ def check_sampler(name) -> str:
     raise ValueError(f"sampler {shown(name)} is unknown: expected one of {', '.join(dict.fromkeys([*near, *SAMPLERS]))}")
 
 # %% ../nbs/13_samplers.ipynb #9d1108ce
-LARGEST_SCALE = 1000  # of guidance, either way; what is drawn with 20 is a poster already
+LARGEST_SCALE = 1000  # of guidance, either way
 
 
 @dataclass(frozen=True, eq=False)
