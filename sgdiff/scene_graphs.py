@@ -30,6 +30,7 @@ import numbers
 import operator
 import re
 import reprlib
+import sys
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -175,11 +176,14 @@ class Faults(list):
         try: return read(*args)
         except SGDiffError as error: self.append(error)
 
+    @property
+    def enough(self) -> bool: return len(self) > MOST_TOLD      # more would not be told: no need to look for them
+
     def refuse(self) -> None:
         "Nothing where there are none. Raises UnknownWordError, or GraphError where not all are unknown words."
         told = list(dict.fromkeys(str(error) for error in self))
         if not told: return
-        more = [f"and {len(told) - MOST_TOLD} faults more"] if len(told) > MOST_TOLD else []
+        more = ["and more faults"] if len(told) > MOST_TOLD else []
         unknown = all(isinstance(error, UnknownWordError) for error in self)
         raise (UnknownWordError if unknown else GraphError)("; ".join(told[:MOST_TOLD] + more))
 
@@ -206,7 +210,7 @@ def _listed(value, what) -> tuple:
     "The items of a list, a tuple or an array."
     plain = not isinstance(value, (str, bytes, dict, set, frozenset))
     try: items = tuple(value) if plain else None
-    except (TypeError, RuntimeError): items = None
+    except Exception: items = None          # somebody else's object may raise anything
     if items is None: raise GraphError(f"{what} are a list, got {shown(value)}")
     return items
 
@@ -248,7 +252,7 @@ def _as_triple(triple, n_objects):
 
 def _as_box(box, row):
     try: values = tuple(v if isinstance(v, (str, bytes, bool)) else float(v) for v in _listed(box, "the edges of a box"))
-    except (TypeError, ValueError, RuntimeError, GraphError): values = ()
+    except (ArithmeticError, TypeError, ValueError, RuntimeError, GraphError): values = ()
     if len(values) == 4 and all(isinstance(v, float) for v in values):
         low, high = -1e-6, 1 + 1e-6                                 # a little more than 0 and 1: sums of floats
         if all(low <= a <= b <= high for a, b in (values[::2], values[1::2])): return values
@@ -331,9 +335,10 @@ def _word_fault(word, row, kind):
 
 def _word_faults(objects, triples, vocab, faults):
     "Collects every word that is unknown, reserved or empty."
-    for word in dict.fromkeys(objects):
-        if word is not REFUSED: faults.catch(_word_fault, word, vocab.object_id, "object")
-    for word in dict.fromkeys(p for _, p, _ in triples): faults.catch(_word_fault, word, vocab.predicate_id, "predicate")
+    asked = [(word, vocab.object_id, "object") for word in dict.fromkeys(objects) if word is not REFUSED]
+    asked += [(word, vocab.predicate_id, "predicate") for word in dict.fromkeys(p for _, p, _ in triples)]
+    for question in asked:
+        if not faults.enough: faults.catch(_word_fault, *question)
 
 
 def _relation_faults(objects, triples, vocab, faults):
@@ -454,7 +459,7 @@ def graph_from_text(text: str,      # clauses between ";" or line ends
         return None if found is None else names.setdefault(found, len(names))
 
     for clause in re.split(r"[;\r\n]", _checked_text(text, "a graph")):
-        if not clause.strip(): continue
+        if not clause.strip() or faults.enough: continue
         parts = split_clause(clause, vocab)
         rows = [row(name) for name in parts[::2]]
         if len(parts) == 3 and None not in rows: triples.append((rows[0], parts[1], rows[1]))
@@ -567,6 +572,12 @@ def graph_to_networkx(graph: SceneGraph):   # -> networkx.MultiDiGraph; nodes 0.
     return g
 
 
+def _is_networkx(g) -> bool:
+    "Whether it is a graph of networkx, which is imported where there is one."
+    networkx = sys.modules.get("networkx")
+    return networkx is not None and isinstance(g, networkx.Graph)
+
+
 def _attribute(d, name, known, what):
     "One attribute of a node or an edge. Raises GraphError where it lacks, or where another would be lost."
     faults = Faults()
@@ -593,8 +604,7 @@ def graph_from_networkx(g,                  # networkx graph: nodes with "word" 
                         vocab: Vocab = None,    # with it, unknown words are refused too
                         ) -> SceneGraph:
     "A graph from networkx; nodes keep their order. Raises GraphError that tells all faults."
-    if not all(hasattr(g, name) for name in ("nodes", "edges", "is_directed")):
-        raise GraphError(f"expected a networkx graph, got {shown(g)}")
+    if not _is_networkx(g): raise GraphError(f"expected a networkx graph, got {shown(g)}")
     nodes, edges, faults = list(g.nodes(data=True)), list(g.edges(data=True)), Faults()
     if edges and not g.is_directed():
         raise GraphError("this networkx graph has no directions, so nobody can tell which end of an edge is the subject: "
@@ -608,7 +618,7 @@ def graph_from(source,                  # SceneGraph, text, JSON text, dict in s
     "A graph, whatever form it came in. Raises GraphError, UnknownWordError."
     if isinstance(source, SceneGraph): return source
     if isinstance(source, dict): return graph_from_json(source, vocab)
-    if hasattr(source, "is_directed"): return graph_from_networkx(source, vocab)
+    if _is_networkx(source): return graph_from_networkx(source, vocab)
     if not isinstance(source, str):
         raise GraphError(f"a graph is a text, a dict in sg2im's form, a SceneGraph or a networkx graph, got {shown(source)}")
     form = source.lstrip("\ufeff \t\r\n")[:1]
@@ -677,7 +687,7 @@ def find_object(graph: SceneGraph, which) -> int:   # which: row, word, or "word
     row = whole_number(which)
     if row is not None:
         if 0 <= row < len(graph): return row
-        raise GraphError(f"there is no object {row}: the graph has {len(graph)} objects")
+        raise GraphError(f"there is no object {shown(row)}: the graph has {len(graph)} objects")
     if not isinstance(which, str): raise GraphError(f"an object is named by its row or its word, got {shown(which)}")
     word, n = split_name(which)
     exact = [i for i, w in enumerate(graph.objects) if w == word]
@@ -699,10 +709,10 @@ def replace_predicate(graph: SceneGraph, old, new: str) -> SceneGraph:
     "The graph with one predicate changed; `old` is a row of `triples` or a predicate (the first triple that has it)."
     row = whole_number(old)
     if row is None:
-        rows = [i for i, (_, p, _) in enumerate(graph.triples) if folded(p) == folded(str(old))]
+        rows = [i for i, (_, p, _) in enumerate(graph.triples) if isinstance(old, str) and folded(p) == folded(old)]
         if not rows: raise GraphError(f"no relation is {shown(old)}; the graph's are: {_relations_told(graph)}")
         row = min(rows, key=lambda i: graph.triples[i][1] != old)
-    if not 0 <= row < len(graph.triples): raise GraphError(f"there is no triple {row}: the graph has {len(graph.triples)}")
+    if not 0 <= row < len(graph.triples): raise GraphError(f"there is no triple {shown(row)}: the graph has {len(graph.triples)}")
     return replace(graph, triples=tuple((s, new, o) if i == row else (s, p, o) for i, (s, p, o) in enumerate(graph.triples)))
 
 
@@ -728,7 +738,7 @@ def add_triple(graph: SceneGraph, s, predicate: str, o) -> SceneGraph:
 
 def remove_triple(graph: SceneGraph, s, predicate: str, o) -> SceneGraph:
     "The graph without one relation. Raises GraphError where it has no such relation."
-    s, o = find_object(graph, s), find_object(graph, o)
+    s, o, predicate = find_object(graph, s), find_object(graph, o), _as_word(predicate, "a predicate")
     rows = [i for i, t in enumerate(graph.triples) if (t[0], folded(t[1]), t[2]) == (s, folded(predicate), o)]
     if not rows:
         names = object_names(graph)
