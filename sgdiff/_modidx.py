@@ -1026,6 +1026,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'sgdiff.scene_graphs._add': ('scene_graphs.html#_add', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs._as_box': ('scene_graphs.html#_as_box', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs._as_boxes': ('scene_graphs.html#_as_boxes', 'sgdiff/scene_graphs.py'),
+                                     'sgdiff.scene_graphs._as_predicate': ('scene_graphs.html#_as_predicate', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs._as_row': ('scene_graphs.html#_as_row', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs._as_triple': ('scene_graphs.html#_as_triple', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs._as_word': ('scene_graphs.html#_as_word', 'sgdiff/scene_graphs.py'),

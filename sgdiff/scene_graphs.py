@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['MOST_TOLD', 'LARGEST_GRAPH', 'LARGEST_SEED', 'REFUSED', 'MOST_OBJECTS', 'MOST_RELATIONS', 'ARTICLES', 'LONGEST_TEXT',
-           'GRAPH_KEYS', 'NOTES', 'DIRECTIONS', 'HIGH', 'LOW', 'EDIT_FORMS', 'UnknownWordError', 'GraphError', 'shown',
-           'folded', 'closest_words', 'Vocab', 'Faults', 'whole_number', 'as_seed', 'SceneGraph', 'check_graph',
-           'split_clause', 'split_name', 'graph_from_text', 'object_names', 'graph_to_text', 'graph_to_json',
-           'graph_from_json', 'graph_entries', 'read_each', 'refuse_bad', 'read_graphs', 'graph_to_networkx',
-           'graph_from_networkx', 'graph_from', 'place_objects', 'draw_graph', 'find_object', 'replace_object',
-           'replace_predicate', 'add_object', 'remove_object', 'add_triple', 'remove_triple', 'edit_graph',
-           'without_relations', 'SceneGraphBatch']
+           'GRAPH_KEYS', 'NOTES', 'DIRECTIONS', 'HIGH', 'LOW', 'EDIT_FORMS', 'MOST_STEPS', 'UnknownWordError',
+           'GraphError', 'shown', 'folded', 'closest_words', 'Vocab', 'Faults', 'whole_number', 'as_seed', 'SceneGraph',
+           'check_graph', 'split_clause', 'split_name', 'graph_from_text', 'object_names', 'graph_to_text',
+           'graph_to_json', 'graph_from_json', 'graph_entries', 'read_each', 'refuse_bad', 'read_graphs',
+           'graph_to_networkx', 'graph_from_networkx', 'graph_from', 'place_objects', 'draw_graph', 'find_object',
+           'replace_object', 'replace_predicate', 'add_object', 'remove_object', 'add_triple', 'remove_triple',
+           'edit_graph', 'without_relations', 'SceneGraphBatch']
 
 # %% ../nbs/01_scene_graphs.ipynb #34e66972
 """Scene graphs: vocabulary, one graph, many graphs in one batch.
@@ -104,6 +104,8 @@ class Vocab:
         object.__setattr__(self, "_predicate_rows", {w: i for i, w in enumerate(self.predicates)})
         object.__setattr__(self, "_objects_said", _spellings(self._object_rows, self.object_aliases))
         object.__setattr__(self, "_predicates_said", _spellings(self._predicate_rows, self.predicate_aliases))
+        longest = max(len(p.split()) for p in (*self.predicates, *self.predicate_aliases))
+        object.__setattr__(self, "longest_predicate", longest)      # in words, so that a reader need not look further
 
     def _check_words(self, kind, words, aliases):
         "Nothing. Raises ValueError where a word is none, or aliases are no words for words."
@@ -167,7 +169,7 @@ class Vocab:
 
 # %% ../nbs/01_scene_graphs.ipynb #f8acb443
 MOST_TOLD = 20                                      # faults in one message
-LARGEST_GRAPH = {"objects": 10_000, "relationships": 100_000}      # more is no graph of a picture
+LARGEST_GRAPH = {"objects": 1000, "relationships": 10_000}      # more is no graph of a picture
 
 
 class Faults(list):
@@ -227,8 +229,13 @@ def _as_word(value, what):
     return value.strip()
 
 
+def _as_predicate(value, triple):
+    if not isinstance(value, str): raise GraphError(f"the predicate of triple {shown(triple)} is a word, got {shown(value)}")
+    return value.strip()
+
+
 def _as_row(value, role, triple, n_objects):
-    row = whole_number(value)
+    row = value if type(value) is int else whole_number(value)
     whole = isinstance(value, numbers.Real) and not isinstance(value, bool) and value == value // 1     # 2.0, as JSON may say
     if row is None and whole: row = int(value)
     if row is None: raise GraphError(f"the {role} of a triple is a row number, got {shown(value)} in {shown(triple)}")
@@ -244,7 +251,7 @@ def _as_triple(triple, n_objects):
     if len(parts) != 3: raise GraphError(f"a triple is [subject row, predicate, object row], got {shown(triple)}")
     faults = Faults()
     s = faults.catch(_as_row, parts[0], "subject", parts, n_objects)
-    p = faults.catch(_as_word, parts[1], f"the predicate of triple {shown(parts)}")
+    p = faults.catch(_as_predicate, parts[1], parts)
     o = faults.catch(_as_row, parts[2], "object", parts, n_objects)
     faults.refuse()
     return (s, p, o)
@@ -406,13 +413,11 @@ def split_clause(clause: str,       # "sheep looking at tree"
                  vocab: Vocab,      # whose predicates are looked for, aliases too
                  ) -> tuple:        # (subject, predicate, object) or (object,); the predicate in the vocabulary's letters
     "The parts of one clause, cut at the longest predicate in it."
-    words = clause.split()
-    known = {p for p in [*vocab.predicates, *vocab.predicate_aliases] if not p.startswith("__")}
-    longest = max((len(p.split()) for p in known), default=0)
-    for n in range(min(longest, len(words) - 2), 0, -1):            # longest predicate first
+    words, known = clause.split(), vocab.predicates
+    for n in range(min(vocab.longest_predicate, len(words) - 2), 0, -1):        # longest predicate first
         for i in range(1, len(words) - n):
             said = vocab.spelt_predicate(" ".join(words[i:i + n]))
-            if said in known: return _strip_article(" ".join(words[:i])), said, _strip_article(" ".join(words[i + n:]))
+            if vocab.own_predicate(said) in known and not said.startswith("__"): return _strip_article(" ".join(words[:i])), said, _strip_article(" ".join(words[i + n:]))
     return (_strip_article(clause),)
 
 
@@ -492,12 +497,12 @@ NOTES = ("id", "image_id", "name", "title", "label", "caption", "comment", "url"
 
 
 def _only_known(found, known, what):
-    "Nothing. Raises GraphError for a key that would be lost."
-    for key in found:
-        if key in known or key in NOTES: continue
-        near = closest_words(str(key), known, 1)[0]
-        raise GraphError(f"{what} has {shown(key)}, which is not read: did you mean {near!r}? It has {', '.join(known)}, "
-                         f"and may have notes ({', '.join(NOTES)})")
+    "Nothing. Raises GraphError for keys that would be lost."
+    lost = [key for key in found if key not in known and key not in NOTES][:5]
+    if not lost: return
+    near = dict.fromkeys(closest_words(str(key), known, 1)[0] for key in lost)
+    raise GraphError(f"{what} has {', '.join(map(shown, lost))}, which nobody reads: did you mean {' or '.join(map(repr, near))}? "
+                     f"Known are {', '.join(known)}, and as notes, not read either, {', '.join(NOTES)}")
 
 
 def graph_to_json(graph: SceneGraph) -> dict:   # ready for JSON, in sg2im's form
@@ -520,7 +525,7 @@ def graph_from_json(data,               # dict in sg2im's form, or its JSON text
     if not isinstance(data, dict) or "objects" not in data:
         raise GraphError(f"a graph in JSON is {{'objects': [...], 'relationships': [[s, predicate, o], ...]}}, got {shown(data)}")
     faults = Faults()
-    for key in data: faults.catch(_only_known, [key], GRAPH_KEYS, "the graph")
+    faults.catch(_only_known, data, GRAPH_KEYS, "the graph")
     return _build(data["objects"], data.get("relationships", ()), data.get("boxes"), faults, vocab)
 
 
@@ -581,7 +586,7 @@ def _is_networkx(g) -> bool:
 def _attribute(d, name, known, what):
     "One attribute of a node or an edge. Raises GraphError where it lacks, or where another would be lost."
     faults = Faults()
-    for key in d: faults.catch(_only_known, [key], known, what)
+    faults.catch(_only_known, d, known, what)
     if d.get(name) is None: faults.append(GraphError(f"{what} has no {name!r}"))
     faults.refuse()
     return d[name]
@@ -750,6 +755,9 @@ def remove_triple(graph: SceneGraph, s, predicate: str, o) -> SceneGraph:
 EDIT_FORMS = ("'replace OBJECT by OBJECT', 'PREDICATE -> PREDICATE', 'OBJECT PREDICATE OBJECT -> OBJECT PREDICATE OBJECT', "
               "'add OBJECT', 'add OBJECT PREDICATE OBJECT', 'remove OBJECT', 'remove OBJECT PREDICATE OBJECT'")
 
+MOST_STEPS = 100                    # of one change
+
+
 def edit_graph(graph: SceneGraph,
                change: str,         # one change, or several between ";"
                vocab: Vocab,
@@ -757,6 +765,7 @@ def edit_graph(graph: SceneGraph,
     "The graph after a change told in words, in any case. Raises GraphError, UnknownWordError."
     steps = [step.strip() for step in re.split(r"[;\r\n]", _checked_text(change, "a change")) if step.strip()]
     if not steps: raise GraphError(f"the change is empty; write {EDIT_FORMS}")
+    if len(steps) > MOST_STEPS: raise GraphError(f"{len(steps)} changes at once: at most {MOST_STEPS} are read")
     for step in steps: graph = _edit_once(graph, step, vocab)
     return graph
 
