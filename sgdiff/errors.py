@@ -152,7 +152,7 @@ def parse_json(
     Raises: SGDiffError if it is no JSON, has a key twice or a NaN, or nests too deep."""
     try: return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except json.JSONDecodeError as error:
-        raise SGDiffError(f"{source} is not valid JSON: {error}. Was it cut short? Make it again.") from error
+        raise SGDiffError(f"{source} is broken JSON: {error}. Was it cut short? Make it again.") from error
     except RecursionError as error: raise SGDiffError(f"{source} nests brackets too deep to be read") from error
     except ValueError as error: raise SGDiffError(f"{source}: {error}") from error
 
