@@ -27,7 +27,7 @@ from .errors import SGDiffError
 from .folders import inside
 from .json_stream import Broken, Tally, attempt, read_each, stream_members, watched
 from .records import GEOMETRIC
-from .sources import below, entries, far_out, image_size, number, part, shown, text, whole
+from .sources import below, entries, far_out, image_size, is_word, number, part, shown, text, whole
 
 # %% ../nbs/03f_coco_stuff.ipynb #ea3047fb
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ STUFF = ("banner blanket branch bridge building-other bush cabinet cage cardboar
 def _map(folder, image):        # -> (H, W) int32 category ids of a stuffthingmaps image
     width, height, name = image
     path = inside(folder, Path(name).with_suffix(".png"))
+    if not path.is_file(): raise ValueError(f"there is no file {path}")
     with Image.open(path) as file:
         if file.size != (width, height): raise ValueError(f"{path} has {file.size[0]} x {file.size[1]} pixels, the image {width} x {height}")
         pixels = np.asarray(file).astype(np.int32) + 1
@@ -146,10 +147,10 @@ def map_annotations(folder, images: dict):      # folder of PNGs; image id -> (w
             mask = pixels == category
             y, x = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
             box = [x[0], y[0], x[-1] + 1 - x[0], y[-1] + 1 - y[0]]
-            yield "annotations", {"id": key * 1000 + category, "image_id": key, "category_id": category, "bbox": [float(v) for v in box],
+            yield "annotations", {"id": (key * 1000 + category) % 2**63, "image_id": key, "category_id": category, "bbox": [float(v) for v in box],
                                   "segmentation": masks.encode(np.asfortranarray(mask.astype(np.uint8)))}
 
-# %% ../nbs/03f_coco_stuff.ipynb #e1006b8c
+# %% ../nbs/03f_coco_stuff.ipynb #1a2c8ce3
 MOST_CATEGORIES = 2**15         # the largest id of a category: each number below it has a row in the vocabulary
 
 
@@ -160,7 +161,7 @@ def _category(d):
     key, word = whole(d, "id"), text(d, "name").lower().strip()
     if key == 0: return key, word
     if not 0 < key <= MOST_CATEGORIES: raise ValueError(f"its id is {key}, expected 1 to {MOST_CATEGORIES:,}")
-    if word.startswith("__") or not word.isprintable(): raise ValueError(f"its name is {shown(word)}, expected words without '__' at the beginning")
+    if not is_word(word): raise ValueError(f"its name is {shown(word)}, expected words that can be printed, without '__' at the beginning")
     return key, word
 
 
@@ -204,15 +205,16 @@ class _Header:
             del self.categories[key]
 
     def take(self, other):
-        "Nothing; what the other file lists is listed here too. What both list must be the same."
-        for kind in ("images", "categories"):
-            ours, theirs = getattr(self, kind), getattr(other, kind)
-            for key, said in theirs.items():
-                if ours.setdefault(key, said) == said: continue
-                self.tally.bad(kind, "otherwise in the two files", f"id {key}: {shown(ours[key])} in {self.path.name}, {shown(said)} in {other.path.name}")
-        twice = {word: key for key, word in self.categories.items()}
+        "Nothing; what the other file lists is listed here too. Both must say the same of it."
+        numbers = {word: key for key, word in self.categories.items()}
         for key, word in other.categories.items():
-            if twice.get(word, key) != key: raise SGDiffError(f"{shown(word)} is category {key} of {other.path.name} and category {twice[word]} of {self.path.name}: give each name one id")
+            if numbers.get(word, key) == key: continue
+            raise SGDiffError(f"{shown(word)} is category {numbers[word]} of {self.path.name} and category {key} of {other.path.name}: give each name one id")
+        for kind in ("images", "categories"):
+            ours = getattr(self, kind)
+            for key, said in getattr(other, kind).items():
+                if ours.setdefault(key, said) == said: continue
+                self.tally.bad(kind, "otherwise in the two files", f"id {key}: {ours[key]} in {self.path.name}, {said} in {other.path.name}")
 
 
 _SIDES = ("x", "y", "width", "height")

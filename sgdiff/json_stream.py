@@ -26,7 +26,7 @@ from .errors import SGDiffError, cannot_read, open_text
 
 # %% ../nbs/03c_json_stream.ipynb #5051416e
 PIECE = 1 << 20                     # characters read at a time
-LARGEST = 1 << 26                   # characters of one record; a longer one is passed over
+LARGEST = 1 << 24                   # characters of one record; a longer one is passed over
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"[-+.0-9eE]*")
 _MARK = re.compile(r'\\.?|["\[\]{}]', re.DOTALL)       # what decides where a value ends; an escape is one mark
@@ -222,7 +222,7 @@ class Tally:
         for reason, names in self.broken.items(): lines.append(f"broken {reason}: {', '.join(names)}{', ...' if len(names) == self.named else ''}")
         return "\n".join(lines)
 
-# %% ../nbs/03c_json_stream.ipynb #bb34f486
+# %% ../nbs/03c_json_stream.ipynb #deda32c5
 def in_words(error: Exception) -> str:
     "What an error says, for somebody who has not written the parser."
     if isinstance(error, KeyError): return f"{error} is missing"
