@@ -142,7 +142,7 @@ def open_vg(args):      # -> input files, function (tally) -> (vocab, tables), s
 
     def prepare(tally):
         chosen = hash_splits(source.images()) if splits is None else read_splits(splits)
-        return prepare_visual_genome(source, chosen, rules, tally, *(read_aliases(path) for path in aliases))
+        return prepare_visual_genome(source, chosen, rules, tally, *(read_aliases(path, tally) for path in aliases))
 
     if splits is not None: read_splits(splits)
     return [*source.files(), *aliases, *([splits] if splits else [])], prepare, {"rules": asdict(rules), "splits": args.splits == "hash"}
@@ -193,7 +193,7 @@ def open_coco(args):
     only = set().union(*map(read_ids, lists)) if lists else None
 
     def prepare(tally):
-        sources = [COCOSource(*pairs[split], f"{split}/", not args.quiet, only) if split in pairs else None for split in ("train2017", "val2017")]
+        sources = [COCOSource(*pairs[split], f"{split}/", not args.quiet, only, tally) if split in pairs else None for split in ("train2017", "val2017")]
         return prepare_coco_stuff(*sources, rules, tally)
 
     return [p for pair in pairs.values() for p in pair if not p.is_dir()] + maps + lists, prepare, {"rules": asdict(rules)} | ({"image ids": len(only)} if lists else {})
