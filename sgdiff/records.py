@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from .pictures import as_rgb
 from .scene_graphs import SceneGraph, Vocab
 
 # %% ../nbs/03_records.ipynb #af8f38d5
@@ -94,7 +95,7 @@ def fit_image(image: Image.Image,       # any size and mode
     W, H = image.size
     side = min(W, H)
     box = (0, 0, W, H) if fit == "squash" else ((W - side) / 2, (H - side) / 2, (W + side) / 2, (H + side) / 2)
-    small = image.convert("RGB").resize((image_size, image_size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+    small = as_rgb(image).resize((image_size, image_size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
     return np.asarray(small).transpose(2, 0, 1)
 
 # %% ../nbs/03_records.ipynb #2762be00
