@@ -390,7 +390,7 @@ def renewed(
     If it fails, the old files are as they were and nothing is left behind. Links are followed.
     Raises: SGDiffError, with the free space, if the system cannot write."""
     folder = Path(folder)
-    part = folder / ".new.tmp"
+    part = folder / ".new"
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
