@@ -44,7 +44,9 @@ class RealConfig:
     "How records become pictures and graphs."
     vocab: Vocab                # the words
     image_size: int = 64        # pixels, height and width of the square picture
-    fit: str = "crop"           # "crop": keep proportions, cut the middle square; "squash": press the whole image into the square (official)
+    # "crop": keep proportions, cut the middle square; "squash": press the whole image into the square (official).
+    # The graphs differ as well: of COCO's relations the crop changes or loses about one in six (measured in chapter 03).
+    fit: str = "crop"
     max_objects: int = 10       # most nodes of a graph, `__image__` counted
     image_node: bool = True     # tie every object to `__image__`, last in its graph
     min_visible: float = 0.25   # an object stays if this share of its box is in the picture, or this share of the picture in its box
