@@ -1050,6 +1050,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'sgdiff.shards': { 'sgdiff.shards.PackedData': ('shards.html#packeddata', 'sgdiff/shards.py'),
                                'sgdiff.shards.PackedData.__init__': ('shards.html#packeddata.__init__', 'sgdiff/shards.py'),
                                'sgdiff.shards.PackedData._key': ('shards.html#packeddata._key', 'sgdiff/shards.py'),
+                               'sgdiff.shards.PackedData._name': ('shards.html#packeddata._name', 'sgdiff/shards.py'),
                                'sgdiff.shards.PackedData._open': ('shards.html#packeddata._open', 'sgdiff/shards.py'),
                                'sgdiff.shards.PackedData._read': ('shards.html#packeddata._read', 'sgdiff/shards.py'),
                                'sgdiff.shards.PackedData._record': ('shards.html#packeddata._record', 'sgdiff/shards.py'),

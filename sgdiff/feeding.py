@@ -110,7 +110,8 @@ def _save_latents(latents: Tensor, path: Path) -> None:
 
 def _load_latents(path: Path) -> Tensor:
     "The latents of a file. Raises SGDiffError where they are not those that were written."
-    if read_text(_sum_file(path)).split()[:1] == [file_sum(path)]: return load_weights(path)["latents"]
+    if read_text(_sum_file(path)).split()[:1] == [file_sum(path)]:
+        return load_weights(path)["latents"]
     raise SGDiffError(f"{path} is not the file that was written (by {_sum_file(path).name}): "
                       "remove it, and it is made again")
 

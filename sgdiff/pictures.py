@@ -6,7 +6,9 @@
 __all__ = ['FORMATS', 'LARGEST_PICTURE', 'as_rgb', 'opened', 'read_image', 'image_fault', 'picture_faults', 'image_sizes']
 
 # %% ../nbs/03_pictures.ipynb #d1352dea
-"""Picture files of every kind as RGB pictures: what their numbers mean, which of them cannot be used and why (no torch needed).
+"""Picture files of every kind as RGB pictures: what their numbers mean, which cannot be used.
+
+No torch is needed.
 
 Axis letters: N pictures, W H pixels."""
 
@@ -33,8 +35,10 @@ def _white(
     if image.mode.startswith("I;16") or image.format == "PNG": return 65535
     for top in (1, 255) if image.mode == "F" else (255, 65535):
         if 0 <= low and high <= top: return top
-    raise ValueError(f"its numbers go from {low:g} to {high:g}, and which of them is white is unknown: "
-                     "whole numbers may end at 255 or 65535, floats at 1 or 255")
+    raise ValueError(
+        f"its numbers go from {low:g} to {high:g}, and which of them is white is unknown: "
+        "whole numbers may end at 255 or 65535, floats at 1 or 255"
+    )
 
 
 def _opaque(
@@ -70,13 +74,19 @@ def opened(
 
     Raises: SGDiffError that names the file, whatever goes wrong with it, in the block as well."""
     try:
-        if isinstance(file, (str, Path)) and os.path.exists(file) and not os.path.isfile(file): raise ValueError("it is no file")
+        if isinstance(file, (str, Path)) and os.path.exists(file) and not os.path.isfile(file):
+            raise ValueError("it is no file")
         with Image.open(file, formats=FORMATS) as image:
-            if image.width * image.height > LARGEST_PICTURE: raise ValueError(f"{image.width} x {image.height} pixels are more than {LARGEST_PICTURE:,}")
+            if image.width * image.height > LARGEST_PICTURE:
+                raise ValueError(
+                    f"{image.width} x {image.height} pixels are more than {LARGEST_PICTURE:,}"
+                )
             yield image
     except Exception as error:
-        raise SGDiffError(f"cannot read the image {name or file}: {str(error) or type(error).__name__}. "
-                          "`sgdiff prepare` leaves broken and missing images out and lists them.") from error
+        raise SGDiffError(
+            f"cannot read the image {name or file}: {str(error) or type(error).__name__}. "
+            "`sgdiff prepare` leaves broken and missing images out and lists them."
+        ) from error
 
 
 class _OtherSize(ValueError): pass
@@ -86,10 +96,13 @@ def _is_turned(
     image: Image.Image,
     size: tuple,  # (width, height) that the data set says
 ) -> bool:
-    "Whether the data set means the picture as EXIF turns it. Raises _OtherSize where its size is another one."
+    "Whether the data set means the picture as EXIF turns it. Raises _OtherSize if neither fits."
     if image.size == tuple(size): return False
-    if image.size == tuple(size)[::-1] and image.getexif().get(0x0112, 1) in (5, 6, 7, 8): return True
-    raise _OtherSize(f"it has {image.width} x {image.height} pixels, the data set says {size[0]} x {size[1]}")
+    if image.size == tuple(size)[::-1] and image.getexif().get(0x0112, 1) in (5, 6, 7, 8):
+        return True
+    raise _OtherSize(
+        f"it has {image.width} x {image.height} pixels, the data set says {size[0]} x {size[1]}"
+    )
 
 # %% ../nbs/03_pictures.ipynb #29380ae5
 def read_image(
@@ -117,7 +130,10 @@ def image_fault(
             as_rgb(image)
     except SGDiffError as error:
         other = isinstance(error.__cause__, _OtherSize)
-        return "of another size than the data set says" if other else "cannot be decoded", f"{path} ({error.__cause__})"
+        return (
+            "of another size than the data set says" if other else "cannot be decoded",
+            f"{path} ({error.__cause__})",
+        )
     return None
 
 
@@ -134,8 +150,12 @@ def picture_faults(
         except SGDiffError as error: return "not inside the folder of images", error
 
     pool = ThreadPoolExecutor()
-    try: yield from tqdm(pool.map(fault, paths, sizes), title, len(paths), disable=not progress, leave=False)
-    finally: pool.shutdown(cancel_futures=True)
+    try:
+        yield from tqdm(
+            pool.map(fault, paths, sizes), title, len(paths), disable=not progress, leave=False
+        )
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 # %% ../nbs/03_pictures.ipynb #10e858f5
 def image_sizes(
@@ -143,13 +163,24 @@ def image_sizes(
     paths: list,  # N paths below it, as a table names them
     progress: bool = True,
 ) -> np.ndarray:  # (N, 2) int64, width and height; 0 and 0 where the picture cannot be read
-    "The sizes of pictures from the headers of their files; a warning names those that cannot be read."
+    "The sizes of pictures from the headers of their files; a warning names those that have none."
     def size(path):
         try:
             with opened(inside(folder, path)) as image: return image.size, None
         except SGDiffError as error: return (0, 0), f"{path} ({error.__cause__ or error})"
 
-    with ThreadPoolExecutor(8) as pool: found = list(tqdm(pool.map(size, paths), "image sizes", len(paths), disable=not progress, leave=False))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(
+            tqdm(
+                pool.map(size, paths), "image sizes", len(paths), disable=not progress, leave=False
+            )
+        )
     faults = [fault for _, fault in found if fault]
-    if faults: warnings.warn(f"{len(faults)} of {len(paths)} images cannot be read and are left out: {'; '.join(faults[:5])}{'; ...' if len(faults) > 5 else ''}", stacklevel=2)
+    if faults:
+        warnings.warn(
+            f"{len(faults)} of {len(paths)} images cannot be read and are left out: "
+            + "; ".join(faults[:5])
+            + ("; ..." if len(faults) > 5 else ""),
+            stacklevel=2,
+        )
     return np.array([size for size, _ in found], np.int64).reshape(-1, 2)

@@ -9,8 +9,8 @@ __all__ = ['OPENERS', 'fingerprint', 'listed', 'already', 'check_images', 'only_
 # %% ../nbs/03g_prepare.ipynb #ec1bab93
 """`sgdiff prepare`: raw files of Visual Genome, GQA or COCO-Stuff to train.h5, val.h5, test.h5 and vocab.json, and those to shards (no torch until it runs).
 
-Deterministic, whole or not at all, done once: `prepared.json` holds a fingerprint of inputs and settings and the summary;
-`SHA256SUMS`, written last, says of every file what it holds.
+Deterministic, whole or not at all, done once: `prepared.json` holds a fingerprint of inputs and
+settings and the summary; `SHA256SUMS`, written last, says of every file what it holds.
 """
 
 import hashlib
@@ -42,13 +42,21 @@ def listed(folder) -> str:          # folder: of images
     "A hash of the names and sizes of the images in a folder. Raises SGDiffError where there is no folder."
     folder, h = Path(folder), hashlib.blake2b(digest_size=16)
     if not folder.is_dir(): raise SGDiffError(f"there is no folder of images {folder}")
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png") and p.is_file()):
-        h.update(b"/" + os.fsencode(path.relative_to(folder).as_posix()) + f"/{path.stat().st_size}".encode())
+    for path in sorted(
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in (".jpg", ".jpeg", ".png") and p.is_file()
+    ):
+        h.update(
+            b"/"
+            + os.fsencode(path.relative_to(folder).as_posix())
+            + f"/{path.stat().st_size}".encode()
+        )
     return h.hexdigest()
 
 
 def already(out, mark: str):        # -> the report of a finished run with this fingerprint, or None
-    "What an earlier run has left, if its files are those that were written, and it is of the same input."
+    "What an earlier run of the same input has left, if its files are those that were written."
     path = Path(out) / "prepared.json"
     if not path.exists(): return None
     try:
@@ -65,10 +73,14 @@ def check_images(table, folder, tally: Tally, name: str, progress: bool):   # ->
     "Opens all images of a table, side by side."
     from sgdiff.pictures import picture_faults
     fine, sizes = [], [tuple(size) for size in table["image_sizes"].tolist()]
-    for fault in picture_faults(folder, list(table["image_paths"]), sizes, f"images of {name}", progress):
+    for fault in picture_faults(
+        folder, list(table["image_paths"]), sizes, f"images of {name}", progress
+    ):
         fine.append(fault is None)
-        if fault: tally.bad("image files", *fault)
-        else: tally.add("image files", "fine")
+        if fault:
+            tally.bad("image files", *fault)
+        else:
+            tally.add("image files", "fine")
     return fine
 
 
@@ -86,15 +98,17 @@ def only_rows(table: dict, keep) -> dict:   # keep: list of bool, one an image
 
 
 def each_once(tables: dict, tally: Tally) -> dict:
-    "The tables without images whose path leads out of their folder, or that have a row already; a test keeps its own."
+    "The tables without images whose path leads out, or that have a row; a test keeps its own."
     from sgdiff.tables import leads_out
     places, fewer, names = {}, dict(tables), {}
     for split in sorted(tables, key=lambda split: split == "train"):
         keep = []
         for key, path in zip(tables[split]["image_ids"].tolist(), tables[split]["image_paths"]):
             keep.append(path not in places and not leads_out(path))
-            if leads_out(path): tally.bad("images", "a path that leads out of the folder of images", repr(path))
-            elif path in places: tally.bad("images", "listed twice", f"{path} in {places[path]} and in {split}")
+            if leads_out(path):
+                tally.bad("images", "a path that leads out of the folder of images", repr(path))
+            elif path in places:
+                tally.bad("images", "listed twice", f"{path} in {places[path]} and in {split}")
             elif names.setdefault((key, Path(path).name), path) != path:
                 tally.add("images", "with the number and name of one in another split, both kept")
             places.setdefault(path, split)
@@ -103,7 +117,7 @@ def each_once(tables: dict, tally: Tally) -> dict:
 
 # %% ../nbs/03g_prepare.ipynb #978580e4
 def write_all(out, vocab: dict, tables: dict, tally: Tally, mark: str, settings: dict) -> dict:     # -> the report
-    "All outputs together, read back before they take the places of the old ones; `prepared.json` and the sums last."
+    "All outputs, read back before they take the places of the old ones; the sums come last."
     from sgdiff.tables import renewed, write_table
     out, files = Path(out), [*(f"{name}.h5" for name in tables), "vocab.json"]
     if not len(tables["train"]["image_paths"]):
@@ -113,9 +127,15 @@ def write_all(out, vocab: dict, tables: dict, tally: Tally, mark: str, settings:
         save_json(vocab, part / "vocab.json")
         _read_back(part, tables)
         images = {name: len(table["image_paths"]) for name, table in tables.items()}
-        report = {"fingerprint": mark, "settings": settings, "images": images, "objects": len(vocab["object_name_to_idx"]),
-                  "predicates": len(vocab["pred_name_to_idx"]), **tally.to_dict(),
-                  "files": {name: (part / name).stat().st_size for name in files}}
+        report = {
+            "fingerprint": mark,
+            "settings": settings,
+            "images": images,
+            "objects": len(vocab["object_name_to_idx"]),
+            "predicates": len(vocab["pred_name_to_idx"]),
+            **tally.to_dict(),
+            "files": {name: (part / name).stat().st_size for name in files},
+        }
         save_json(report, part / "prepared.json")
         write_sums(part)
         left = _left_by_another(out, files)
@@ -129,14 +149,20 @@ def _read_back(part, tables):
         for name in tables: open_table(part, name)
     except SGDiffError as error:
         told = str(error).replace(f"{part}{os.sep}", "")
-        raise SGDiffError(f"what was prepared cannot be read back, and nothing was written: {told}") from error
+        raise SGDiffError(
+            f"what was prepared cannot be read back, and nothing was written: {told}"
+        ) from error
 
 
 def _left_by_another(out, files):
     "Tables that an earlier preparation wrote and this one does not have."
     try: told = read_sums(out) or {}
     except SGDiffError: return []
-    return [out / name for name in told if name.endswith(".h5") and "/" not in name and name not in files]
+    return [
+        out / name
+        for name in told
+        if name.endswith(".h5") and "/" not in name and name not in files
+    ]
 
 # %% ../nbs/03g_prepare.ipynb #471f1ec4
 def hash_splits(keys) -> dict:      # of image ids -> {"train": [...], "val": [...], "test": [...]}
@@ -149,21 +175,30 @@ def hash_splits(keys) -> dict:      # of image ids -> {"train": [...], "val": [.
 def _image_id(value, path):
     "A number, also where it is written as text. Raises SGDiffError."
     if type(value) is int: return value
-    if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value.strip(), re.ASCII): return int(value)
+    if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value.strip(), re.ASCII):
+        return int(value)
     raise SGDiffError(f"{path} has the image id {value!r}, expected a whole number")
 
 
 def read_splits(path) -> dict:
     "sg2im's vg_splits.json. Raises SGDiffError."
     if not Path(path).exists():
-        raise SGDiffError(f"no splits at {path}: put sg2im's vg_splits.json there, name it with --splits FILE, "
-                          "or use --splits hash (not the published split)")
+        raise SGDiffError(
+            f"no splits at {path}: put sg2im's vg_splits.json there, name it with --splits FILE, "
+            "or use --splits hash (not the published split)"
+        )
     splits = load_json(path)
     if not (isinstance(splits, dict) and "train" in splits and all(isinstance(v, list) for v in splits.values())):
         raise SGDiffError(f"{path} is not a file of splits: expected {{'train': [image ids], 'val': [...], 'test': [...]}}")
     wrong = [name for name in splits if not re.fullmatch(r"[A-Za-z0-9_-]+", name)]
-    if wrong: raise SGDiffError(f"{path} has a split {wrong[0]!r}, which is no name of a table: use letters and digits")
-    return {name: list(dict.fromkeys(_image_id(v, path) for v in values)) for name, values in splits.items()}
+    if wrong:
+        raise SGDiffError(
+            f"{path} has a split {wrong[0]!r}, which is no name of a table: use letters and digits"
+        )
+    return {
+        name: list(dict.fromkeys(_image_id(v, path) for v in values))
+        for name, values in splits.items()
+    }
 
 # %% ../nbs/03g_prepare.ipynb #b4e6aa91
 def open_vg(args):      # -> input files, function (tally) -> (vocab, tables), settings
@@ -209,7 +244,11 @@ def read_ids(path) -> set:          # path: a text file of numbers, apart by whi
     "Image ids. Raises SGDiffError where the file is missing or holds something else."
     words = read_text(path).split()
     wrong = [word for word in words if not re.fullmatch(r"\d{1,18}", word, re.ASCII)]
-    if wrong: raise SGDiffError(f"{path} is no list of image ids ({wrong[0][:40]!r}): expected numbers, apart by white space")
+    if wrong:
+        raise SGDiffError(
+            f"{path} is no list of image ids ({wrong[0][:40]!r}): "
+            "expected numbers, apart by white space"
+        )
     return {int(word) for word in words}
 
 
@@ -250,18 +289,30 @@ def run(args) -> dict:          # args: what `add_command` parses; -> the report
         vocab, tables = prepare(tally)
         tables = each_once(tables, tally)
         if args.images is not None:
-            tables = {name: only_rows(table, check_images(table, args.images, tally, name, not args.quiet)) for name, table in tables.items()}
+            tables = {
+                name: only_rows(
+                    table, check_images(table, args.images, tally, name, not args.quiet)
+                )
+                for name, table in tables.items()
+            }
         report = write_all(out, vocab, tables, tally, mark, settings)
     print(f"{tally}\n\n{out}: {_sizes(report)}")
     return report
 
 
 def _known(report, out, strict):
-    "The report of a finished run, told again. Raises SGDiffError where it had left something out and nothing may be."
+    "The report of a finished run, told again. Raises SGDiffError if --strict allows less."
     bad = sum(map(len, report["broken"].values()))
     if bad and strict:
-        raise SGDiffError("\n".join([f"{out} was prepared from broken or missing inputs, which --strict does not pass "
-                                     "(--force looks again):", *_named(report)]))
+        raise SGDiffError(
+            "\n".join(
+                [
+                    f"{out} was prepared from broken or missing inputs, which --strict does not "
+                    "pass (--force looks again):",
+                    *_named(report),
+                ]
+            )
+        )
     then = f"; {bad} or more broken or missing inputs then, --force looks again" if bad else ""
     print(f"{out} is prepared already: {_sizes(report)}. Nothing to do{then}.")
     return report
@@ -277,8 +328,16 @@ def pack(args) -> dict:         # -> split -> index
     "Packs a prepared folder into shards, or finds that it is packed."
     from sgdiff.shards import pack_prepared
     tally = Tally(args.strict)
-    packed = pack_prepared(args.tables, args.images, args.out, args.per_shard, not args.quiet, tally)
-    print(f"{tally}\n\n{args.out}: " + ", ".join(f"{index['samples']:,} {split} images in {len(index['shards'])} shards" for split, index in packed.items()))
+    packed = pack_prepared(
+        args.tables, args.images, args.out, args.per_shard, not args.quiet, tally
+    )
+    print(
+        f"{tally}\n\n{args.out}: "
+        + ", ".join(
+            f"{index['samples']:,} {split} images in {len(index['shards'])} shards"
+            for split, index in packed.items()
+        )
+    )
     return packed
 
 
@@ -308,6 +367,10 @@ def add_command(sub):           # what argparse's add_subparsers gave
     c.add_argument("--tables", required=True, help="folder that `sgdiff prepare` wrote")
     c.add_argument("--images", required=True, help="folder of the images")
     c.add_argument("--out", required=True, help="folder for the shards")
-    c.add_argument("--strict", action="store_true", help="stop at the first broken image; otherwise such are left out and named")
+    c.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop at the first broken image; otherwise such are left out and named",
+    )
     c.add_argument("--per-shard", type=int, default=1000, metavar="N", help="images in a file (default: 1000)")
     c.add_argument("--quiet", action="store_true", help="no progress bars")

@@ -29,7 +29,13 @@ from .records import RealConfig, Record, fit_boxes, fit_image, is_seen, make_gra
 from .scene_graphs import SceneGraph, SceneGraphBatch
 from .tables import Table, open_table, read_vocab, vocab_from_sg2im
 
-_all_ = ["Table", "read_vocab", "vocab_from_sg2im", "read_image", "image_sizes"]  # all of it from one place
+_all_ = [
+    "Table",
+    "read_vocab",
+    "vocab_from_sg2im",
+    "read_image",
+    "image_sizes",
+]  # all of it from one place
 
 # %% ../nbs/03b_real_data.ipynb #b358db90
 SYMMETRIC = frozenset(("near", "next to", "beside", "by", "with", "and", "against", "touching"))  # true from both ends, or nearly so
@@ -68,20 +74,29 @@ class RealData:
                  progress: bool = True):
         self.table, self.folder, self.config, self.epoch, self._cache = table, Path(images), config, epoch, {} if cache else None
         if table.sizes is None:
-            table.sizes = image_sizes(self.folder, [table.image_path(i) for i in range(len(table))], progress)
-        self.left_out = np.zeros(0, int)                # rows of the table whose image cannot be used
+            table.sizes = image_sizes(
+                self.folder, [table.image_path(i) for i in range(len(table))], progress
+            )
+        self.left_out = np.zeros(0, int)  # rows of the table whose image cannot be used
         self.leave_out(np.flatnonzero((table.sizes < 1).any(1)))
         if len(self.left_out) and len(self.left_out) == len(table):
-            raise SGDiffError(f"none of the {len(table)} images of {table.path} can be read in {self.folder}: is it their folder?")
+            raise SGDiffError(
+                f"none of the {len(table)} images of {table.path} can be read in {self.folder}: "
+                "is it their folder?"
+            )
 
     def leave_out(self, rows):      # rows: of the table
         "Goes on without the images of some rows."
         c, sizes = self.table.columns, np.maximum(self.table.sizes, 1)
         self.left_out = np.union1d(self.left_out, rows).astype(int)
-        seen = is_seen(*fit_boxes(c["object_boxes"], sizes, self.config.fit), self.config.min_visible)      # (N, M)
+        seen = is_seen(
+            *fit_boxes(c["object_boxes"], sizes, self.config.fit), self.config.min_visible
+        )  # (N, M)
         seen &= np.arange(seen.shape[1]) < c["objects_per_image"][:, None]
         seen[self.left_out] = False
-        self.rows = np.flatnonzero(seen.any(1))         # images that can be read and show at least one object
+        self.rows = np.flatnonzero(
+            seen.any(1)
+        )  # images that can be read and show at least one object
 
     def __len__(self): return len(self.rows)
 
@@ -94,7 +109,7 @@ class RealData:
         return self.table.record(int(self.rows[i]))
 
     def file(self, i: int):
-        "Where the image file of image `i` is to be read. Raises SGDiffError where that is not inside the folder of images."
+        "Where the file of image `i` is to be read. Raises SGDiffError outside the folder."
         return inside(self.folder, self.table.image_path(int(self.rows[i])))
 
     def size(self, i: int) -> tuple:

@@ -9,10 +9,12 @@ __all__ = ['LARGEST', 'record_to_json', 'record_from_json', 'read_index', 'shard
 # %% ../nbs/03h_shards.ipynb #5658e64a
 """Shards for many nodes: a data set as tar files, dealt out to processes and workers.
 
-A sample is the image file as it is, its record as JSON, and the SHA-256 of both, so the picture's size, the crop and the draw of the
-graph are still chosen when it is read, and what is read is what was written. Axis letters: R processes (ranks), K workers of each, H W pixels. The shards of an epoch are a permutation by
-(seed, epoch); reader r*K + k takes every R*K-th of them, so each sample is read exactly once an epoch. On a disk that all machines
-see, the same shards are also a data set whose samples can be asked for one by one, in any order: what `sgdiff train` wants.
+A sample is the image file as it is, its record as JSON, and the SHA-256 of both, so the picture's
+size, the crop and the draw of the graph are still chosen when it is read, and what is read is what
+was written. Axis letters: R processes (ranks), K workers of each, H W pixels. The shards of an
+epoch are a permutation by (seed, epoch); reader r*K + k takes every R*K-th of them, so each sample
+is read exactly once an epoch. On a disk that all machines see, the same shards are also a data set
+whose samples can be asked for one by one, in any order: what `sgdiff train` wants.
 """
 
 # %% ../nbs/03h_shards.ipynb #72367bb8
@@ -47,7 +49,9 @@ from .tables import MOST_WORDS, check_files, check_record, renewed
 def record_to_json(record: Record) -> bytes:
     "A record as JSON."
     centres = None if record.centres is None else record.centres.tolist()
-    return json.dumps(asdict(record) | {"boxes": record.boxes.tolist(), "centres": centres}).encode()
+    return json.dumps(
+        asdict(record) | {"boxes": record.boxes.tolist(), "centres": centres}
+    ).encode()
 
 
 def record_from_json(
@@ -59,9 +63,13 @@ def record_from_json(
     try:
         d = parse_json(data.decode(), source)
         triples = None if d["triples"] is None else tuple((s, p, o) for s, p, o in d["triples"])
-        centres = None if d["centres"] is None else np.array(d["centres"], np.float32).reshape(-1, 2)
+        centres = (
+            None if d["centres"] is None else np.array(d["centres"], np.float32).reshape(-1, 2)
+        )
         boxes = np.array(d["boxes"], np.float32).reshape(-1, 4)
-        record = Record(d["key"], d["path"], tuple(d["size"]), tuple(d["objects"]), boxes, triples, centres)
+        record = Record(
+            d["key"], d["path"], tuple(d["size"]), tuple(d["objects"]), boxes, triples, centres
+        )
         if vocab is not None: check_record(record, vocab)
         return record
     except SGDiffError: raise
@@ -71,7 +79,8 @@ def record_from_json(
 LARGEST = {"image": 2**28, "json": 2**22, "sums": 2**10}  # bytes of a file in a shard
 
 
-def _sum_line(key, kind, data): return f"{hashlib.sha256(data).hexdigest()}  {key}.{kind}\n".encode()
+def _sum_line(key, kind, data):
+    return f"{hashlib.sha256(data).hexdigest()}  {key}.{kind}\n".encode()
 
 
 def _not_whole(path, error): return SGDiffError(f"{path} is not a whole shard ({error}). Write the shards again.")
@@ -83,22 +92,40 @@ def read_index(
     "What `index.json` says, checked. Raises SGDiffError."
     check_files(folder, ("index.json",))
     with described(Path(folder) / "index.json", "packed data") as index:
-        if max(len(index["vocab"][kind]) for kind in ("objects", "predicates")) > MOST_WORDS: raise ValueError(f"more than {MOST_WORDS} words")
-        vocab, fingerprint, shards = Vocab.from_dict(index["vocab"]), index["fingerprint"], index["shards"]
-        if not all(isinstance(word, str) for word in (*vocab.objects, *vocab.predicates, fingerprint)): raise ValueError("a word is no text")
+        if max(len(index["vocab"][kind]) for kind in ("objects", "predicates")) > MOST_WORDS:
+            raise ValueError(f"more than {MOST_WORDS} words")
+        vocab, fingerprint, shards = (
+            Vocab.from_dict(index["vocab"]),
+            index["fingerprint"],
+            index["shards"],
+        )
+        if not all(
+            isinstance(word, str) for word in (*vocab.objects, *vocab.predicates, fingerprint)
+        ):
+            raise ValueError("a word is no text")
         for name, n in shards.items():
             if not re.fullmatch(r"\d{6,9}\.tar", name) or type(n) is not int or not 0 < n < 10**9:
-                raise ValueError(f"the shard {name!r} has {n!r} samples, expected something like '000000.tar' and a whole number")
+                raise ValueError(
+                    f"the shard {name!r} has {n!r} samples, "
+                    "expected something like '000000.tar' and a whole number"
+                )
     return vocab, fingerprint, shards
 
 
 def _members(tar, path):
-    "The files of an open shard: (sample, kind, first byte, bytes). Raises ValueError for what has no place in one."
+    "(sample, kind, first byte, bytes) of each file. Raises ValueError for what has no place here."
     end = os.path.getsize(path)
     for member in tar:
         key, _, kind = member.name.partition(".")
-        if not (member.isreg() and not member.issparse() and re.fullmatch(r"\d{9}", key) and kind in LARGEST):
-            raise ValueError(f"it holds {member.name[:80]!r}, expected files such as 000000000.image")
+        if not (
+            member.isreg()
+            and not member.issparse()
+            and re.fullmatch(r"\d{9}", key)
+            and kind in LARGEST
+        ):
+            raise ValueError(
+                f"it holds {member.name[:80]!r}, expected files such as 000000000.image"
+            )
         if not 0 <= member.size <= LARGEST[kind] or member.offset_data + member.size > end:
             raise ValueError(f"{member.name} would have {member.size} bytes")
         yield key, kind, member.offset_data, member.size
@@ -114,11 +141,15 @@ def shard_samples(
         with tarfile.open(path, "r:") as tar:
             for key, files in itertools.groupby(_members(tar, path), lambda member: member[0]):
                 places = {kind: (start, size) for _, kind, start, size in files}
-                if not {"image", "json"} <= set(places) or key in found or len(found) == n: raise ValueError(f"sample {key} is not whole, or one too many")
+                if not {"image", "json"} <= set(places) or key in found or len(found) == n:
+                    raise ValueError(f"sample {key} is not whole, or one too many")
                 found.add(key)
                 yield key, places
     except Exception as error: raise _not_whole(path, error) from error
-    if len(found) != n: raise SGDiffError(f"{path} holds {len(found)} samples, the index says {n}: was a copy cut short?")
+    if len(found) != n:
+        raise SGDiffError(
+            f"{path} holds {len(found)} samples, the index says {n}: was a copy cut short?"
+        )
 
 
 def read_sample(
@@ -130,10 +161,13 @@ def read_sample(
     "Files of a sample, held against its sums. Raises SGDiffError."
     try:
         with open(path, "rb") as shard:
-            found = {kind: _piece(shard, *places[kind]) for kind in (*kinds, "sums") if kind in places}
+            found = {
+                kind: _piece(shard, *places[kind]) for kind in (*kinds, "sums") if kind in places
+            }
     except OSError as error: raise _not_whole(path, error) from error
     for kind in kinds:
-        if "sums" in places and _sum_line(key, kind, found[kind]) not in found["sums"]: raise _not_whole(path, f"{key}.{kind} is not what was written")
+        if "sums" in places and _sum_line(key, kind, found[kind]) not in found["sums"]:
+            raise _not_whole(path, f"{key}.{kind} is not what was written")
     return [found[kind] for kind in kinds]
 
 
@@ -147,12 +181,21 @@ def write_shards(data: RealData,
                  per_shard: int = 1000,     # samples of a shard
                  seed: int = 0,             # of the mixing
                  progress: bool = True) -> dict:        # the index
-    "Packs a data set. Does nothing where the same was packed before and is whole. Raises SGDiffError."
+    "Packs a data set; does nothing where the same was packed and is whole. Raises SGDiffError."
     if per_shard < 1: raise SGDiffError(f"per_shard is {per_shard}, expected at least 1")
     out, order = Path(out), np.random.default_rng(seed).permutation(len(data))
-    told = functools.reduce(lambda crc, i: zlib.crc32(record_to_json(data.record(i)), crc), range(len(data)), 0)  # of all records
-    index = {"vocab": data.config.vocab.to_dict(), "fingerprint": data_fingerprint(data), "records": told, "seed": seed,
-             "samples": len(data), "per_shard": per_shard, "shards": {}}
+    told = functools.reduce(
+        lambda crc, i: zlib.crc32(record_to_json(data.record(i)), crc), range(len(data)), 0
+    )  # of all records
+    index = {
+        "vocab": data.config.vocab.to_dict(),
+        "fingerprint": data_fingerprint(data),
+        "records": told,
+        "seed": seed,
+        "samples": len(data),
+        "per_shard": per_shard,
+        "shards": {},
+    }
     if (before := _packed(out, index)) is not None: return before
     with one_writer(out), renewed(out, ("index.json", SUMS)) as part:
         for number, start in enumerate(tqdm(range(0, len(order), per_shard), "shards", disable=not progress, leave=False)):
@@ -166,18 +209,23 @@ def write_shards(data: RealData,
 
 
 def _packed(out, index):
-    "The index of shards that are there, whole and of this data set; None where they are to be made. Raises SGDiffError for another one's."
+    "The index of whole shards of this data set, or None. Raises SGDiffError for another one's."
     if not (out / "index.json").exists(): return None
     try:
         if read_sums(out) is not None: check_sums(out, 0)
         before = load_json(out / "index.json")
     except SGDiffError as error: return print(f"{out} is not whole and is made again: {error}")
-    if isinstance(before, dict) and all(before.get(k, v) == v for k, v in index.items() if k != "shards"): return before
-    raise SGDiffError(f"{out} holds shards of another data set or size: choose another folder, or remove that one")
+    if isinstance(before, dict) and all(
+        before.get(k, v) == v for k, v in index.items() if k != "shards"
+    ):
+        return before
+    raise SGDiffError(
+        f"{out} holds shards of another data set or size: choose another folder, or remove that one"
+    )
 
 
 def _write_shard(path, samples):
-    import webdataset as wds        # here, because it is an extra; it is given an open file, since it takes names for addresses
+    import webdataset as wds  # here, because it is an extra; names would be addresses to it
     with open(path, "wb") as file:
         with wds.TarWriter(file, mtime=0) as tar:
             for sample in samples: tar.write(sample)
@@ -190,17 +238,22 @@ def _sample(data, i):
     path, record, key = data.file(i), record_to_json(data.record(i)), f"{i:09d}"
     try: image = path.read_bytes()
     except OSError as error: raise SGDiffError(f"cannot read the image {path}: {error.strerror}") from error
-    if len(image) > LARGEST["image"]: raise SGDiffError(f"{path} has {len(image) >> 20} MB, more than a picture needs")
+    if len(image) > LARGEST["image"]:
+        raise SGDiffError(f"{path} has {len(image) >> 20} MB, more than a picture needs")
     sums = _sum_line(key, "image", image) + _sum_line(key, "json", record)
     return {"__key__": key, "image": image, "json": record, "sums": sums}
 
 
 def _read_back(folder):
-    "Nothing, if all that was written can be read: every sample, by its sums and by the rules of a record."
+    "Nothing, if every sample can be read, by its sums and by the rules of a record."
     vocab, _, shards = read_index(folder)
     for name, n in shards.items():
         for key, places in shard_samples(folder / name, n):
-            record_from_json(read_sample(folder / name, key, places, ("json", "image"))[0], vocab, f"{name}, sample {key}")
+            record_from_json(
+                read_sample(folder / name, key, places, ("json", "image"))[0],
+                vocab,
+                f"{name}, sample {key}",
+            )
 
 # %% ../nbs/03h_shards.ipynb #7a85fa52
 def deal(shards: list,              # names, the same list for everybody
@@ -253,7 +306,11 @@ class ShardData(torch.utils.data.IterableDataset):
     def _epoch(self, epoch):
         import webdataset as wds
         reader, readers = self._reader()
-        samples = (s for name in deal(list(self.shards), reader, readers, self.config.seed, epoch) for s in self._raw(name))
+        samples = (
+            s
+            for name in deal(list(self.shards), reader, readers, self.config.seed, epoch)
+            for s in self._raw(name)
+        )
         if epoch is not None: samples = wds.shuffle(self.buffer, rng=random.Random(f"{self.config.seed}/{epoch}/{reader}"))(samples)
         for sample in samples: yield self._item(*sample, epoch)
 
@@ -286,14 +343,18 @@ class PackedData(RealData):
         vocab, self.fingerprint, shards = read_index(folder)
         self.config = RealConfig(vocab, image_size, **options)
         self.places = {}                    # sample -> shard, kind -> (first byte, bytes)
-        for name, n in tqdm(shards.items(), "shards", disable=not progress, leave=False): self._open(name, n)
-        self.rows = np.array(sorted(int(key) for key in self.places if self._shows(self._record(key))), int)
+        for name, n in tqdm(shards.items(), "shards", disable=not progress, leave=False):
+            self._open(name, n)
+        self.rows = np.array(
+            sorted(int(key) for key in self.places if self._shows(self._record(key))), int
+        )
 
     def _open(self, name, n):
         "Notes where the files of a shard lie."
         path = inside(self.folder, name)
         for key, places in shard_samples(path, n):
-            if key in self.places: raise _not_whole(path, f"sample {key} is in {self.places[key][0].name} as well")
+            if key in self.places:
+                raise _not_whole(path, f"sample {key} is in {self.places[key][0].name} as well")
             self.places[key] = path, places
 
     def _shows(self, record): return is_seen(*fit_boxes(record.boxes, record.size, self.config.fit), self.config.min_visible).any()
@@ -302,7 +363,10 @@ class PackedData(RealData):
         path, places = self.places[key]
         return read_sample(path, key, places, (kind,))[0]
 
-    def _record(self, key): return record_from_json(self._read(key, "json"), self.config.vocab, f"{self.places[key][0]}, sample {key}")
+    def _name(self, key): return f"{self.places[key][0]}, sample {key}"
+
+    def _record(self, key):
+        return record_from_json(self._read(key, "json"), self.config.vocab, self._name(key))
 
     def _key(self, i): return f"{self.rows[i]:09d}"
 
@@ -317,7 +381,7 @@ class PackedData(RealData):
     def image(self, i: int) -> torch.Tensor:        # (3, H, W) uint8
         "The square picture of image `i`. Raises SGDiffError that names it."
         if self._cache is not None and i in self._cache: return self._cache[i]
-        name = f"{self.places[self._key(i)][0]}, sample {self._key(i)}"
+        name = self._name(self._key(i))
         pixels = square_picture(self.file(i), self.config, self.record(i).size, name)
         if self._cache is not None: self._cache[i] = pixels
         return pixels
@@ -328,8 +392,9 @@ def pack_prepared(folder,               # that `sgdiff prepare` wrote
                   out,                  # folder to be made, with a folder for each split
                   per_shard: int = 1000,                        # samples of a shard
                   progress: bool = True,
-                  tally: Tally = None) -> dict:                 # split -> index; tally: of the images; strict: the first broken one stops
-    "Packs all splits of a prepared folder, without broken images. Does nothing where the same was packed before. Raises SGDiffError."
+                  tally: Tally = None,  # of the images; if strict, the first broken one stops
+                  ) -> dict:                                    # split -> index
+    "Packs the splits of a prepared folder, without broken images, if they are not. Raises SGDiffError."
     tally, packed = Tally() if tally is None else tally, {}
     splits = [split for split in ("train", "val", "test") if (Path(folder) / f"{split}.h5").exists()]
     if not splits: raise SGDiffError(f"{folder} holds no train.h5, val.h5 or test.h5: give the folder that `sgdiff prepare` wrote")
@@ -337,17 +402,25 @@ def pack_prepared(folder,               # that `sgdiff prepare` wrote
     with one_writer(out):
         for split, data in opened.items():
             leave_broken_out(data, tally, split, progress)
-            if len(data): packed[split] = write_shards(data, Path(out) / split, per_shard, progress=progress)
-    if not packed: raise SGDiffError(f"nothing is left to pack. What became of the images:\n{tally}")
+            if len(data):
+                packed[split] = write_shards(data, Path(out) / split, per_shard, progress=progress)
+    if not packed:
+        raise SGDiffError(f"nothing is left to pack. What became of the images:\n{tally}")
     return packed
 
 
 def leave_broken_out(data, tally, name, progress):
     "Opens all images of a data set, side by side, and goes on without those that cannot be used."
     table, broken = data.table, []
-    paths, sizes = [table.image_path(i) for i in range(len(table))], list(map(tuple, table.sizes.tolist()))
-    for row, fault in enumerate(picture_faults(data.folder, paths, sizes, f"images of {name}", progress)):
-        if fault is None: tally.add("image files", "fine")
+    paths, sizes = (
+        [table.image_path(i) for i in range(len(table))],
+        list(map(tuple, table.sizes.tolist())),
+    )
+    for row, fault in enumerate(
+        picture_faults(data.folder, paths, sizes, f"images of {name}", progress)
+    ):
+        if fault is None:
+            tally.add("image files", "fine")
         else:
             tally.bad("image files", *fault)
             broken.append(row)

@@ -8,9 +8,10 @@ __all__ = ['MOST_WORDS', 'LAYOUT', 'NEEDED', 'RELATIONS', 'KINDS', 'LARGEST_COLU
            'write_table', 'check_files', 'open_table', 'renewed']
 
 # %% ../nbs/03a_tables.ipynb #8ee31f2c
-"""Prepared tables: the vocabulary, what a row may say, reading and writing (no torch needed).
+"""Prepared tables: the vocabulary, what a row may say, reading and writing.
 
-Axis letters: N images, M objects and R relationships of an image (padded with -1), K objects of all images, A attributes of one."""
+Axis letters: N images, M objects and R relationships of an image (padded with -1), K objects of
+all images, A attributes of one."""
 
 import contextlib
 import os
@@ -35,16 +36,22 @@ def _mapping(
     data: dict,  # vocab.json
     kind: str,  # "object", "pred" or "attribute"
 ) -> dict:  # word -> number
-    "The numbers of the words; where there is only a list, the places in it, but for sg2im's NONE in a hole."
+    "The numbers of the words; of a mere list the places in it, but for sg2im's NONE in a hole."
     listed, rows = data.get(f"{kind}_idx_to_name"), data.get(f"{kind}_name_to_idx")
     if rows is None and listed is None: raise KeyError(f"{kind}_name_to_idx")
     if rows is None: rows = {word: i for i, word in enumerate(listed) if word != "NONE"}
     for word, i in rows.items():
-        if not (isinstance(word, str) and word): raise ValueError(f"a word is {word!r}, expected text")
+        if not (isinstance(word, str) and word):
+            raise ValueError(f"a word is {word!r}, expected text")
         if type(i) is not int or not 0 <= i < MOST_WORDS:
-            raise ValueError(f"the number of {word!r} is {i!r}, expected a whole number from 0 to {MOST_WORDS - 1}")
+            raise ValueError(
+                f"the number of {word!r} is {i!r}, expected a whole number from 0 to "
+                f"{MOST_WORDS - 1}"
+            )
         if listed is not None and (i >= len(listed) or listed[i] != word):
-            raise ValueError(f"{kind}_name_to_idx says that {word!r} is {i}, {kind}_idx_to_name says otherwise")
+            raise ValueError(
+                f"{kind}_name_to_idx says that {word!r} is {i}, {kind}_idx_to_name says otherwise"
+            )
     return rows
 
 
@@ -55,7 +62,10 @@ def _in_order(
     rows = _mapping(data, kind)
     names = {i: word for word, i in rows.items()}
     twice = [word for word, i in rows.items() if names[i] != word]
-    if twice: raise ValueError(f"{twice[0]!r} and {names[rows[twice[0]]]!r} have one number, {rows[twice[0]]}")
+    if twice:
+        raise ValueError(
+            f"{twice[0]!r} and {names[rows[twice[0]]]!r} have one number, {rows[twice[0]]}"
+        )
     return tuple(names.get(i, f"__none_{i}__") for i in range(max(names, default=-1) + 1))
 
 
@@ -65,14 +75,17 @@ def _aliases(
 ) -> dict:  # other word -> word
     aliases = data.get(name, {})
     wrong = [alias for alias, word in aliases.items() if not isinstance(word, str)]
-    if wrong: raise ValueError(f"{name} gives {wrong[0]!r} the meaning {aliases[wrong[0]]!r}, expected a word")
+    if wrong:
+        raise ValueError(
+            f"{name} gives {wrong[0]!r} the meaning {aliases[wrong[0]]!r}, expected a word"
+        )
     return aliases
 
 # %% ../nbs/03a_tables.ipynb #0c5e3885
 def vocab_from_sg2im(
     data: dict,  # what sg2im's vocab.json holds
 ) -> Vocab:
-    """The words in the order of their numbers; holes are called `__none_12__`. Aliases too, where our preparation has left them.
+    """The words in the order of their numbers; holes are called `__none_12__`. Aliases too.
 
     Raises: KeyError, ValueError, TypeError or AttributeError where it is no such vocabulary."""
     return Vocab(_in_order(data, "object"), _in_order(data, "pred"),
@@ -89,18 +102,33 @@ def read_vocab(
 def _read_words(
     path: str | Path,
 ) -> tuple:  # Vocab, number of attribute words or None
-    kind = "a vocabulary of sg2im's kind (object_name_to_idx and pred_name_to_idx, from __image__ and __in_image__ = 0)"
+    kind = (
+        "a vocabulary of sg2im's kind (object_name_to_idx and pred_name_to_idx, from __image__ and "
+        "__in_image__ = 0)"
+    )
     with described(path, kind) as data:
         told = any(name in data for name in ("attribute_idx_to_name", "attribute_name_to_idx"))
         return vocab_from_sg2im(data), len(_in_order(data, "attribute")) if told else None
 
 # %% ../nbs/03a_tables.ipynb #46d3335c
-LAYOUT = {  # column -> kind of its values and its axes; relationships may be absent altogether, the last group one by one
-    "image_paths": ("text", "N"), "objects_per_image": ("count", "N"), "object_names": ("count", "NM"), "object_boxes": ("number", "NM4"),
-    "relationships_per_image": ("count", "N"), "relationship_subjects": ("count", "NR"),
-    "relationship_predicates": ("count", "NR"), "relationship_objects": ("count", "NR"),
-    "image_ids": ("count", "N"), "image_sizes": ("count", "N2"), "object_ids": ("count", "NM"), "object_centres": ("number", "NM2"),
-    "relationship_ids": ("count", "NR"), "attributes_per_object": ("count", "NM"), "object_attributes": ("count", "KA")}
+# column -> kind of its values, axes; relationships may be absent together, the last group one by one
+LAYOUT = {
+    "image_paths": ("text", "N"),
+    "objects_per_image": ("count", "N"),
+    "object_names": ("count", "NM"),
+    "object_boxes": ("number", "NM4"),
+    "relationships_per_image": ("count", "N"),
+    "relationship_subjects": ("count", "NR"),
+    "relationship_predicates": ("count", "NR"),
+    "relationship_objects": ("count", "NR"),
+    "image_ids": ("count", "N"),
+    "image_sizes": ("count", "N2"),
+    "object_ids": ("count", "NM"),
+    "object_centres": ("number", "NM2"),
+    "relationship_ids": ("count", "NR"),
+    "attributes_per_object": ("count", "NM"),
+    "object_attributes": ("count", "KA"),
+}
 NEEDED, RELATIONS = tuple(LAYOUT)[:4], tuple(LAYOUT)[4:8]
 KINDS = {"text": "OS", "count": "iu", "number": "iuf"}  # as NumPy calls them
 LARGEST_COLUMN = 2**31  # bytes; Visual Genome's largest has 0.2 GB
@@ -110,7 +138,7 @@ def _plain_column(
     h5,  # open h5py.File
     name: str,
 ):  # h5py.Dataset, not yet read
-    "A column whose values lie in this file. Raises ValueError for what is a link, a group, or of an absurd size."
+    "A column whose values lie in this file. Raises ValueError for a link, a group, an absurd size."
     import h5py
     kind, axes = LAYOUT[name]
     if h5.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
@@ -138,7 +166,9 @@ def _check_axes(
         for axis, size in zip(LAYOUT[name][1], column.shape):
             known = int(axis) if axis.isdigit() else sizes.setdefault(axis, size)
             if size == known: continue
-            raise ValueError(f"{name} has the shape {column.shape}: it has {size} where other columns have {known}")
+            raise ValueError(
+                f"{name} has the shape {column.shape}: {size} where other columns have {known}"
+            )
 
 
 def read_columns(
@@ -148,15 +178,22 @@ def read_columns(
     import h5py  # here, because it is an extra
     try:
         with h5py.File(path, "r") as h5:
-            found = {name: _plain_column(h5, name) for name in LAYOUT if h5.id.links.exists(name.encode())}
+            found = {
+                name: _plain_column(h5, name)
+                for name in LAYOUT
+                if h5.id.links.exists(name.encode())
+            }
             needed = (*NEEDED, *RELATIONS) if set(RELATIONS) & set(found) else NEEDED
             missing = [name for name in needed if name not in found]
             if missing: raise ValueError(f"the columns {', '.join(missing)} are missing")
             _check_axes(found)
             return {name: data[()] for name, data in found.items()}
     except OSError as error:
-        raise SGDiffError(f"{path} is not a whole HDF5 file ({error}). Was a copy cut short? Make it again.") from error
-    except Exception as error: raise SGDiffError(f"{path} is not a table of sg2im's kind: {error}") from error
+        raise SGDiffError(
+            f"{path} is not a whole HDF5 file ({error}). Was a copy cut short? Make it again."
+        ) from error
+    except Exception as error:
+        raise SGDiffError(f"{path} is not a table of sg2im's kind: {error}") from error
 
 # %% ../nbs/03a_tables.ipynb #a22b050a
 INSIDE = "a path of a picture, inside the folder of images"
@@ -165,7 +202,7 @@ INSIDE = "a path of a picture, inside the folder of images"
 def leads_out(
     path: str,  # of a picture, out of a file
 ) -> bool:
-    "Whether a path cannot lie below a folder, whatever the folder: absolute, with a drive, or up and out."
+    "Whether a path cannot lie below any folder: absolute, with a drive, or up and out."
     parts = re.split(r"[/\\]", path)
     return not path or "\0" in path or ".." in parts or not parts[0] or parts[0].endswith(":")
 
@@ -192,27 +229,37 @@ class _Checks:
         value = self.c[name][(row, *place)]
         value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
         where = f"row {row}, place {place[0]}" if place else f"row {row}"
-        raise SGDiffError(f"{self.path}: column {name}, {where} holds {value!r}, expected {expected}")
+        raise SGDiffError(
+            f"{self.path}: column {name}, {where} holds {value!r}, expected {expected}"
+        )
 
     def between(self, name, low, high, used=True, hint=""):  # low <= value < high where used
         column = self.c[name]
-        expected = f"{low} to {high - 1}" if np.ndim(high) == 0 else "the row of an object of its image"
+        expected = (
+            f"{low} to {high - 1}" if np.ndim(high) == 0 else "the row of an object of its image"
+        )
         self.refuse(name, ((column < low) | (column >= high)) & used, expected + hint)
 
     def words(self, name, used, known):  # known: words by number
         hint = ": the vocab.json beside it belongs to another preparation"
         self.between(name, 1, len(known), used, hint)
         hole = np.array([word.startswith("__none_") for word in known])
-        self.refuse(name, used & hole[np.where(used, self.c[name], 0)], f"the number of a word{hint}")
+        self.refuse(
+            name, used & hole[np.where(used, self.c[name], 0)], f"the number of a word{hint}"
+        )
 
     def images(self):
         def wrong(path):
             try: return leads_out(as_text(path))
             except UnicodeDecodeError: return True
 
-        self.refuse("image_paths", np.array([wrong(path) for path in self.c["image_paths"]], bool), INSIDE)
+        self.refuse(
+            "image_paths", np.array([wrong(path) for path in self.c["image_paths"]], bool), INSIDE
+        )
         if "image_sizes" in self.c:
-            self.refuse("image_sizes", (self.c["image_sizes"] < 1).any(1), "a width and a height above 0")
+            self.refuse(
+                "image_sizes", (self.c["image_sizes"] < 1).any(1), "a width and a height above 0"
+            )
 
     def objects(self):
         M = self.c["object_names"].shape[1]
@@ -223,7 +270,9 @@ class _Checks:
         sound = np.isfinite(boxes).all(2) & (boxes[..., 2:] > 0).all(2)
         self.refuse("object_boxes", used & ~sound, "x, y and a width and a height above 0")
         if "object_centres" in self.c:
-            self.refuse("object_centres", used & ~np.isfinite(self.c["object_centres"]).all(2), "x and y")
+            self.refuse(
+                "object_centres", used & ~np.isfinite(self.c["object_centres"]).all(2), "x and y"
+            )
         return used
 
     def relations(self):
@@ -232,16 +281,22 @@ class _Checks:
         used = np.arange(R) < self.c["relationships_per_image"][:, None]
         self.words("relationship_predicates", used, self.vocab.predicates)
         n = self.c["objects_per_image"][:, None]
-        for name in ("relationship_subjects", "relationship_objects"): self.between(name, 0, n, used)
+        for name in ("relationship_subjects", "relationship_objects"):
+            self.between(name, 0, n, used)
 
     def attributes_of(self, used):  # used: (N, M) bool
         if "attributes_per_object" not in self.c or "object_attributes" not in self.c: return
         values, counts = self.c["object_attributes"], self.c["attributes_per_object"]
         self.between("attributes_per_object", 0, values.shape[1] + 1, used)
         if len(values) != used.sum():
-            raise SGDiffError(f"{self.path}: column object_attributes has {len(values)} rows for {used.sum()} objects")
+            raise SGDiffError(
+                f"{self.path}: column object_attributes has {len(values)} rows, for {used.sum()} "
+                "objects"
+            )
         many = np.iinfo(values.dtype).max if self.attributes is None else self.attributes
-        self.between("object_attributes", 0, many, np.arange(values.shape[1]) < counts[used][:, None])
+        self.between(
+            "object_attributes", 0, many, np.arange(values.shape[1]) < counts[used][:, None]
+        )
 
 # %% ../nbs/03a_tables.ipynb #96716862
 def check_columns(
@@ -250,7 +305,7 @@ def check_columns(
     vocab: Vocab,
     attributes: int | None = None,  # words for attributes; None: unknown
 ) -> None:
-    "Nothing, if every row means something. Raises SGDiffError that names file, column, row, value and what was expected."
+    "Nothing, if every row means something. Raises SGDiffError with file, column, row and value."
     checks = _Checks(Path(path), columns, vocab, attributes)
     checks.images()
     used = checks.objects()
@@ -262,21 +317,37 @@ def check_record(
     record: Record,
     vocab: Vocab,
 ) -> None:
-    "Nothing, if a record means something, by the rules of a table. Raises ValueError that says what was expected."
+    "Nothing, if a record means something, by the rules of a table. Raises ValueError."
     def must(holds, what, value, expected):
         if not holds: raise ValueError(f"{what} is {value!r}, expected {expected}")
 
     n, size, boxes, centres = len(record.objects), record.size, record.boxes, record.centres
     must(isinstance(record.key, str), "key", record.key, "text")
     must(isinstance(record.path, str) and not leads_out(record.path), "path", record.path, INSIDE)
-    must(len(size) == 2 and all(type(v) is int and v > 0 for v in size), "size", size, "a width and a height above 0")
-    for word in record.objects: must(_is_word(word, vocab.objects), "an object", word, "a word of the vocabulary")
+    must(
+        len(size) == 2 and all(type(v) is int and v > 0 for v in size),
+        "size",
+        size,
+        "a width and a height above 0",
+    )
+    for word in record.objects:
+        must(_is_word(word, vocab.objects), "an object", word, "a word of the vocabulary")
     sound = boxes.shape == (n, 4) and np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all()
     must(sound, "boxes", boxes, f"{n} of x, y and a width and a height above 0")
-    must(centres is None or (centres.shape == (n, 2) and np.isfinite(centres).all()), "centres", centres, f"{n} of x and y")
+    must(
+        centres is None or (centres.shape == (n, 2) and np.isfinite(centres).all()),
+        "centres",
+        centres,
+        f"{n} of x and y",
+    )
     for s, p, o in record.triples or ():
         must(_is_word(p, vocab.predicates), "a predicate", p, "a word of the vocabulary")
-        must(all(type(v) is int and 0 <= v < n for v in (s, o)), "a relationship", [s, p, o], f"rows of objects, 0 to {n - 1}")
+        must(
+            all(type(v) is int and 0 <= v < n for v in (s, o)),
+            "a relationship",
+            [s, p, o],
+            f"rows of objects, 0 to {n - 1}",
+        )
 
 
 def _is_word(word, known): return word in known[1:] and not word.startswith("__none_")
@@ -284,11 +355,14 @@ def _is_word(word, known): return word in known[1:] and not word.startswith("__n
 # %% ../nbs/03a_tables.ipynb #3b107d5e
 def _must_be_there(path):
     if path.is_file(): return
-    raise SGDiffError(f"no prepared data at {path}: run `sgdiff prepare` first, or name the folder that holds train.h5")
+    raise SGDiffError(
+        f"no prepared data at {path}: run `sgdiff prepare` first, "
+            "or name the folder that holds train.h5"
+    )
 
 # %% ../nbs/03a_tables.ipynb #923a0f02
 class Table:
-    "A prepared file in memory: N records by row. Raises SGDiffError where it is none, or a row means nothing."
+    "A prepared file in memory, N records by row. Raises SGDiffError where a row means nothing."
 
     def __init__(self,
         path: str | Path,  # an HDF5 file
@@ -319,11 +393,16 @@ class Table:
         triples = None if "relationship_subjects" not in c else self._triples(i)
         centres = c["object_centres"][i, :n] if "object_centres" in c else None
         boxes = c["object_boxes"][i, :n].astype(np.float32)
-        return Record(key, self.image_path(i), tuple(self.sizes[i].tolist()), objects, boxes, triples, centres)
+        return Record(
+            key, self.image_path(i), tuple(self.sizes[i].tolist()), objects, boxes, triples, centres
+        )
 
     def _triples(self, i):
         c, n = self.columns, int(self.columns["relationships_per_image"][i])
-        s, p, o = (c[f"relationship_{name}"][i, :n].tolist() for name in ("subjects", "predicates", "objects"))
+        s, p, o = (
+            c[f"relationship_{name}"][i, :n].tolist()
+            for name in ("subjects", "predicates", "objects")
+        )
         return tuple((a, self.vocab.predicates[k], b) for a, k, b in zip(s, p, o))
 
 # %% ../nbs/03a_tables.ipynb #87ecafb9
@@ -335,7 +414,9 @@ def table_bytes(
     with h5py.File("table", "w", driver="core", backing_store=False) as h5:
         for name, column in sorted(table.items()):
             if name == "image_paths":
-                h5.create_dataset(name, data=np.array(column, dtype=object), dtype=h5py.string_dtype())
+                h5.create_dataset(
+                    name, data=np.array(column, dtype=object), dtype=h5py.string_dtype()
+                )
                 continue
             some = bool(column.size)
             h5.create_dataset(name, data=column, compression="gzip" if some else None, shuffle=some)
@@ -356,16 +437,21 @@ def check_files(
     folder: str | Path,  # that we have written, or somebody else
     names: tuple,  # the files in it that will be read
 ) -> None:
-    """Nothing, if the files are those that were written; where a folder of ours has no list of sums, a warning.
+    """Nothing, if the files are those that were written; a warning where ours have no sums.
 
     Raises: SGDiffError that names the file."""
     folder, wanted = Path(folder), read_sums(folder)
     if wanted is None and any((folder / name).exists() for name in ("prepared.json", "index.json")):
-        warnings.warn(f"{folder} has no {SUMS}: whether its files are as they were written cannot be told", stacklevel=3)
+        warnings.warn(
+            f"{folder} has no {SUMS}: whether its files are as they were written cannot be told",
+            stacklevel=3,
+        )
     for name in names if wanted is not None else ():
         if file_sum(folder / name) == wanted.get(name): continue
-        raise SGDiffError(f"{folder / name} is not the file that was written (by {SUMS} beside it): make it or copy it "
-                          f"again. If you have changed it yourself, remove {SUMS}")
+        raise SGDiffError(
+            f"{folder / name} is not the file that was written (by {SUMS} beside it): make it or "
+            f"copy it again. If you have changed it yourself, remove {SUMS}"
+        )
 
 
 def open_table(
@@ -385,7 +471,7 @@ def renewed(
     folder: str | Path,  # where the files will lie; made if need be
     last: tuple,  # files that say that the others are there; the block writes them too
 ) -> Iterator[Path]:  # a hidden folder to write into
-    """A block that writes files, which take the places of the old ones together when it has ended well.
+    """A block that writes files, which take the places of the old ones when it has ended well.
 
     If it fails, the old files are as they were and nothing is left behind. Links are followed.
     Raises: SGDiffError, with the free space, if the system cannot write."""
@@ -402,6 +488,7 @@ def renewed(
 
 
 def _take_place(new: Path, old: Path) -> None:
-    "Nothing; the new file is where the old one was; where that is a link, what it points to is replaced."
+    "Nothing; the new file is where the old one was; of a link, what it points to."
     if not old.is_symlink(): return os.replace(new, old)
-    with atomic_write(old, "wb") as file, open(new, "rb") as source: shutil.copyfileobj(source, file)
+    with atomic_write(old, "wb") as file, open(new, "rb") as source:
+        shutil.copyfileobj(source, file)

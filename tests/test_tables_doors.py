@@ -147,7 +147,7 @@ def test_a_predicate_beyond_the_vocabulary_is_told_as_an_object_is(copy):
     whole = (copy / "out" / "vocab.json").read_text()
     for kind in ("object", "pred"):
         (copy / "out" / "vocab.json").write_text(whole)
-        change(copy / "out" / "vocab.json", lambda words: fewer(words, kind))
+        change(copy / "out" / "vocab.json", lambda words, kind=kind: fewer(words, kind))
         with pytest.raises(SGDiffError, match="vocab.json is not the file that was written"): open_vg(copy)
         read = read_vocab(copy / "out" / "vocab.json")
         with pytest.raises(SGDiffError, match="another preparation"): Table(copy / "out" / "train.h5", read)
