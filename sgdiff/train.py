@@ -241,7 +241,8 @@ def add_data_options(
     "Nothing; the parser knows what a full run is asked for besides --preset, --stage, --out and --quiet."
     parser.add_argument("--data", help="toy, the folder that `sgdiff prepare` wrote, or vg, coco, gqa for prepared/vg, ...")
     parser.add_argument("--images", help="folder of the photographs (default: images in the data's folder)")
-    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="change a field of a full run's preset; may be given several times")
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="change a field of a full run's preset; may be given several times. "
+                        "fit=squash presses photographs square as sg2im does: the default, fit=crop, changes or loses about one in six of COCO's relations")
     parser.add_argument("--resume", action="store_true", help="go on with the full run in --out, if there is one")
 
 
