@@ -22,6 +22,7 @@ from torch import nn
 
 from .core import device_of, step_generator
 from .diffusion import NoiseSchedule, diffusion_loss
+from .errors import check_fields
 from .graph_encoder import SceneGraphEncoder
 from .scene_graphs import SceneGraphBatch
 from .toy_world import thin_graph
@@ -39,6 +40,10 @@ class DiffusionConfig:
     drop_probability: float = 0.1       # share of training images whose graph is dropped, for guidance
     timestep_mean: float = None         # of logit-normal timesteps in training, above 0 more noise; None: all alike
     guidance_scale: float = 4.0         # with which the pipeline draws where no other is asked for; less suits a short training
+
+    def __post_init__(self):
+        check_fields(self, schedule={"cosine", "sqrt_linear"}, n_timesteps=(1, 100_000), prediction={"v", "eps"}, gamma=(0.0, 1e6),
+                     drop_probability=(0.0, 1.0), timestep_mean=(-100.0, 100.0), guidance_scale=(-1000.0, 1000.0))
 
     def noise_schedule(self) -> NoiseSchedule:
         "The table of noise levels."

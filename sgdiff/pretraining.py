@@ -22,6 +22,7 @@ from torch import nn
 
 from .contrastive import ContrastiveHead, ImageEncoderConfig, hard_negative
 from .core import device_of, step_generator
+from .errors import check_fields
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .masked import MaskedHead, MaskedHeadConfig, choose_objects, masked_loss, object_mask
 from .scene_graphs import SceneGraphBatch
@@ -42,6 +43,7 @@ class PretrainingConfig:
 
     def __post_init__(self):
         "Raises ValueError where the two encoders do not fit each other, or the masked head."
+        check_fields(self, masked_weight=(0.0, 1e6), n_wrong=(0, 64), mask_probability=(0.0, 1.0))
         ours, theirs = self.encoder.global_dim, self.image.global_dim
         if self.contrastive and ours != theirs:
             raise ValueError(f"the graph encoder's global vector has {ours} numbers, the image encoder's {theirs}: set global_dim={theirs} in the graph encoder's config")

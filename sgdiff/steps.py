@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from .core import step_generator
+from .errors import RangeError, check_fields
 
 # %% ../nbs/06b_steps.ipynb #da0a9d95
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +43,10 @@ class FitConfig:
     muon: float = 0.0  # learning rate of matrices, which Muon moves, as a multiple of the others'; 0: AdamW moves them too
 
     def __post_init__(self):
-        if min(self.max_steps, self.save_every, self.log_every, self.accumulate) < 1:
-            raise ValueError(f"max_steps, save_every, log_every and accumulate must be at least 1: {self}")
-        if self.precision not in ("no", "bf16", "auto"): raise ValueError(f"precision is {self.precision!r}, expected 'no', 'bf16' or 'auto'")
-        if not 0 <= self.ema_decay < 1: raise ValueError(f"ema_decay is {self.ema_decay}, expected at least 0 and less than 1")
-        if self.muon < 0: raise ValueError(f"muon is {self.muon}, expected a multiple of the learning rate, or 0")
+        many = 10**9
+        check_fields(self, max_steps=(1, many), learning_rate=(0.0, 1000.0), warmup_steps=(0, many), weight_decay=(0.0, 1000.0), grad_clip=(0.0, 1e9), ema_decay=(0.0, 1.0),
+                     seed=(-(2**63), 2**64 - 1), save_every=(1, many), log_every=(1, many), precision={"no", "bf16", "auto"}, accumulate=(1, 1_000_000), muon=(0.0, 1000.0))
+        if self.ema_decay == 1: raise RangeError(f"ema_decay is {self.ema_decay}, expected less than 1: such a mean would stay where it began")
 
     def autocasts(self, device: torch.device) -> bool:
         "Whether a step on this device computes in bfloat16."
