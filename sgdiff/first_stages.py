@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from .core import check_shape
-from .errors import SGDiffError
+from .errors import SGDiffError, check_fields
 
 # %% ../nbs/30b_first_stages.ipynb #788b66f4
 KINDS = ("vq", "kl")
@@ -46,9 +46,11 @@ class FirstStageConfig:
 
     def __post_init__(self):
         for name in ("channels", "attention_levels"): object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.kind not in KINDS: raise ValueError(f"kind {self.kind!r} is unknown: expected one of {KINDS}")
-        if odd := [c for c in self.channels if c % self.n_groups] or not self.channels:
-            raise ValueError(f"channels are {self.channels}, expected multiples of n_groups={self.n_groups}, at least one (wrong: {odd})")
+        check_fields(self, kind={*KINDS}, in_channels=(1, 64), latent_channels=(1, 1024), channels=(1, 8192), n_blocks=(1, 32), attention_levels=(0, 15),
+                     n_codes=(1, 2**22), code_dim=(1, 1024), n_groups=(1, 1024), scale=(1e-9, 1e9), shift=(-1e9, 1e9))
+        if not self.channels: raise ValueError("channels are (): give one width a level, such as (128, 256, 256, 512)")
+        if odd := [c for c in self.channels if c % self.n_groups]:
+            raise ValueError(f"channels are {self.channels}, expected multiples of n_groups={self.n_groups} (wrong: {', '.join(map(str, odd))})")
 
     @property
     def factor(self) -> int:

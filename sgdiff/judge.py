@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .core import device_of, load_json, load_weights, save_json, save_weights, step_generator
-from .errors import described
+from .errors import RangeError, check_fields, described
 from .folders import check_sums, write_sums
 from .scene_graphs import UnknownWordError, Vocab
 from .toy_world import EASY, FACING, FAMILIES, FAMILY_OF, FLIPS, HOLDABLE, ToyWorldConfig, geometric_relation, turn
@@ -45,6 +45,10 @@ class JudgeConfig:
 
     def __post_init__(self):
         for name in ("things", "widths"): object.__setattr__(self, name, tuple(getattr(self, name)))     # JSON gives lists
+        check_fields(self, widths=(8, 4096), turned=(1, 4096), hidden=(1, 8192), min_pixels=(0, 1_000_000))
+        if len(self.widths) != 3 or any(width % 8 for width in self.widths): raise RangeError(f"widths are {self.widths}, expected three multiples of 8")
+        if not all(isinstance(word, str) for word in self.things) or not 0 < len({*self.things}) == len(self.things) <= 1000:
+            raise RangeError(f"things are {self.things[:9]}, expected from 1 to 1000 words, each once")
 
     @cached_property
     def vocab(self) -> Vocab:
