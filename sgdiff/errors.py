@@ -220,12 +220,15 @@ def _kind_of_archive(path: Path, head: bytes) -> str:
     size = path.stat().st_size
     if head.startswith(b"PK"):
         if not zipfile.is_zipfile(path): return f"a zip cut short after {size:,} bytes: fetch it again"
-        with zipfile.ZipFile(path) as archive: names = ", ".join(archive.namelist()[:4])
-        return f"a zip that holds {names or 'nothing'}: unpack it and give the file that is meant"
+        with zipfile.ZipFile(path) as archive: names = archive.namelist()
+        if any(re.fullmatch(r"([^/]+/)?data\.pkl", name) for name in names): return "a file of torch.save"
+        held = ", ".join(names[:4]) or "nothing"
+        return f"a zip that holds {held}: unpack it and give the file that is meant"
     if head[257:262] == b"ustar":
         return "a tar archive: unpack it (tar -xf) and give the file that is meant"
     length = int.from_bytes(head[:8], "little")  # of what is told first in a file of safetensors
     if head[8:9] == b"{" and length < size: return "a file of safetensors"
+    if b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19" in head[:64]: return "a file of torch.save (its old form)"
     if re.match(rb"\x80[\x02-\x05]|\(?[dl]p\d|\(?[ci][\w.]+\n\w+\n", head):
         return "a pickle of Python that torch.save did not write; nothing in it was run"
     return ""
