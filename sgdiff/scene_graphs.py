@@ -329,7 +329,7 @@ def _relation_faults(objects, triples, vocab, faults):
         if len(ways) > 1: faults.append(GraphError(f"{said} stands {len(ways)} times in the graph: give it once"))
 
 
-def _drawing_faults(objects, triples, vocab, max_objects, faults):
+def _drawing_faults(objects, triples, vocab, max_objects, faults, as_in_data=False):
     "Collects why these objects and triples cannot be drawn; where they are too many, that alone."
     if not objects: faults.append(GraphError("the graph is empty: give at least one object"))
     sizes = ((len(objects), "objects", max_objects), (len(triples), "relations", MOST_RELATIONS))
@@ -337,7 +337,7 @@ def _drawing_faults(objects, triples, vocab, max_objects, faults):
     faults += large
     if large: return
     _word_faults(objects, triples, vocab, faults)
-    _relation_faults(objects, triples, vocab, faults)
+    if not as_in_data: _relation_faults(objects, triples, vocab, faults)
 
 
 def _build(objects, triples, boxes, faults, vocab=None):
@@ -355,11 +355,12 @@ MOST_OBJECTS = 30                   # of a graph that is to be drawn, as in sg2i
 def check_graph(graph: SceneGraph,
                 vocab: Vocab,
                 max_objects: int = MOST_OBJECTS,
+                as_in_data: bool = False,   # True: an object may be tied to itself, and a relation given twice, as in sg2im's files
                 ) -> SceneGraph:            # the same graph in the vocabulary's own words
     "The graph with aliases resolved. Raises GraphError (empty, too large, reserved word, self-loop, twice) or UnknownWordError, all faults at once."
     if not isinstance(graph, SceneGraph): raise GraphError(f"a graph is a SceneGraph, got {shown(graph)}")
     faults = Faults()
-    _drawing_faults(graph.objects, graph.triples, vocab, max_objects, faults)
+    _drawing_faults(graph.objects, graph.triples, vocab, max_objects, faults, as_in_data)
     faults.refuse()
     return SceneGraph(tuple(vocab.own_object(w) for w in graph.objects),
                       tuple((s, vocab.own_predicate(p), o) for s, p, o in graph.triples), graph.boxes)
