@@ -77,9 +77,10 @@ def atomic_write(
     Source: ours."""
     path, encoding = Path(path), None if "b" in mode else "utf-8"
     try:
-        target = path.resolve()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        whole = open(target, mode, encoding=encoding) if _is_special(target) else _beside(target, mode, encoding)
+        special = _is_special(path)  # asked of the path as it is: /dev/stdout leads to a pipe that has no name
+        target = path if special else path.resolve()
+        if not special: target.parent.mkdir(parents=True, exist_ok=True)
+        whole = open(target, mode, encoding=encoding) if special else _beside(target, mode, encoding)
         with whole as file: yield file
     except Exception as error:
         cause = _system_error(error)
