@@ -28,7 +28,7 @@ from .errors import SGDiffError, described, load_json, save_json
 from .first_stages import FirstStage, FirstStageConfig
 from .generation import DiffusionConfig
 from .official_weights import LatentDiffusion, load_encoder, load_ldm, load_vq, official_ddim, official_layout
-from .pipeline import COMPONENTS, PipelineOutput, SGDiffPipeline, load_component, load_settings
+from .pipeline import COMPONENTS, PipelineOutput, SGDiffPipeline, as_written, load_component, load_settings
 from .samplers import SAMPLERS, GuidedDenoiser, image_generators
 from .scene_graphs import SceneGraph, Vocab, check_graph
 
@@ -108,8 +108,9 @@ class OfficialPipeline(SGDiffPipeline):
                              "nothing to guide away from; use 1, or train with a null token (UNetConfig(null_token=True))")
         if sampler not in SAMPLERS: raise ValueError(f"sampler {sampler!r} is unknown: expected one of {', '.join(SAMPLERS)}")
         if num_images_per_graph < 1: raise ValueError(f"num_images_per_graph is {num_images_per_graph}: expected at least 1")
-        graphs = [official_graph(g, self.vocab) for g in (graphs if isinstance(graphs, (list, tuple)) else [graphs])]
-        self._warn(graphs)
+        written = [as_written(g, self.vocab) for g in (graphs if isinstance(graphs, (list, tuple)) else [graphs])]
+        graphs = [official_graph(g, self.vocab) for g in written]
+        self._warn(graphs, written)
         told, objects_alone = self._told(graphs, num_images_per_graph)
         B = len(graphs) * num_images_per_graph
         x_T = (self._noise(B, generator, seed) if latents is None else latents).to(self.device)
@@ -118,7 +119,7 @@ class OfficialPipeline(SGDiffPipeline):
         if sampler == "ddim": z = official_ddim(denoise, x_T, num_inference_steps, eta, generator, callback=callback)
         else: z = SAMPLERS[sampler](denoise, x_T, self.schedule, num_inference_steps, generator=generator, callback=callback, prediction="eps")
         pixels = self.vae.from_latents(z)
-        return PipelineOutput([Image.fromarray(a) for a in to_uint8(pixels)], graphs, z, pixels)
+        return PipelineOutput([Image.fromarray(a) for a in to_uint8(pixels)], graphs, z, pixels, written)
 
     def save_pretrained(self, path, dtype=None):  # dtype: of the stored weights, say torch.float16; None: as they are
         "Writes the pipeline to a folder of safetensors and JSON: from then on no pickle is needed."

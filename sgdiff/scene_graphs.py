@@ -7,7 +7,7 @@ __all__ = ['ARTICLES', 'DIRECTIONS', 'HIGH', 'LOW', 'EDIT_FORMS', 'UnknownWordEr
            'SceneGraph', 'split_clause', 'graph_from_text', 'object_names', 'graph_to_text', 'graph_from_json',
            'read_graphs', 'graph_to_networkx', 'graph_from_networkx', 'place_objects', 'draw_graph', 'find_object',
            'replace_object', 'replace_predicate', 'add_object', 'remove_object', 'add_triple', 'remove_triple',
-           'edit_graph', 'without_relations', 'check_graph', 'SceneGraphBatch']
+           'edit_graph', 'without_relations', 'check_graph', 'substitutions', 'told_substitution', 'SceneGraphBatch']
 
 # %% ../nbs/01_scene_graphs.ipynb #34e66972
 """Scene graphs: vocabulary, one graph, many graphs in one batch.
@@ -496,6 +496,23 @@ def check_graph(graph: SceneGraph,
     _known(graph, vocab)
     return SceneGraph(tuple(vocab.own_object(w) for w in graph.objects),
                       tuple((s, vocab.own_predicate(p), o) for s, p, o in graph.triples), graph.boxes)
+
+# %% ../nbs/01_scene_graphs.ipynb #dccacd18
+def substitutions(
+    written: SceneGraph,  # a graph as somebody wrote it
+    drawn: SceneGraph,  # the same in the vocabulary's own words, as `check_graph` gives it
+) -> list:  # of (word as written, word that is drawn in its place), each pair once
+    "The words of a graph that others stand in for, objects first."
+    objects = zip(written.objects, drawn.objects)
+    predicates = zip((p for _, p, _ in written.triples), (p for _, p, _ in drawn.triples))
+    plain = lambda word: " ".join(word.split()).casefold()
+    return [(a, b) for a, b in dict.fromkeys((*objects, *predicates)) if plain(a) != plain(b)]
+
+
+def told_substitution(written: str, drawn: str) -> str:
+    "A sentence about a word that another stands in for."
+    a, b = (f"'{word}'" if " " in word else word for word in (written, drawn))
+    return f"{a} is drawn as {b}: these weights know no {a}"
 
 # %% ../nbs/01_scene_graphs.ipynb #b413b74a
 import torch
