@@ -186,6 +186,13 @@ def described(
 
 # %% ../nbs/00_errors.ipynb #5afe0002
 def default_weights() -> Path:
-    "The folder of the shipped toy weights: $SGDIFF_WEIGHTS, or data/toy beside the package."
+    """The folder of the shipped toy weights: $SGDIFF_WEIGHTS, or data/toy beside the package.
+
+    Raises: SGDiffError where it is not there, with the ways to get it."""
     import sgdiff
-    return Path(os.environ.get("SGDIFF_WEIGHTS") or Path(sgdiff.__file__).resolve().parent.parent / "data" / "toy")
+    named = os.environ.get("SGDIFF_WEIGHTS")
+    folder = Path(named or Path(sgdiff.__file__).resolve().parent.parent / "data" / "toy")
+    if folder.is_dir(): return folder
+    if named: raise SGDiffError(f"there is no folder {folder}, which SGDIFF_WEIGHTS names")
+    raise SGDiffError(f"the shipped weights are not at {folder}: `pip install .` does not bring them along. Clone the repository "
+                      "and `pip install -e .` there, or name a folder of weights: --weights FOLDER, or SGDIFF_WEIGHTS=FOLDER")

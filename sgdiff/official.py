@@ -80,6 +80,10 @@ def official_graph(
 class OfficialPipeline(SGDiffPipeline):
     "`SGDiffPipeline` with official weights: DDIM, no guidance, 15 tokens."
 
+    def read(self, graph) -> SceneGraph:  # graph: SceneGraph, text, or dict in sg2im's form
+        "The graph that is drawn for it, as by `official_graph`. Raises GraphError, UnknownWordError."
+        return official_graph(graph, self.vocab)
+
     def doubts(self, graph: SceneGraph) -> list:  # of sentences, empty where all is well
         "Says so where a graph has more triples, `__in_image__` counted, than the UNet is given."
         limit = self.graph_encoder.config.max_triples

@@ -29,7 +29,7 @@ from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .samplers import SAMPLERS, GuidedDenoiser, draw_noise, image_generators, initial_noise
 from .scene_graphs import (SceneGraph, SceneGraphBatch, Vocab, check_graph, edit_graph, substitutions, told_substitution,
                                  without_relations)
-from .toy_world import GROUNDS, SKIES, never_together
+from .toy_world import EASY, GROUNDS, SKIES, never_together
 from .unet import UNet, UNetConfig
 from .vae import VAE, VAEConfig
 
@@ -111,6 +111,10 @@ class SGDiffPipeline:
         for name in COMPONENTS: getattr(self, name).to(device)
         return self
 
+    def read(self, graph) -> SceneGraph:    # graph: as for `as_graph`
+        "The graph that is drawn for it, in the vocabulary's own words. Raises GraphError, UnknownWordError."
+        return as_graph(graph, self.vocab)
+
     @property
     def latent_shape(self) -> tuple:        # (c, h, w)
         "The shape of one image's latents."
@@ -182,6 +186,7 @@ class SGDiffPipeline:
         "Why these weights may not draw all of a graph: more things than a training scene had, or relations that no scene of the toy world shows together."
         n = sum(w not in BACKGROUND_WORDS for w in graph.objects)
         many = [f"{n} things, but these weights were trained on at most {self.max_things}: expect some to be missing"] if n > self.max_things else []
+        if self.vocab.objects != EASY.vocab.objects: return many                # other worlds have other rules
         return many + [f"'{' '.join(a)}' and '{' '.join(b)}' never stand together in the toy world: expect one of them to be missing"
                        for a, b in never_together(graph)]
 
@@ -198,10 +203,10 @@ class SGDiffPipeline:
              **settings,                    # of `__call__`
              ) -> EditOutput:
         "The images before and after a change, drawn from the same noise. Raises GraphError, UnknownWordError."
-        as_graph(graph, self.vocab)
+        self.read(graph)
         before = as_written(graph, self.vocab)
         after = edit_graph(before, change, self.vocab)                          # as written: there the change's words are found too
-        as_graph(after, self.vocab)                                             # both can be drawn
+        self.read(after)                                                        # both can be drawn
         noise = self._noise(num_images_per_graph, generator, seed)
         if seed is None: seed = _drawn_seed(generator)                          # of the noise along the way, where a sampler wants it
         draw = lambda g: self([g], latents=noise.clone(), seed=seed, num_images_per_graph=num_images_per_graph, **settings)

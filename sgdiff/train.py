@@ -30,6 +30,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from .errors import SGDiffError, load_json, save_json
+from .terminal import run_command
 
 # %% ../nbs/32b_train.ipynb #03a0ccda
 @dataclass(frozen=True)
@@ -295,12 +296,12 @@ def main(
     "Trains a full run, or one stage of it."
     parser = argparse.ArgumentParser(prog="python -m sgdiff.train", description=main.__doc__)
     add_options(parser)
-    try: finished = train_run(request := read_request(parser.parse_args(argv)))
-    except SGDiffError as error:
-        print(f"sgdiff.train, process {world_size()[0]}: {error}", file=sys.stderr)
-        return 130 if type(error).__name__ == "Interrupted" else 1
-    if not finished: print(f"stopped and saved in {request.folder}; run the same with --resume to go on", file=sys.stderr)
-    return 0 if finished else TRY_AGAIN
+    def run():
+        request = read_request(parser.parse_args(argv))
+        if train_run(request): return 0
+        print(f"stopped and saved in {request.folder}; run the same with --resume to go on", file=sys.stderr)
+        return TRY_AGAIN
+    return run_command(run, f"sgdiff.train, process {world_size()[0]}", again="run the same with --resume")
 
 # %% ../nbs/32b_train.ipynb #4485956c
 if __name__ == "__main__" and "get_ipython" not in globals(): sys.exit(main())
