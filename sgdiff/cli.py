@@ -101,7 +101,7 @@ def settled(settings: dict, kind) -> dict:  # kind: class of the pipeline
     names = ("num_inference_steps", "guidance_scale", "relation_scale", "sampler")
     return {name: usual[name].default for name in names if name in usual} | settings
 
-# %% ../nbs/19_cli.ipynb #0f904e1c
+# %% ../nbs/19_cli.ipynb #1f1b2103
 def read_request(args) -> list:             # of texts, SceneGraphs, and functions that read one
     "The graphs that a command line asks for: texts, a JSON file, or both."
     from sgdiff.errors import load_json
@@ -132,7 +132,7 @@ def read_asked(args, pipe) -> list:         # of (SceneGraph as written, SceneGr
     for one in told: warnings.warn(f"left out, {one}", stacklevel=2)
     return good
 
-# %% ../nbs/19_cli.ipynb #642b7280
+# %% ../nbs/19_cli.ipynb #3742b9a9
 OTHER_PICTURES = (".bmp", ".eps", ".gif", ".jpeg", ".jpg", ".pdf", ".ppm", ".svg", ".tif", ".tiff", ".webp")
 
 def picture_file(text: str) -> str:
@@ -144,8 +144,8 @@ def picture_file(text: str) -> str:
 
 def aside(path) -> contextlib.AbstractContextManager:
     "A block whose words go to standard error where standard output is the file to be written."
-    try: same = os.path.samestat(os.stat(path), os.fstat(1))
-    except (OSError, ValueError): same = False
+    try: same = path is not None and os.path.samestat(os.stat(path), os.fstat(1))
+    except OSError: same = False            # there is none yet, or no standard output
     return contextlib.redirect_stdout(sys.stderr) if same else contextlib.nullcontext()
 
 
@@ -158,9 +158,11 @@ def told_in_png(pairs: list,                # of (SceneGraph as written, as draw
     others = dict.fromkeys(pair for graphs in pairs for pair in substitutions(*graphs))
     weights, settings = find_weights(args.weights), settled(sampling_options(args), type(pipe))
     if settings.get("guidance_scale") is None: settings["guidance_scale"] = pipe.diffusion.guidance_scale
+    words = {"num_inference_steps": "steps", "guidance_scale": "guidance", "relation_scale": "relations"}      # of the options
     told = {"Software": f"sgdiff {__version__}", "graphs as written": "\n".join(g.to_text() for g, _ in pairs),
             "graphs as drawn": "\n".join(g.to_text() for _, g in pairs), "substitutions": "\n".join(f"{a} -> {b}" for a, b in others),
-            "seed": args.seed, **settings, "weights": f"{weights.name} {weights_fingerprint(weights)}"}
+            "seed": args.seed, **{words.get(k, k): v for k, v in settings.items()},
+            "weights": f"{weights.name} {weights_fingerprint(weights)}"}
     return {name: str(value).encode("utf-8", "backslashreplace").decode() for name, value in told.items()}
 
 
@@ -289,6 +291,7 @@ def train(args):
     stages = preset.stages if args.stage == "all" else tuple(args.stage.split(","))
     if args.seed is not None: preset = replace(preset, seed=args.seed)
     out = Path(args.out or f"runs/{args.preset}")
+    check_folder(out)
     train_all(preset, out, stages, progress=not args.quiet, device=find_device(args.device))
     print(f"done: {out}")
 

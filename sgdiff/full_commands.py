@@ -18,7 +18,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from .errors import SGDiffError, default_weights, load_json
+from .errors import SGDiffError, default_weights, described, load_json
 from .terminal import COUNT, SCALE, SEED, check_folder, decimal, run_command, whole
 from .train import PATIENCE, TRY_AGAIN, add_options, default_folder, read_request, train_run, world_size
 
@@ -30,9 +30,12 @@ def open_run(
     from sgdiff.full_runs import FullPreset
     path = Path(out) / "run.json"
     if not path.exists(): raise SGDiffError(f"{out} holds no run.json: give the --out folder of `sgdiff train --data ...`")
-    told = load_json(path)
-    known = {f.name for f in fields(FullPreset)}
-    return told, FullPreset(**{k: tuple(v) if isinstance(v, list) else v for k, v in told.items() if k in known})
+    with described(path, "a full run") as told:
+        given = {f.name: (told[f.name], f.default) for f in fields(FullPreset) if f.name in told}
+        given = {name: (tuple(value) if isinstance(value, list) else value, usual) for name, (value, usual) in given.items()}
+        for name, (value, usual) in given.items():
+            if not isinstance(value, (type(usual), int)): raise TypeError(f"{name} is {value!r}, expected something like {usual!r}")
+        return told, FullPreset(**{name: value for name, (value, _) in given.items()})
 
 
 def check_words(
@@ -149,7 +152,7 @@ def check_inception() -> None:
     except Exception as error:  # no network, no space, a file cut short: torch has a kind of its own for each
         place = Path(hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
         raise SGDiffError(f"Inception's weights are not whole at {place}, and could not be fetched ({error}). Fetch {url} on a machine "
-                          f"with a network, put the file there, and run the same again. {toy}") from error
+                          f"with a network, put the file there, and evaluate again. {toy}") from error
 
 
 def part_company() -> None:
