@@ -118,11 +118,11 @@ def read_request(args) -> list:             # of texts, SceneGraphs, and functio
 
 def read_asked(args, pipe) -> list:         # of (SceneGraph as written, SceneGraph as drawn)
     "The graphs that are asked for and can be drawn. Raises GraphError, UnknownWordError where one cannot, but for --skip-bad."
-    from sgdiff.pipeline import as_written
+    from sgdiff.scene_graphs import graph_from
     asked, good, bad = read_request(args), [], []
     for number, graph in enumerate(asked, 1):
         try:
-            written = as_written(graph() if callable(graph) else graph, pipe.vocab)
+            written = graph_from(graph() if callable(graph) else graph, pipe.vocab)
             good.append((written, pipe.read(written)))
         except SGDiffError as error: bad.append((f"graph {number} of {len(asked)}: {error}", error))
     if bad and len(asked) == 1: raise bad[0][1]

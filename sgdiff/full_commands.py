@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['open_run', 'check_words', 'check_same', 'assemble_run', 'pretrained_pair', 'toy_judge', 'toy_features', 'protocol_of',
-           'part_company', 'chosen_run', 'same_first_stage', 'evaluate', 'format_evaluation', 'add_evaluate',
-           'add_plan', 'plan', 'train', 'make_parser', 'main']
+           'run_pipeline', 'check_inception', 'part_company', 'chosen_run', 'same_first_stage', 'evaluate',
+           'format_evaluation', 'add_evaluate', 'add_plan', 'plan', 'train', 'make_parser', 'main']
 
 # %% ../nbs/34b_full_commands.ipynb #44145aad
 """The commands of full runs: `train`, `plan` and `evaluate`, for the command line and for `accelerate launch -m sgdiff.full_commands`.
@@ -19,7 +19,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from .errors import SGDiffError, default_weights, described, load_json
-from .train import FREE, ONLY, PATIENCE, TRY_AGAIN, add_options, check_finished, default_folder, read_request, train_run, world_size
+from .terminal import COUNT, SCALE, SEED, check_folder, decimal, run_command, whole
+from .train import (FREE, ONLY, PATIENCE, TRY_AGAIN, add_options, check_finished, default_folder, read_request,
+                          train_run, world_size)
 
 # %% ../nbs/34b_full_commands.ipynb #d28137d1
 def open_run(
@@ -56,7 +58,7 @@ def check_same(
 
 def assemble_run(
     out: str | Path,  # folder of a run whose stages are finished
-    data,  # training images, where the first stage is "pca"; else any split
+    data,  # training images, where the first stage is "pca"; else any split, or None for words that nothing is compared with
     device="cpu",
 ):  # SGDiffPipeline, or OfficialPipeline for the official form
     "The pipeline of a run, from the running means of its weights. Raises SGDiffError where a stage is not finished, or the data have other words."
@@ -67,7 +69,8 @@ def assemble_run(
     out, (_, preset) = Path(out), open_run(out)
     check_finished(out, "diffusion")
     check_same(out, preset)
-    check_words(vocab := Vocab.from_dict(load_json(out / "vocab.json")), data.config.vocab)
+    vocab = Vocab.from_dict(load_json(out / "vocab.json"))
+    if data is not None: check_words(vocab, data.config.vocab)
     first_stage = open_first_stage(preset, data, device)
     channels = getattr(first_stage.config, "code_dim", None) if getattr(first_stage.config, "kind", "") == "vq" else first_stage.config.latent_channels
     model = build_generation(preset, vocab, channels)
@@ -124,6 +127,37 @@ def protocol_of(
     return Protocol(args.split, args.n or 0, preset.image_size, sampler, args.steps, guidance, args.relations, args.seed, args.batch)
 
 
+def run_pipeline(
+    out: str | Path,  # folder of a run whose stages are finished
+    device="cpu",
+):  # SGDiffPipeline, or OfficialPipeline for the official form
+    "The pipeline of a run, to draw what it has not seen: data are opened only where the first stage is made of them. Raises SGDiffError."
+    from sgdiff.full_runs import check_first_stage, open_data
+    check_finished(out := Path(out), "diffusion")
+    (told, preset), data = open_run(out), None
+    try:
+        check_first_stage(preset)
+        if preset.first_stage == "pca": data = open_data(told["data"], "train", preset.image_size, told.get("images"), preset.toy_scenes, preset.fit)
+        same_first_stage(out, preset, data)
+        return assemble_run(out, data, device)
+    except SGDiffError as error:
+        raise SGDiffError(f"{error}. (The full run {out} draws through its first stage, {preset.first_stage!r}, which is looked for where it was "
+                          "in training: start the command from the same folder.)") from error
+
+
+def check_inception() -> None:
+    "Nothing, if the network of FID and Inception Score is there or can be fetched: before anything is drawn for it. Raises SGDiffError."
+    from torch import hub
+    toy = "Toy worlds can be measured without it: --features judge"
+    try: from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3 as url
+    except ImportError as error: raise SGDiffError(f"FID and Inception Score need torch-fidelity: pip install 'sgdiff[eval]'. {toy}") from error
+    try: hub.load_state_dict_from_url(url, map_location="cpu", progress=False)
+    except Exception as error:  # no network, no space, a file cut short: torch has a kind of its own for each
+        place = Path(hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+        raise SGDiffError(f"Inception's weights are not whole at {place}, and could not be fetched ({error}). Fetch {url} on a machine "
+                          f"with a network, put the file there, and evaluate again. {toy}") from error
+
+
 def part_company() -> None:
     "Nothing; the processes are no longer connected: the first measures for a while, and nobody need wait for it."
     import torch.distributed as dist
@@ -165,8 +199,11 @@ def evaluate(
     from accelerate.utils import parse_flag_from_env
     from sgdiff.feeding import data_fingerprint
     from sgdiff.protocol import evaluate_run, pipeline_draw
-    device = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=PATIENCE).device
-    run, preset, opened = chosen_run(args)
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=PATIENCE)
+    device, (run, preset, opened) = state.device, chosen_run(args)
+    check_folder(out := Path(args.out or run / f"evaluation-{args.split}"))
+    if args.features == "inception":
+        with state.local_main_process_first(): check_inception()
     data, protocol = opened(args.split, preset.image_size), protocol_of(args, preset)
     train = opened("train", preset.image_size) if preset.first_stage == "pca" else data
     pipe = assemble_run(run, train, device)
@@ -182,7 +219,6 @@ def evaluate(
              "image_encoder": (preset.clip or "our own, trained in stage 1") if seen else None,  # whose view of pictures retrieval is
              "data_settings": {name: value for name, value in settings.items() if isinstance(value, (str, int, float, bool))}}
     described = f"{args.data or open_run(run)[0]['data']}, split {args.split}, {len(data)} images; first stage {preset.first_stage}"
-    out = Path(args.out or run / f"evaluation-{args.split}")
     report = evaluate_run(pipeline_draw(pipe, protocol), data, protocol, out, weights, described, features, classes, seen, unseen,
                           before_measuring=part_company, device=device, facts=facts)
     if world_size()[0] == 0: print(f"{format_evaluation(report)}\nwrote {out / 'report.json'}")
@@ -210,8 +246,8 @@ def add_evaluate(
     parser.add_argument("--data", help="as for `train`: toy, a folder, or vg, coco, gqa (default: what the run was trained on); its words must be the run's")
     parser.add_argument("--folder", help="folder of a full run: what `sgdiff train --data` was given as --out (default: runs/paper-DATA)")
     parser.add_argument("--images", help="folder of the photographs, if it has moved")
-    parser.add_argument("--split", default="test", help="test (default), val or train")
-    parser.add_argument("--batch", type=int, default=16, help="pictures drawn at a time (default: 16)")
+    parser.add_argument("--split", choices=("test", "val", "train"), default="test", help="test (default), val or train")
+    parser.add_argument("--batch", type=COUNT, default=16, help="pictures drawn at a time (default: 16)")
     parser.add_argument("--features", choices=("inception", "judge"), default="inception", help="whose features FID and Inception Score use; judge: toy world only")
 
 
@@ -224,9 +260,9 @@ def add_plan(
     c.add_argument("--preset", default="paper", help="paper (default), single_24gb, eight_gpu or tiny")
     c.add_argument("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="change a field of the preset")
     c.add_argument("--data", default="vg", help="vg (default), coco or toy: how many images and words")
-    c.add_argument("--images", type=int, help="training images, if you have counted them")
-    c.add_argument("--gpus", type=int, default=1, help="how many (default: 1)")
-    c.add_argument("--images-per-second", type=float, help="of one GPU in stage 2 (default: measured on a smaller model, here)")
+    c.add_argument("--images", type=whole(1, 10**12), help="training images, if you have counted them")
+    c.add_argument("--gpus", type=COUNT, default=1, help="how many (default: 1)")
+    c.add_argument("--images-per-second", type=decimal(1e-9, 1e9), help="of one GPU in stage 2 (default: measured on a smaller model, here)")
     c.set_defaults(run=plan)
     return c
 
@@ -255,11 +291,11 @@ def make_parser() -> argparse.ArgumentParser:
     c.set_defaults(run=train)
     c = sub.add_parser("evaluate", help="draw and measure a full run by the protocol")
     add_evaluate(c)
-    c.add_argument("--first", dest="n", type=int, help="only the first so many images of the split (default: all)")
-    c.add_argument("--seed", type=int, default=0, help="picture i is drawn with seed + i (default: 0)")
-    c.add_argument("--steps", type=int, default=200, help="sampling steps (default: 200)")
-    c.add_argument("--guidance", type=float, help="guidance scale (default: 1 for the official form, else 3)")
-    c.add_argument("--relations", type=float, default=0.0, help="relation scale: extra weight of the relations (default: 0, they count like the objects)")
+    c.add_argument("--first", dest="n", type=COUNT, help="only the first so many images of the split (default: all)")
+    c.add_argument("--seed", type=SEED, default=0, help="picture i is drawn with seed + i (default: 0)")
+    c.add_argument("--steps", type=COUNT, default=200, help="sampling steps (default: 200)")
+    c.add_argument("--guidance", type=SCALE, help="guidance scale (default: 1 for the official form, else 3)")
+    c.add_argument("--relations", type=SCALE, default=0.0, help="relation scale: extra weight of the relations (default: 0, they count like the objects)")
     c.add_argument("--sampler", choices=("dpm", "ddim", "ddpm"), help="(default: ddim for the official form, with eta 1 on the official timesteps; else ddpm)")
     c.add_argument("--out", help="folder for pictures and report (default: evaluation-SPLIT in the run's folder)")
     c.set_defaults(run=evaluate)
@@ -270,12 +306,10 @@ def main(
     argv: list | None = None,  # of str; None: the process's own
 ) -> int:  # exit status
     "Runs one command."
-    args = make_parser().parse_args(argv)
-    try: args.run(args)
-    except SGDiffError as error:
-        print(f"sgdiff, process {world_size()[0]}: {error}", file=sys.stderr)
-        return 130 if type(error).__name__ == "Interrupted" else 1
-    return 0
+    def run():
+        args = make_parser().parse_args(argv)
+        args.run(args)
+    return run_command(run, f"sgdiff, process {world_size()[0]}", again="run the same with --resume")
 
 # %% ../nbs/34b_full_commands.ipynb #4485956c
 if __name__ == "__main__" and "get_ipython" not in globals(): sys.exit(main())

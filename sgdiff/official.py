@@ -102,6 +102,10 @@ class OfficialPipeline(SGDiffPipeline):
     components = COMPONENTS | {"vae": (FirstStage, FirstStageConfig)}
     sources: dict = {}  # "sip", "ldm", "vq" -> name and SHA-256 of the file that the weights are from
 
+    def read(self, graph) -> SceneGraph:  # graph: SceneGraph, text, or dict in sg2im's form
+        "The graph that is drawn for it, as by `official_graph`. Raises GraphError, UnknownWordError."
+        return official_graph(graph, self.vocab)
+
     def doubts(self, graph: SceneGraph) -> list:  # of sentences, empty where all is well
         "Says so where a graph has more triples, `__in_image__` counted, than the UNet is given."
         limit = self.graph_encoder.config.max_triples
@@ -130,8 +134,9 @@ class OfficialPipeline(SGDiffPipeline):
                              "nothing to guide away from; use 1, or train with a null token (UNetConfig(null_token=True))")
         if sampler not in SAMPLERS: raise ValueError(f"sampler {sampler!r} is unknown: expected one of {', '.join(SAMPLERS)}")
         if num_images_per_graph < 1: raise ValueError(f"num_images_per_graph is {num_images_per_graph}: expected at least 1")
-        graphs = [official_graph(g, self.vocab) for g in (graphs if isinstance(graphs, (list, tuple)) else [graphs])]
-        self._warn(graphs)
+        written = [graph_from(g, self.vocab) for g in (graphs if isinstance(graphs, (list, tuple)) else [graphs])]
+        graphs = [official_graph(g, self.vocab) for g in written]
+        self._warn(graphs, written)
         told, objects_alone = self._told(graphs, num_images_per_graph)
         B = len(graphs) * num_images_per_graph
         x_T = (self._noise(B, generator, seed) if latents is None else latents).to(self.device)
@@ -140,7 +145,7 @@ class OfficialPipeline(SGDiffPipeline):
         if sampler == "ddim": z = official_ddim(denoise, x_T, num_inference_steps, eta, generator, callback=callback)
         else: z = SAMPLERS[sampler](denoise, x_T, self.schedule, num_inference_steps, generator=generator, callback=callback, prediction="eps")
         pixels = self.vae.from_latents(z)
-        return PipelineOutput([Image.fromarray(a) for a in to_uint8(pixels)], graphs, z, pixels)
+        return PipelineOutput([Image.fromarray(a) for a in to_uint8(pixels)], graphs, z, pixels, written)
 
     def save_pretrained(self, path, dtype=None):  # dtype: of the stored weights, say torch.float16; None: as they are
         "Writes the pipeline to a folder of safetensors and JSON, and which files it is from: no pickle is needed any more."
