@@ -1024,6 +1024,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs.Vocab.to_dict': ('scene_graphs.html#vocab.to_dict', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs._add': ('scene_graphs.html#_add', 'sgdiff/scene_graphs.py'),
+                                     'sgdiff.scene_graphs._another': ('scene_graphs.html#_another', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs._as_box': ('scene_graphs.html#_as_box', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs._as_boxes': ('scene_graphs.html#_as_boxes', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs._as_predicate': ('scene_graphs.html#_as_predicate', 'sgdiff/scene_graphs.py'),

@@ -55,11 +55,11 @@ _SHORT.maxstring = _SHORT.maxother = 60
 def shown(value) -> str:
     "A value as Python writes it, cut where it is long: for messages."
     try: return _SHORT.repr(value)
-    except (ValueError, RecursionError): return f"a {type(value).__name__}"       # a number of ten thousand digits
+    except (ValueError, RecursionError): return f"a {type(value).__name__}"     # a too large number
 
 # %% ../nbs/01_scene_graphs.ipynb #c155308e
 def folded(word: str) -> str:
-    "A word without what does not change it: case, wide letters, spaces at its ends or twice between."
+    "A word without what does not change it: case, wide letters, needless spaces."
     return " ".join(unicodedata.normalize("NFKC", word).split()).casefold()
 
 
@@ -78,7 +78,7 @@ def closest_words(word: str,        # the unknown word
 
 
 def _spellings(words, aliases) -> dict:     # folded word -> the word as the vocabulary writes it
-    "The words by what is left of them without case. Two that differ in case alone are found by their exact letters only."
+    "The words by what is left without case; but not those that differ in case alone."
     found = {}
     for word in (*words, *aliases): found.setdefault(folded(word), []).append(word)
     meanings = {key: {w if w in words else aliases[w] for w in same} for key, same in found.items()}
@@ -87,7 +87,7 @@ def _spellings(words, aliases) -> dict:     # folded word -> the word as the voc
 
 @dataclass(frozen=True)
 class Vocab:
-    "The words of one data set: objects, predicates, and other words that mean the same. Case does not matter."
+    "The words of one data set: objects, predicates, and other words for them, in any case."
     objects: tuple            # of str; objects[0] == "__image__"
     predicates: tuple         # of str; predicates[0] == "__in_image__"
     object_aliases: dict = field(default_factory=dict, hash=False)      # other word -> word of `objects`
@@ -102,14 +102,16 @@ class Vocab:
             self._check_words(kind, words, getattr(self, f"{kind[:-1]}_aliases"))
         object.__setattr__(self, "_object_rows", {w: i for i, w in enumerate(self.objects)})
         object.__setattr__(self, "_predicate_rows", {w: i for i, w in enumerate(self.predicates)})
-        object.__setattr__(self, "_objects_said", _spellings(self._object_rows, self.object_aliases))
-        object.__setattr__(self, "_predicates_said", _spellings(self._predicate_rows, self.predicate_aliases))
+        said = {"_objects_said": _spellings(self._object_rows, self.object_aliases),
+                "_predicates_said": _spellings(self._predicate_rows, self.predicate_aliases)}
+        for name, words in said.items(): object.__setattr__(self, name, words)
         longest = max(len(p.split()) for p in (*self.predicates, *self.predicate_aliases))
-        object.__setattr__(self, "longest_predicate", longest)      # in words, so that a reader need not look further
+        object.__setattr__(self, "longest_predicate", longest)      # in words
 
     def _check_words(self, kind, words, aliases):
         "Nothing. Raises ValueError where a word is none, or aliases are no words for words."
-        if not isinstance(aliases, dict): raise ValueError(f"the aliases of {kind} are a dict, got {shown(aliases)}")
+        if not isinstance(aliases, dict):
+            raise ValueError(f"the aliases of {kind} are a dict, got {shown(aliases)}")
         wrong = [w for w in (*words, *aliases, *aliases.values()) if not isinstance(w, str)]
         if wrong: raise ValueError(f"{kind} holds {shown(wrong[0])}, which is no word")
 
@@ -125,15 +127,16 @@ class Vocab:
 
     def predicate_id(self, word: str) -> int:   # row in `predicates`; raises UnknownWordError
         "The row of a predicate word, aliases allowed."
-        return self._row(word, self.own_predicate, self._predicate_rows, self.predicate_aliases, "predicate")
+        own, rows = self.own_predicate, self._predicate_rows
+        return self._row(word, own, rows, self.predicate_aliases, "predicate")
 
-    def spelt_object(self, word: str) -> str:       # the word itself where the vocabulary does not know it
-        "An object word in the letters of the vocabulary: 'tv' where it has 'TV'. An alias stays one."
+    def spelt_object(self, word: str) -> str:       # the word itself where it is unknown
+        "An object word in the vocabulary's letters: 'TV' for 'tv'. An alias stays one."
         if word in self._object_rows or word in self.object_aliases: return word
         return self._objects_said.get(folded(word), word)
 
-    def spelt_predicate(self, word: str) -> str:    # the word itself where the vocabulary does not know it
-        "A predicate word in the letters of the vocabulary. An alias stays one."
+    def spelt_predicate(self, word: str) -> str:    # the word itself where it is unknown
+        "A predicate word in the vocabulary's letters. An alias stays one."
         if word in self._predicate_rows or word in self.predicate_aliases: return word
         return self._predicates_said.get(folded(word), word)
 
@@ -150,11 +153,13 @@ class Vocab:
         return spelt if spelt in self._predicate_rows else self.predicate_aliases.get(spelt, spelt)
 
     def _row(self, word, own, rows, aliases, kind):
-        if not isinstance(word, str): raise UnknownWordError(f"an {kind} is a word, got {shown(word)}")
+        if not isinstance(word, str):
+            raise UnknownWordError(f"an {kind} is a word, got {shown(word)}")
         row = rows.get(own(word))
         if row is not None: return row
         near = closest_words(word, [w for w in {**rows, **aliases} if not w.startswith("__")])
-        raise UnknownWordError(f"unknown {kind} {shown(word)}; the closest known ones are: {', '.join(near)}")
+        raise UnknownWordError(f"unknown {kind} {shown(word)}; "
+                               f"the closest known ones are: {', '.join(near)}")
 
     def to_dict(self) -> dict:                  # plain lists and dicts, ready for JSON
         "The vocabulary as JSON data."
@@ -179,10 +184,10 @@ class Faults(list):
         except SGDiffError as error: self.append(error)
 
     @property
-    def enough(self) -> bool: return len(self) > MOST_TOLD      # more would not be told: no need to look for them
+    def enough(self) -> bool: return len(self) > MOST_TOLD      # more would not be told
 
     def refuse(self) -> None:
-        "Nothing where there are none. Raises UnknownWordError, or GraphError where not all are unknown words."
+        "Nothing where there are none. Raises UnknownWordError if all are such, else GraphError."
         told = list(dict.fromkeys(str(error) for error in self))
         if not told: return
         more = ["and more faults"] if len(told) > MOST_TOLD else []
@@ -191,7 +196,7 @@ class Faults(list):
 
 # %% ../nbs/01_scene_graphs.ipynb #ebbc853b
 def whole_number(value):        # any object -> int, or None
-    "The whole number that a value is: Python's, NumPy's and PyTorch's integers. None for all else, such as True, 7.0, '7'."
+    "The whole number of Python, NumPy or PyTorch. None for all else, such as True, 7.0, '7'."
     if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")): return None
     if getattr(value, "ndim", 0): return None
     try: return operator.index(value)
@@ -202,7 +207,7 @@ LARGEST_SEED = 2**63 - 1            # of PyTorch's generators
 
 
 def as_seed(value) -> int:
-    "A seed, which is a whole number. Raises ValueError for anything else: of 7.5, True or '7' nobody knows the pictures."
+    "A seed, which is a whole number. Raises ValueError for anything else, such as 7.0 or '7'."
     seed = whole_number(value)
     if seed is not None and 0 <= seed <= LARGEST_SEED: return seed
     raise ValueError(f"a seed is a whole number from 0 to {LARGEST_SEED}, got {shown(value)}")
@@ -218,7 +223,7 @@ def _listed(value, what) -> tuple:
 
 
 def _few(value, name) -> tuple:
-    "The objects or relationships of a graph, which must not be too many to be looked at one by one."
+    "The objects or relationships of a graph, if they are not too many to look at."
     items = _listed(value, f"the {name}")
     if len(items) <= LARGEST_GRAPH[name]: return items
     raise GraphError(f"the graph has {len(items)} {name}, at most {LARGEST_GRAPH[name]} are read")
@@ -230,25 +235,30 @@ def _as_word(value, what):
 
 
 def _as_predicate(value, triple):
-    if not isinstance(value, str): raise GraphError(f"the predicate of triple {shown(triple)} is a word, got {shown(value)}")
+    if not isinstance(value, str):
+        raise GraphError(f"the predicate of triple {shown(triple)} is a word, got {shown(value)}")
     return value.strip()
 
 
 def _as_row(value, role, triple, n_objects):
     row = value if type(value) is int else whole_number(value)
-    whole = isinstance(value, numbers.Real) and not isinstance(value, bool) and value == value // 1     # 2.0, as JSON may say
-    if row is None and whole: row = int(value)
-    if row is None: raise GraphError(f"the {role} of a triple is a row number, got {shown(value)} in {shown(triple)}")
+    plain = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if row is None and plain and value == value // 1: row = int(value)      # 2.0, as JSON may say
+    if row is None:
+        raise GraphError(f"the {role} of a triple is a row number, "
+                         f"got {shown(value)} in {shown(triple)}")
     if 0 <= row < n_objects: return row
-    raise GraphError(f"triple {shown(triple)} points outside the graph: its {role} is row {shown(row)}, "
-                     f"but the graph has {n_objects} objects (rows 0 to {n_objects - 1})")
+    raise GraphError(f"triple {shown(triple)} points outside the graph: its {role} is row "
+                     f"{shown(row)}, but the graph has {n_objects} objects "
+                     f"(rows 0 to {n_objects - 1})")
 
 
 def _as_triple(triple, n_objects):
     "(s, predicate, o) checked against the number of objects."
     try: parts = list(_listed(triple, "the parts of a triple"))
     except GraphError: parts = []
-    if len(parts) != 3: raise GraphError(f"a triple is [subject row, predicate, object row], got {shown(triple)}")
+    if len(parts) != 3:
+        raise GraphError(f"a triple is [subject row, predicate, object row], got {shown(triple)}")
     faults = Faults()
     s = faults.catch(_as_row, parts[0], "subject", parts, n_objects)
     p = faults.catch(_as_predicate, parts[1], parts)
@@ -258,40 +268,47 @@ def _as_triple(triple, n_objects):
 
 
 def _as_box(box, row):
-    try: values = tuple(v if isinstance(v, (str, bytes, bool)) else float(v) for v in _listed(box, "the edges of a box"))
-    except (ArithmeticError, TypeError, ValueError, RuntimeError, GraphError): values = ()
+    "Four floats, x0 y0 x1 y1."
+    try:
+        edges = _listed(box, "the edges of a box")
+        values = [v if isinstance(v, (str, bytes, bool)) else float(v) for v in edges]
+    except (ArithmeticError, TypeError, ValueError, RuntimeError, GraphError): values = []
     if len(values) == 4 and all(isinstance(v, float) for v in values):
-        low, high = -1e-6, 1 + 1e-6                                 # a little more than 0 and 1: sums of floats
-        if all(low <= a <= b <= high for a, b in (values[::2], values[1::2])): return values
-    raise GraphError(f"box {row} is {shown(box)}: expected four numbers from 0 to 1, x0 y0 x1 y1, with x0 <= x1 and y0 <= y1, y down")
+        low, high = -1e-6, 1 + 1e-6     # a little more than 0 and 1: sums of floats
+        if all(low <= a <= b <= high for a, b in (values[::2], values[1::2])): return tuple(values)
+    raise GraphError(f"box {row} is {shown(box)}: expected four numbers from 0 to 1, "
+                     "x0 y0 x1 y1, with x0 <= x1 and y0 <= y1, y down")
 
 
 def _as_boxes(boxes, n_objects):
     boxes = _listed(boxes, "the boxes of a graph")
-    if len(boxes) != n_objects: raise GraphError(f"{len(boxes)} boxes for {n_objects} objects: give one box an object, or none")
+    if len(boxes) != n_objects:
+        raise GraphError(f"{len(boxes)} boxes for {n_objects} objects: "
+                         "give one box an object, or none")
     faults = Faults()
     read = tuple(faults.catch(_as_box, box, row) for row, box in enumerate(boxes))
     faults.refuse()
     return read
 
 
-REFUSED = object()                  # stands where a word was refused, so that rows keep their numbers
+REFUSED = object()      # stands where a word was refused, so that rows keep their numbers
 
 
 def _sound(objects, triples, boxes, faults):
-    "The parts of a graph as tuples: with REFUSED for a word that is none, and without the triples that are none."
+    "The parts of a graph as tuples: REFUSED for a word that is none, nothing for a bad triple."
     objects = faults.catch(_few, objects, "objects")
     if objects is None: return (), (), None
     triples = faults.catch(_few, triples, "relationships") or ()
     words = [w if w is REFUSED else faults.catch(_as_word, w, "an object") for w in objects]
     kept = [faults.catch(_as_triple, t, len(objects)) for t in triples]
     boxes = None if boxes is None else faults.catch(_as_boxes, boxes, len(objects))
-    return tuple(REFUSED if w is None else w for w in words), tuple(t for t in kept if t is not None), boxes
+    words = tuple(REFUSED if w is None else w for w in words)
+    return words, tuple(t for t in kept if t is not None), boxes
 
 # %% ../nbs/01_scene_graphs.ipynb #745cd97a
 @dataclass(frozen=True)
 class SceneGraph:
-    "Objects and the relations between them. Raises GraphError that tells every word, triple and box that does not fit."
+    "Objects and the relations between them. Raises GraphError that tells all that does not fit."
     objects: tuple            # of str, one word per object
     triples: tuple = ()       # of (subject row, predicate word, object row)
     boxes: tuple = None       # of (x0, y0, x1, y1) in [0, 1], y down, one per object; None: unknown
@@ -300,7 +317,8 @@ class SceneGraph:
         faults = Faults()
         parts = _sound(self.objects, self.triples, self.boxes, faults)
         faults.refuse()
-        for name, part in zip(("objects", "triples", "boxes"), parts): object.__setattr__(self, name, part)
+        for name, part in zip(("objects", "triples", "boxes"), parts):
+            object.__setattr__(self, name, part)
 
     def __len__(self): return len(self.objects)
 
@@ -324,28 +342,39 @@ class SceneGraph:
     def from_networkx(cls, g, vocab=None): return graph_from_networkx(g, vocab)
 
 # %% ../nbs/01_scene_graphs.ipynb #55e5fc7b
-MOST_OBJECTS, MOST_RELATIONS = 30, 1000         # of a graph that is to be drawn; 30 objects as in sg2im's data
+MOST_OBJECTS, MOST_RELATIONS = 30, 1000     # of a graph to be drawn; 30 as in sg2im's data
 
 
 def _word_fault(word, row, kind):
     "Nothing. Raises GraphError or UnknownWordError for a word that no picture can show."
     if not word: raise GraphError(f"an {kind} is an empty word: write one, or leave it out")
     if word.startswith("__"):
-        raise GraphError(f"{shown(word)} is no word for a graph: every batch adds its own `__image__` and `__in_image__`; leave it out")
+        raise GraphError(f"{shown(word)} is no word for a graph: every batch adds its own "
+                         "`__image__` and `__in_image__`; leave it out")
     try: row(word)
     except UnknownWordError:
         first = word.partition("#")[0].strip()
         if first == word: raise
         row(first)
-        raise GraphError(f"{shown(word)}: a number is for texts; in a list of objects write {first!r} once for each") from None
+        raise GraphError(f"{shown(word)}: a number is for texts; in a list of objects "
+                         f"write {first!r} once for each") from None
 
 
 def _word_faults(objects, triples, vocab, faults):
     "Collects every word that is unknown, reserved or empty."
-    asked = [(word, vocab.object_id, "object") for word in dict.fromkeys(objects) if word is not REFUSED]
-    asked += [(word, vocab.predicate_id, "predicate") for word in dict.fromkeys(p for _, p, _ in triples)]
+    words, predicates = dict.fromkeys(objects), dict.fromkeys(p for _, p, _ in triples)
+    asked = [(word, vocab.object_id, "object") for word in words if word is not REFUSED]
+    asked += [(word, vocab.predicate_id, "predicate") for word in predicates]
     for question in asked:
         if not faults.enough: faults.catch(_word_fault, *question)
+
+
+def _another(objects, row, predicate):
+    "How to write a relation with a second object of this name."
+    word = objects[row]
+    other = f"{word}#{max(2, objects.count(word) + 1)}"
+    return (f"a relation needs two different objects; a second one is '{other}' in a text "
+            f"('{word} {predicate} {other}'), another row in a list")
 
 
 def _relation_faults(objects, triples, vocab, faults):
@@ -353,19 +382,21 @@ def _relation_faults(objects, triples, vocab, faults):
     objects, same = ["?" if word is REFUSED else word for word in objects], {}
     for s, p, o in triples: same.setdefault((s, vocab.own_predicate(p), o), []).append(p)
     for (s, _, o), ways in same.items():
-        said = " = ".join(f"'{objects[s]} {p} {objects[o]}'" for p in dict.fromkeys(ways)) + f" (triple {[s, ways[0], o]})"
+        said = " = ".join(f"'{objects[s]} {p} {objects[o]}'" for p in dict.fromkeys(ways))
+        said += f" (triple {[s, ways[0], o]})"
         if s == o:
-            other = f"{objects[s]}#{max(2, objects.count(objects[s]) + 1)}"
-            faults.append(GraphError(f"{said} ties an object to itself: a relation needs two different objects; "
-                                     f"a second one is '{other}' in a text ('{objects[s]} {ways[0]} {other}'), another row in a list"))
-        if len(ways) > 1: faults.append(GraphError(f"{said} stands {len(ways)} times in the graph: give it once"))
+            mend = _another(objects, s, ways[0])
+            faults.append(GraphError(f"{said} ties an object to itself: {mend}"))
+        if len(ways) > 1:
+            faults.append(GraphError(f"{said} stands {len(ways)} times in the graph: give it once"))
 
 
 def _drawing_faults(objects, triples, vocab, max_objects, faults):
     "Collects why these objects and triples cannot be drawn; where they are too many, that alone."
     if not objects: faults.append(GraphError("the graph is empty: give at least one object"))
     sizes = ((len(objects), "objects", max_objects), (len(triples), "relations", MOST_RELATIONS))
-    large = [GraphError(f"the graph has {n} {what}, at most {most} are allowed") for n, what, most in sizes if n > most]
+    large = [GraphError(f"the graph has {n} {what}, at most {most} are allowed")
+             for n, what, most in sizes if n > most]
     faults += large
     if large: return
     _word_faults(objects, triples, vocab, faults)
@@ -373,10 +404,11 @@ def _drawing_faults(objects, triples, vocab, max_objects, faults):
 
 
 def _build(objects, triples, boxes, faults, vocab=None):
-    "The graph of these parts. With a vocabulary unknown words are faults too; where there are any, the rest is told with them."
+    "The graph of these parts. With a vocabulary words are checked; all faults are told at once."
     objects, triples, boxes = _sound(objects, triples, boxes, faults)
     if vocab is not None and not faults: _word_faults(objects, triples, vocab, faults)
-    if vocab is not None and faults and objects: _drawing_faults(objects, triples, vocab, MOST_OBJECTS, faults)
+    if vocab is not None and faults and objects:
+        _drawing_faults(objects, triples, vocab, MOST_OBJECTS, faults)
     faults.refuse()
     return SceneGraph(objects, triples, boxes)
 
@@ -385,8 +417,12 @@ def check_graph(graph: SceneGraph,
                 vocab: Vocab,
                 max_objects: int = MOST_OBJECTS,
                 ) -> SceneGraph:            # the same graph in the vocabulary's own words
-    "The graph with aliases resolved. Raises GraphError (empty, too large, reserved word, self-loop, twice) or UnknownWordError, all faults at once."
-    if not isinstance(graph, SceneGraph): raise GraphError(f"a graph is a SceneGraph, got {shown(graph)}")
+    """The graph with aliases resolved.
+
+    Raises: GraphError (empty, too large, reserved word, self-loop, twice) or UnknownWordError,
+    all faults at once."""
+    if not isinstance(graph, SceneGraph):
+        raise GraphError(f"a graph is a SceneGraph, got {shown(graph)}")
     faults = Faults()
     _drawing_faults(graph.objects, graph.triples, vocab, max_objects, faults)
     faults.refuse()
@@ -405,26 +441,31 @@ def _strip_article(words):
 def _checked_text(text, what):
     "A text that may be read, without a byte order mark."
     if not isinstance(text, str): raise GraphError(f"{what} is a text, got {shown(text)}")
-    if len(text) > LONGEST_TEXT: raise GraphError(f"{what} has {len(text)} characters, at most {LONGEST_TEXT} are read")
+    if len(text) > LONGEST_TEXT:
+        raise GraphError(f"{what} has {len(text)} characters, at most {LONGEST_TEXT} are read")
     return text.removeprefix("\ufeff")
 
 
 def split_clause(clause: str,       # "sheep looking at tree"
                  vocab: Vocab,      # whose predicates are looked for, aliases too
-                 ) -> tuple:        # (subject, predicate, object) or (object,); the predicate in the vocabulary's letters
-    "The parts of one clause, cut at the longest predicate in it."
+                 ) -> tuple:        # (subject, predicate, object) or (object,)
+    "The parts of one clause, cut at its longest predicate, which is spelt as in the vocabulary."
     words, known = clause.split(), vocab.predicates
-    for n in range(min(vocab.longest_predicate, len(words) - 2), 0, -1):        # longest predicate first
+    for n in range(min(vocab.longest_predicate, len(words) - 2), 0, -1):    # longest one first
         for i in range(1, len(words) - n):
             said = vocab.spelt_predicate(" ".join(words[i:i + n]))
-            if vocab.own_predicate(said) in known and not said.startswith("__"): return _strip_article(" ".join(words[:i])), said, _strip_article(" ".join(words[i + n:]))
+            if vocab.own_predicate(said) not in known or said.startswith("__"): continue
+            ends = " ".join(words[:i]), " ".join(words[i + n:])
+            return _strip_article(ends[0]), said, _strip_article(ends[1])
     return (_strip_article(clause),)
 
 
-def split_name(name: str) -> tuple:     # (word, number): ("sheep", 2) of "sheep#2", ("sheep", 1) of "sheep"
+def split_name(name: str) -> tuple:     # ("sheep", 2) of "sheep#2", ("sheep", 1) of "sheep"
     "The word of an object's name, and which of that word it is. Raises GraphError."
     parts = re.fullmatch(r"([^#]*[^#\s])\s*(?:#\s*(0*[1-9][0-9]{0,5}))?", name.strip())
-    if parts is None: raise GraphError(f"cannot read {shown(name)}: write a word, or word#2 for the second of that name")
+    if parts is None:
+        raise GraphError(f"cannot read {shown(name)}: write a word, "
+                         "or word#2 for the second of that name")
     return parts[1], int(parts[2] or 1)
 
 
@@ -435,22 +476,24 @@ def _read_name(name, vocab):
     if vocab.own_object(word) in vocab.objects or len(word.split()) < 3: return word, number
     known = [p for p in vocab.predicates if not p.startswith("__")]
     near = known if len(known) <= 20 else closest_words(" ".join(word.split()[1:-1]), known, 20)
-    raise GraphError(f"cannot read {shown(name)}: write 'object predicate object' with one of the predicates {', '.join(near)}")
+    raise GraphError(f"cannot read {shown(name)}: write 'object predicate object' "
+                     f"with one of the predicates {', '.join(near)}")
 
 
-def _number_faults(names, alone, faults):   # names: of (word, number); alone: how often each was a clause by itself
+def _number_faults(names, alone, faults):   # (word, number) of all; how often each was a clause
     "Collects what the numbers leave open: one sheep named twice, and a third without a second."
     most = Counter()
     for word, number in names: most[word] = max(most[word], number)
     for (word, number), times in alone.items():
         if times == 1: continue
-        faults.append(GraphError(f"{word!r} stands by itself {times} times, for one or for {times}? Name one once; "
-                                 f"a second one is '{word}#{max(2, most[word] + 1)}'"))
+        faults.append(GraphError(f"{word!r} stands by itself {times} times, for one or for {times}?"
+                                 f" Name one once; a second one is '{word}#{most[word] + 1}'"))
     for word, last in most.items():
         gap = next(n for n in itertools.count(1) if (word, n) not in names)
         if gap > last: continue
         lacking = word if gap == 1 else f"{word}#{gap}"
-        faults.append(GraphError(f"'{word}#{last}' needs {lacking!r} before it: number objects of one name without a gap"))
+        faults.append(GraphError(f"'{word}#{last}' needs {lacking!r} before it: "
+                                 "number objects of one name without a gap"))
 
 
 def graph_from_text(text: str,      # clauses between ";" or line ends
@@ -469,7 +512,9 @@ def graph_from_text(text: str,      # clauses between ";" or line ends
         rows = [row(name) for name in parts[::2]]
         if len(parts) == 3 and None not in rows: triples.append((rows[0], parts[1], rows[1]))
         if len(parts) == 1 and None not in rows: alone[list(names)[rows[0]]] += 1
-    if not (names or faults): raise GraphError("the text holds no object; write for example 'sheep looking at tree; sky above grass'")
+    if not (names or faults):
+        raise GraphError("the text holds no object; "
+                         "write for example 'sheep looking at tree; sky above grass'")
     _number_faults(names, alone, faults)
     return _build(tuple(word for word, _ in names), triples, None, faults, vocab)
 
@@ -492,8 +537,9 @@ def graph_to_text(graph: SceneGraph) -> str:    # clauses between "; "; reading 
 
 # %% ../nbs/01_scene_graphs.ipynb #383bfcdf
 GRAPH_KEYS = ("objects", "relationships", "boxes")
-NOTES = ("id", "image_id", "name", "title", "label", "caption", "comment", "url", "split",     # beside a graph, a node or an edge:
-         "pos", "color", "size", "weight", "key")                                              # they may stand there and are not read
+# what may stand beside a graph, a node or an edge, and is not read
+NOTES = ("id", "image_id", "name", "title", "label", "caption", "comment", "url", "split",
+         "pos", "color", "size", "weight", "key")
 
 
 def _only_known(found, known, what):
@@ -501,19 +547,23 @@ def _only_known(found, known, what):
     lost = [key for key in found if key not in known and key not in NOTES][:5]
     if not lost: return
     near = dict.fromkeys(closest_words(str(key), known, 1)[0] for key in lost)
-    raise GraphError(f"{what} has {', '.join(map(shown, lost))}, which nobody reads: did you mean {' or '.join(map(repr, near))}? "
-                     f"Known are {', '.join(known)}, and as notes, not read either, {', '.join(NOTES)}")
+    raise GraphError(f"{what} has {', '.join(map(shown, lost))}, which nobody reads: "
+                     f"did you mean {' or '.join(map(repr, near))}? Known are {', '.join(known)}, "
+                     f"and as notes, not read either, {', '.join(NOTES)}")
 
 
 def graph_to_json(graph: SceneGraph) -> dict:   # ready for JSON, in sg2im's form
     "The graph as lists; boxes only where there are some."
     boxes = {} if graph.boxes is None else {"boxes": [list(b) for b in graph.boxes]}
-    return dict(objects=list(graph.objects), relationships=[list(t) for t in graph.triples], **boxes)
+    relationships = [list(t) for t in graph.triples]
+    return dict(objects=list(graph.objects), relationships=relationships, **boxes)
 
 
 def _json_data(text):
     "What a JSON text, or its bytes, holds."
-    try: return parse_json((text if isinstance(text, str) else text.decode(json.detect_encoding(text))).removeprefix("\ufeff"), "the graph")
+    try:
+        if isinstance(text, bytes): text = text.decode(json.detect_encoding(text))
+        return parse_json(text.removeprefix("\ufeff"), "the graph")
     except (SGDiffError, UnicodeDecodeError) as error: raise GraphError(str(error)) from error
 
 
@@ -523,14 +573,15 @@ def graph_from_json(data,               # dict in sg2im's form, or its JSON text
     "A graph from sg2im's JSON form. Raises GraphError that tells all faults."
     if isinstance(data, (str, bytes)): data = _json_data(data)
     if not isinstance(data, dict) or "objects" not in data:
-        raise GraphError(f"a graph in JSON is {{'objects': [...], 'relationships': [[s, predicate, o], ...]}}, got {shown(data)}")
+        raise GraphError("a graph in JSON is {'objects': [...], 'relationships': "
+                         f"[[s, predicate, o], ...]}}, got {shown(data)}")
     faults = Faults()
     faults.catch(_only_known, data, GRAPH_KEYS, "the graph")
     return _build(data["objects"], data.get("relationships", ()), data.get("boxes"), faults, vocab)
 
 
-def graph_entries(path) -> list:            # of dicts, or whatever else the file holds; path: a JSON file
-    "The graphs of a JSON file as they stand there, one or a list. Raises GraphError where there is none or the file is broken."
+def graph_entries(path) -> list:            # of dicts, or whatever else the JSON file holds
+    "The graphs of a file as they stand there. Raises GraphError for no graph or a broken file."
     try: data = load_json(path)
     except SGDiffError as error: raise GraphError(str(error)) from error
     entries = data if isinstance(data, list) else [data]
@@ -540,7 +591,7 @@ def graph_entries(path) -> list:            # of dicts, or whatever else the fil
 
 def read_each(sources: list,            # whatever `read` takes
               read,                     # read(source) -> SceneGraph
-              ) -> tuple:               # {number: SceneGraph}, {number: SGDiffError}, numbers from 1
+              ) -> tuple:               # {number: SceneGraph}, {number: SGDiffError}, from 1
     "Several graphs, the good ones and why the others are none."
     good, bad = {}, {}
     for number, source in enumerate(sources, 1):
@@ -561,7 +612,7 @@ def refuse_bad(bad: dict,               # number -> SGDiffError, as `read_each` 
 
 
 def read_graphs(path) -> list:              # of SceneGraph; path: a JSON file with one graph or a list of graphs
-    "All graphs of a JSON file. Raises GraphError that names the file and each graph that is broken."
+    "All graphs of a JSON file. Raises GraphError that names the file and each bad graph."
     entries = graph_entries(path)
     good, bad = read_each(entries, graph_from_json)
     refuse_bad(bad, len(entries), f"{path}, ")
@@ -584,7 +635,7 @@ def _is_networkx(g) -> bool:
 
 
 def _attribute(d, name, known, what):
-    "One attribute of a node or an edge. Raises GraphError where it lacks, or where another would be lost."
+    "One attribute of a node or an edge. Raises GraphError where it lacks or another is lost."
     faults = Faults()
     faults.catch(_only_known, d, known, what)
     if d.get(name) is None: faults.append(GraphError(f"{what} has no {name!r}"))
@@ -595,29 +646,36 @@ def _attribute(d, name, known, what):
 def _networkx_parts(nodes, edges, faults):
     "Words, triples and boxes of a networkx graph's nodes and edges."
     rows = {n: i for i, (n, _) in enumerate(nodes)}
-    words = [faults.catch(_attribute, d, "word", ("word", "box"), f"node {shown(n)}") for n, d in nodes]
-    said = [(rows[s], faults.catch(_attribute, d, "predicate", ("predicate",), f"edge {shown(s)} -> {shown(o)}"), rows[o])
-            for s, o, d in edges]
+    def word(n, d): return faults.catch(_attribute, d, "word", ("word", "box"), f"node {shown(n)}")
+
+    def predicate(s, o, d):
+        what = f"edge {shown(s)} -> {shown(o)}"
+        return faults.catch(_attribute, d, "predicate", ("predicate",), what)
+    words = [word(n, d) for n, d in nodes]
+    triples = [(rows[s], predicate(s, o, d), rows[o]) for s, o, d in edges]
     bare = [shown(n) for n, d in nodes if "box" not in d]
     if 0 < len(bare) < len(nodes):
-        faults.append(GraphError(f"{len(bare)} nodes have no 'box' ({', '.join(bare[:5])}), others have: give every node one, or none"))
+        faults.append(GraphError(f"{len(bare)} nodes have no 'box' ({', '.join(bare[:5])}), "
+                                 "others have: give every node one, or none"))
     boxes = None if bare or not nodes else [d["box"] for _, d in nodes]
-    return [REFUSED if w is None else w for w in words], [t for t in said if t[1] is not None], boxes
+    words = [REFUSED if w is None else w for w in words]
+    return words, [t for t in triples if t[1] is not None], boxes
 
 
-def graph_from_networkx(g,                  # networkx graph: nodes with "word" (and "box"), directed edges with "predicate"
+def graph_from_networkx(g,      # networkx graph: nodes with "word", "box"; edges with "predicate"
                         vocab: Vocab = None,    # with it, unknown words are refused too
                         ) -> SceneGraph:
     "A graph from networkx; nodes keep their order. Raises GraphError that tells all faults."
     if not _is_networkx(g): raise GraphError(f"expected a networkx graph, got {shown(g)}")
     nodes, edges, faults = list(g.nodes(data=True)), list(g.edges(data=True)), Faults()
     if edges and not g.is_directed():
-        raise GraphError("this networkx graph has no directions, so nobody can tell which end of an edge is the subject: "
-                         "make it a networkx.MultiDiGraph (or DiGraph) with edges from subject to object")
+        raise GraphError("this networkx graph has no directions, so nobody can tell which end "
+                         "of an edge is the subject: make it a networkx.MultiDiGraph (or DiGraph) "
+                         "with edges from subject to object")
     return _build(*_networkx_parts(nodes, edges, faults), faults, vocab)
 
 
-def graph_from(source,                  # SceneGraph, text, JSON text, dict in sg2im's form, or networkx graph
+def graph_from(source,                  # SceneGraph, text, JSON text, sg2im's dict, networkx graph
                vocab: Vocab,
                ) -> SceneGraph:         # in the words in which it was written
     "A graph, whatever form it came in. Raises GraphError, UnknownWordError."
@@ -625,7 +683,8 @@ def graph_from(source,                  # SceneGraph, text, JSON text, dict in s
     if isinstance(source, dict): return graph_from_json(source, vocab)
     if _is_networkx(source): return graph_from_networkx(source, vocab)
     if not isinstance(source, str):
-        raise GraphError(f"a graph is a text, a dict in sg2im's form, a SceneGraph or a networkx graph, got {shown(source)}")
+        raise GraphError("a graph is a text, a dict in sg2im's form, a SceneGraph or a networkx "
+                         f"graph, got {shown(source)}")
     form = source.lstrip("\ufeff \t\r\n")[:1]
     return graph_from_json(source, vocab) if form in ("{", "[") else graph_from_text(source, vocab)
 
@@ -688,17 +747,19 @@ def draw_graph(graph: SceneGraph,
 
 # %% ../nbs/01_scene_graphs.ipynb #6687601c
 def find_object(graph: SceneGraph, which) -> int:   # which: row, word, or "word#2"; returns the row
-    "The row of an object named by row or by word; the exact letters first, then any case. Raises GraphError."
+    "The row of an object named by row or by word, in its exact letters or any. Raises GraphError."
     row = whole_number(which)
     if row is not None:
         if 0 <= row < len(graph): return row
         raise GraphError(f"there is no object {shown(row)}: the graph has {len(graph)} objects")
-    if not isinstance(which, str): raise GraphError(f"an object is named by its row or its word, got {shown(which)}")
+    if not isinstance(which, str):
+        raise GraphError(f"an object is named by its row or its word, got {shown(which)}")
     word, n = split_name(which)
     exact = [i for i, w in enumerate(graph.objects) if w == word]
     rows = exact or [i for i, w in enumerate(graph.objects) if folded(w) == folded(word)]
     if n <= len(rows): return rows[n - 1]
-    raise GraphError(f"there is no {shown(which)} in the graph; its objects are: {', '.join(object_names(graph))}")
+    there = ", ".join(object_names(graph))
+    raise GraphError(f"there is no {shown(which)} in the graph; its objects are: {there}")
 
 
 def replace_object(graph: SceneGraph, which, word: str) -> SceneGraph:
@@ -714,11 +775,17 @@ def replace_predicate(graph: SceneGraph, old, new: str) -> SceneGraph:
     "The graph with one predicate changed; `old` is a row of `triples` or a predicate (the first triple that has it)."
     row = whole_number(old)
     if row is None:
-        rows = [i for i, (_, p, _) in enumerate(graph.triples) if isinstance(old, str) and folded(p) == folded(old)]
-        if not rows: raise GraphError(f"no relation is {shown(old)}; the graph's are: {_relations_told(graph)}")
+        rows = [i for i, (_, p, _) in enumerate(graph.triples)
+                if isinstance(old, str) and folded(p) == folded(old)]
+        if not rows:
+            raise GraphError(f"no relation is {shown(old)}; "
+                             f"the graph's are: {_relations_told(graph)}")
         row = min(rows, key=lambda i: graph.triples[i][1] != old)
-    if not 0 <= row < len(graph.triples): raise GraphError(f"there is no triple {shown(row)}: the graph has {len(graph.triples)}")
-    return replace(graph, triples=tuple((s, new, o) if i == row else (s, p, o) for i, (s, p, o) in enumerate(graph.triples)))
+    if not 0 <= row < len(graph.triples):
+        raise GraphError(f"there is no triple {shown(row)}: the graph has {len(graph.triples)}")
+    triples = list(graph.triples)
+    triples[row] = (triples[row][0], new, triples[row][2])
+    return replace(graph, triples=tuple(triples))
 
 
 def add_object(graph: SceneGraph, word: str) -> SceneGraph:
@@ -743,11 +810,14 @@ def add_triple(graph: SceneGraph, s, predicate: str, o) -> SceneGraph:
 
 def remove_triple(graph: SceneGraph, s, predicate: str, o) -> SceneGraph:
     "The graph without one relation. Raises GraphError where it has no such relation."
-    s, o, predicate = find_object(graph, s), find_object(graph, o), _as_word(predicate, "a predicate")
-    rows = [i for i, t in enumerate(graph.triples) if (t[0], folded(t[1]), t[2]) == (s, folded(predicate), o)]
+    s, o = find_object(graph, s), find_object(graph, o)
+    predicate = _as_word(predicate, "a predicate")
+    said = (s, folded(predicate), o)
+    rows = [i for i, t in enumerate(graph.triples) if (t[0], folded(t[1]), t[2]) == said]
     if not rows:
         names = object_names(graph)
-        raise GraphError(f"the graph has no relation '{names[s]} {shown(predicate)[1:-1]} {names[o]}'; it has: {_relations_told(graph)}")
+        wanted = f"'{names[s]} {shown(predicate)[1:-1]} {names[o]}'"
+        raise GraphError(f"the graph has no relation {wanted}; it has: {_relations_told(graph)}")
     i = min(rows, key=lambda i: graph.triples[i][1] != predicate)
     return replace(graph, triples=graph.triples[:i] + graph.triples[i + 1:])
 
@@ -763,9 +833,11 @@ def edit_graph(graph: SceneGraph,
                vocab: Vocab,
                ) -> SceneGraph:
     "The graph after a change told in words, in any case. Raises GraphError, UnknownWordError."
-    steps = [step.strip() for step in re.split(r"[;\r\n]", _checked_text(change, "a change")) if step.strip()]
+    steps = re.split(r"[;\r\n]", _checked_text(change, "a change"))
+    steps = [step.strip() for step in steps if step.strip()]
     if not steps: raise GraphError(f"the change is empty; write {EDIT_FORMS}")
-    if len(steps) > MOST_STEPS: raise GraphError(f"{len(steps)} changes at once: at most {MOST_STEPS} are read")
+    if len(steps) > MOST_STEPS:
+        raise GraphError(f"{len(steps)} changes at once: at most {MOST_STEPS} are read")
     for step in steps: graph = _edit_once(graph, step, vocab)
     return graph
 
@@ -780,18 +852,20 @@ def _edit_once(graph, change, vocab):
     m = re.fullmatch(r"replace (.+?) (?:by|with) (.+)", change, re.IGNORECASE)
     if m: return _change_word(graph, _strip_article(m[1]), _strip_article(m[2]), vocab)
     verb, *rest = change.split(maxsplit=1)
-    if verb.lower() not in ("add", "remove") or not rest: raise GraphError(f"cannot read the change {shown(change)}; write {EDIT_FORMS}")
+    if verb.lower() not in ("add", "remove") or not rest:
+        raise GraphError(f"cannot read the change {shown(change)}; write {EDIT_FORMS}")
     return (_add if verb.lower() == "add" else _remove)(graph, split_clause(rest[0], vocab), vocab)
 
 
 def _new_word(graph, name, vocab):
-    "The word of an object that is to come into the graph; its number, if there is one, must be the next."
+    "The word of an object that is to come into the graph; a number must be the next one."
     word, number = split_name(name)
     word = vocab.spelt_object(word)
     _word_fault(word, vocab.object_id, "object")
     there = sum(vocab.own_object(w) == vocab.own_object(word) for w in graph.objects)
     if "#" in name and number not in (1, there + 1):
-        raise GraphError(f"{shown(name)} cannot come next: the graph has {there} of that name; write {word!r}")
+        raise GraphError(f"{shown(name)} cannot come next: the graph has {there} of that name; "
+                         f"write {word!r}")
     return word
 
 
@@ -799,7 +873,8 @@ def _add(graph, parts, vocab):
     "One object more, or one relation more; its objects are added where they are not there."
     if len(parts) == 1: return add_object(graph, _new_word(graph, parts[0], vocab))
     faults = Faults()
-    for name in parts[::2]: faults.catch(lambda: _word_fault(split_name(name)[0], vocab.object_id, "object"))
+    for name in parts[::2]:
+        faults.catch(lambda: _word_fault(split_name(name)[0], vocab.object_id, "object"))
     faults.refuse()
     for name in parts[::2]:
         try: _find_named(graph, name, vocab)
@@ -830,7 +905,8 @@ def _change_word(graph, old, new, vocab):
             if i is not None and rows[:2] == rows[2:]: return replace_predicate(graph, i, said[1])
         row = _find_named(graph, old, vocab)
     except GraphError as e:
-        raise GraphError(f"{shown(old)} is neither a relation nor an object of the graph ({graph.to_text()}); write {EDIT_FORMS}") from e
+        raise GraphError(f"{shown(old)} is neither a relation nor an object of the graph "
+                         f"({graph.to_text()}); write {EDIT_FORMS}") from e
     return replace_object(graph, row, _new_word(remove_object(graph, row), new, vocab))
 
 
@@ -848,7 +924,8 @@ def _find_relation(graph, predicate, vocab, ends=None):
     "The row of the first triple with this predicate, another word for it allowed, between these two rows if given; None where there is none."
     own = vocab.own_predicate(predicate)
     rows = [i for i, (s, p, o) in enumerate(graph.triples) if vocab.own_predicate(p) == own and (ends is None or [s, o] == ends)]
-    return min(rows, key=lambda i: graph.triples[i][1] != vocab.spelt_predicate(predicate), default=None)
+    spelt = vocab.spelt_predicate(predicate)
+    return min(rows, key=lambda i: graph.triples[i][1] != spelt, default=None)
 
 # %% ../nbs/01_scene_graphs.ipynb #b413b74a
 import torch
