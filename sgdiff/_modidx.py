@@ -1061,6 +1061,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'sgdiff.scene_graphs.add_object': ('scene_graphs.html#add_object', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs.add_triple': ('scene_graphs.html#add_triple', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs.as_seed': ('scene_graphs.html#as_seed', 'sgdiff/scene_graphs.py'),
+                                     'sgdiff.scene_graphs.brief': ('scene_graphs.html#brief', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs.check_graph': ('scene_graphs.html#check_graph', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs.closest_words': ('scene_graphs.html#closest_words', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs.draw_graph': ('scene_graphs.html#draw_graph', 'sgdiff/scene_graphs.py'),

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['MOST_TOLD', 'LARGEST_GRAPH', 'LARGEST_SEED', 'REFUSED', 'MOST_OBJECTS', 'MOST_RELATIONS', 'ARTICLES', 'LONGEST_TEXT',
            'GRAPH_KEYS', 'NOTES', 'DIRECTIONS', 'HIGH', 'LOW', 'EDIT_FORMS', 'MOST_STEPS', 'UnknownWordError',
-           'GraphError', 'shown', 'folded', 'closest_words', 'Vocab', 'Faults', 'whole_number', 'as_seed', 'SceneGraph',
-           'check_graph', 'split_clause', 'split_name', 'graph_from_text', 'object_names', 'graph_to_text',
-           'graph_to_json', 'graph_from_json', 'graph_entries', 'read_each', 'refuse_bad', 'read_graphs',
-           'graph_to_networkx', 'graph_from_networkx', 'graph_from', 'place_objects', 'draw_graph', 'find_object',
-           'replace_object', 'replace_predicate', 'add_object', 'remove_object', 'add_triple', 'remove_triple',
-           'edit_graph', 'without_relations', 'SceneGraphBatch']
+           'GraphError', 'shown', 'brief', 'folded', 'closest_words', 'Vocab', 'Faults', 'whole_number', 'as_seed',
+           'SceneGraph', 'check_graph', 'split_clause', 'split_name', 'graph_from_text', 'object_names',
+           'graph_to_text', 'graph_to_json', 'graph_from_json', 'graph_entries', 'read_each', 'refuse_bad',
+           'read_graphs', 'graph_to_networkx', 'graph_from_networkx', 'graph_from', 'place_objects', 'draw_graph',
+           'find_object', 'replace_object', 'replace_predicate', 'add_object', 'remove_object', 'add_triple',
+           'remove_triple', 'edit_graph', 'without_relations', 'SceneGraphBatch']
 
 # %% ../nbs/01_scene_graphs.ipynb #34e66972
 """Scene graphs: vocabulary, one graph, many graphs in one batch.
@@ -56,6 +56,13 @@ def shown(value) -> str:
     "A value as Python writes it, cut where it is long: for messages."
     try: return _SHORT.repr(value)
     except (ValueError, RecursionError): return f"a {type(value).__name__}"     # a too large number
+
+
+def brief(text: str,
+          most: int = 60,       # characters
+          ) -> str:
+    "A text cut in the middle where it is longer."
+    return text if len(text) <= most else f"{text[:most // 2]}...{text[-most // 2:]}"
 
 # %% ../nbs/01_scene_graphs.ipynb #c155308e
 def folded(word: str) -> str:
@@ -357,7 +364,7 @@ def _word_fault(word, row, kind):
         if first == word: raise
         row(first)
         raise GraphError(f"{shown(word)}: a number is for texts; in a list of objects "
-                         f"write {first!r} once for each") from None
+                         f"write {shown(first)} once for each") from None
 
 
 def _word_faults(objects, triples, vocab, faults):
@@ -379,13 +386,13 @@ def _another(objects, row, predicate):
 
 def _relation_faults(objects, triples, vocab, faults):
     "Collects what is tied to itself, and what is said twice: `over` and `above` are one relation."
-    objects, same = ["?" if word is REFUSED else word for word in objects], {}
+    objects, same = ["?" if word is REFUSED else brief(word) for word in objects], {}
     for s, p, o in triples: same.setdefault((s, vocab.own_predicate(p), o), []).append(p)
     for (s, _, o), ways in same.items():
-        said = " = ".join(f"'{objects[s]} {p} {objects[o]}'" for p in dict.fromkeys(ways))
-        said += f" (triple {[s, ways[0], o]})"
+        said = " = ".join(f"'{objects[s]} {brief(p)} {objects[o]}'" for p in dict.fromkeys(ways))
+        said += f" (triple {shown([s, ways[0], o])})"
         if s == o:
-            mend = _another(objects, s, ways[0])
+            mend = _another(objects, s, brief(ways[0]))
             faults.append(GraphError(f"{said} ties an object to itself: {mend}"))
         if len(ways) > 1:
             faults.append(GraphError(f"{said} stands {len(ways)} times in the graph: give it once"))
@@ -486,13 +493,14 @@ def _number_faults(names, alone, faults):   # (word, number) of all; how often e
     for word, number in names: most[word] = max(most[word], number)
     for (word, number), times in alone.items():
         if times == 1: continue
-        faults.append(GraphError(f"{word!r} stands by itself {times} times, for one or for {times}?"
-                                 f" Name one once; a second one is '{word}#{most[word] + 1}'"))
+        second = f"{brief(word)}#{most[word] + 1}"
+        faults.append(GraphError(f"{shown(word)} stands by itself {times} times, for one or for "
+                                 f"{times}? Name one once; a second one is '{second}'"))
     for word, last in most.items():
         gap = next(n for n in itertools.count(1) if (word, n) not in names)
         if gap > last: continue
-        lacking = word if gap == 1 else f"{word}#{gap}"
-        faults.append(GraphError(f"'{word}#{last}' needs {lacking!r} before it: "
+        lacking = brief(word) if gap == 1 else f"{brief(word)}#{gap}"
+        faults.append(GraphError(f"'{brief(word)}#{last}' needs {lacking!r} before it: "
                                  "number objects of one name without a gap"))
 
 
@@ -758,7 +766,7 @@ def find_object(graph: SceneGraph, which) -> int:   # which: row, word, or "word
     exact = [i for i, w in enumerate(graph.objects) if w == word]
     rows = exact or [i for i, w in enumerate(graph.objects) if folded(w) == folded(word)]
     if n <= len(rows): return rows[n - 1]
-    there = ", ".join(object_names(graph))
+    there = brief(", ".join(object_names(graph)), 2000)
     raise GraphError(f"there is no {shown(which)} in the graph; its objects are: {there}")
 
 
@@ -768,7 +776,8 @@ def replace_object(graph: SceneGraph, which, word: str) -> SceneGraph:
     return replace(graph, objects=tuple(word if i == row else w for i, w in enumerate(graph.objects)))
 
 
-def _relations_told(graph): return "; ".join(" ".join(t) for t in graph.named_triples()) or "none"
+def _relations_told(graph):
+    return brief("; ".join(" ".join(t) for t in graph.named_triples()) or "none", 2000)
 
 
 def replace_predicate(graph: SceneGraph, old, new: str) -> SceneGraph:
@@ -816,8 +825,8 @@ def remove_triple(graph: SceneGraph, s, predicate: str, o) -> SceneGraph:
     rows = [i for i, t in enumerate(graph.triples) if (t[0], folded(t[1]), t[2]) == said]
     if not rows:
         names = object_names(graph)
-        wanted = f"'{names[s]} {shown(predicate)[1:-1]} {names[o]}'"
-        raise GraphError(f"the graph has no relation {wanted}; it has: {_relations_told(graph)}")
+        wanted = " ".join(brief(word) for word in (names[s], predicate, names[o]))
+        raise GraphError(f"the graph has no relation '{wanted}'; it has: {_relations_told(graph)}")
     i = min(rows, key=lambda i: graph.triples[i][1] != predicate)
     return replace(graph, triples=graph.triples[:i] + graph.triples[i + 1:])
 
@@ -906,7 +915,7 @@ def _change_word(graph, old, new, vocab):
         row = _find_named(graph, old, vocab)
     except GraphError as e:
         raise GraphError(f"{shown(old)} is neither a relation nor an object of the graph "
-                         f"({graph.to_text()}); write {EDIT_FORMS}") from e
+                         f"({brief(graph.to_text(), 2000)}); write {EDIT_FORMS}") from e
     return replace_object(graph, row, _new_word(remove_object(graph, row), new, vocab))
 
 
