@@ -41,7 +41,7 @@ def draw_best(pipe: SGDiffPipeline,
               model: PretrainingModel,      # the reader
               graphs: list,                 # N graphs in any form that the pipeline takes
               n_candidates: int = 4,        # n, throws for each graph
-              seed=0,                       # candidate k of graph i is drawn with seed + n i + k; or a list with a seed for each
+              seed=0,                       # candidate k of graph i has seed + n i + k; or a list
               **settings,                   # of the pipeline: num_inference_steps, guidance_scale, relation_scale, sampler, callback
               ) -> tuple:                   # PipelineOutput with the chosen picture of each graph; (N, n) float, cosines of all candidates
     "For each graph the best of several pictures. Raises ValueError for fewer than one candidate, else as the pipeline."

@@ -49,7 +49,8 @@ def check_number(
     high: float,
 ) -> float:
     "The number. Raises: ValueError for another value (NaN, text, True), or one out of range."
-    plain = not isinstance(value, (bool, str, bytes)) and "bool" not in str(getattr(value, "dtype", ""))
+    truth = isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
+    plain = not (truth or isinstance(value, (str, bytes)))
     try: number = float(value) if plain else math.nan
     except (TypeError, ValueError, RuntimeError, OverflowError): number = math.nan
     if low <= number <= high: return number
@@ -97,9 +98,11 @@ def as_seeds(
 ) -> list[int]:  # one an image: those given, or seed, seed + 1, ...
     "The seeds of n images. Raises: ValueError for what is no whole number, or another count."
     several = isinstance(seed, (list, tuple, range)) or getattr(seed, "ndim", 0) == 1
-    if not several and n is None: raise ValueError(f"seeds are a list of whole numbers, got {shown(seed)}")
+    if not several and n is None:
+        raise ValueError(f"seeds are a list of whole numbers, got {shown(seed)}")
     if not several: return list(range(as_seed(seed), as_seed(as_seed(seed) + n - 1) + 1))
-    if n is not None and len(seed) != n: raise ValueError(f"{len(seed)} seeds for {n} images: give one an image, or a single one")
+    if n is not None and len(seed) != n:
+        raise ValueError(f"{len(seed)} seeds for {n} images: give one an image, or a single one")
     return [as_seed(s) for s in seed]
 
 
@@ -107,7 +110,7 @@ def image_generators(
     seeds: Sequence[int],  # one an image
     stream: str = "steps",  # draws under different names are unrelated
 ) -> list[torch.Generator]:  # one an image, on the CPU, so that every device sees the same numbers
-    "A source of randomness for each image of a batch. Raises: ValueError for a seed that is no whole number."
+    "A source of randomness for each image. Raises: ValueError for a seed that is no whole number."
     return [step_generator(seed, 0, stream) for seed in as_seeds(seeds)]
 
 
@@ -116,13 +119,17 @@ def draw_noise(
     generator: torch.Generator | Sequence[torch.Generator] | None = None,  # one for all, one an image, or PyTorch's own
     like: Tensor | None = None,  # whose device and dtype the noise takes; None: CPU, float32
 ) -> Tensor:  # (B, ...) standard normal
-    "Fresh noise, drawn where the generators live. Raises: ValueError if there are generators, but not B, or something else."
+    """Fresh noise, drawn where the generators live.
+
+    Raises: ValueError if there are generators, but not B, or something else."""
     like = torch.empty(0) if like is None else like
     if generator is None: return torch.randn(shape, device=like.device, dtype=like.dtype)
     if isinstance(generator, torch.Generator):
         return torch.randn(shape, generator=generator, device=generator.device).to(like)
-    if not isinstance(generator, (list, tuple)) or not all(isinstance(g, torch.Generator) for g in generator):
-        raise ValueError(f"generator is {shown(generator)}: expected a torch.Generator, or a list with one an image")
+    several = isinstance(generator, (list, tuple))
+    if not several or not all(isinstance(g, torch.Generator) for g in generator):
+        raise ValueError(f"generator is {shown(generator)}: "
+                         "expected a torch.Generator, or a list with one an image")
     if len(generator) != shape[0]:
         raise ValueError(f"got {len(generator)} generators for {shape[0]} images: expected one an image")
     return torch.stack([torch.randn(shape[1:], generator=g, device=g.device) for g in generator]).to(like)
@@ -191,10 +198,13 @@ class SamplingCancelled(SGDiffError):
 
 
 def _walk(step, denoise, x, schedule, timesteps, callback, prediction, clip):
-    "The sample: step(i, x, x0, eps) applied along the timesteps. Raises: ValueError, before the model is asked, for what cannot be sampled."
+    """The sample: step(i, x, x0, eps) applied along the timesteps.
+
+    Raises: ValueError, before the model is asked, for what cannot be sampled."""
     check_prediction(prediction)
     if clip is not None: clip = check_number("clip", clip, 0, math.inf)
-    if not x.isfinite().all(): raise ValueError("x_T, the noise to start from, holds NaN or infinity")
+    if not x.isfinite().all():
+        raise ValueError("x_T, the noise to start from, holds NaN or infinity")
     for i, t in enumerate(timesteps[:-1]):
         t_batch = torch.full((len(x),), t, device=x.device, dtype=torch.long)
         out = denoise(x, t_batch).to(x.dtype)
@@ -246,7 +256,8 @@ def ddim_sample(
     eta: float = 0.0,  # 0: a function of x_T alone; 1: as much fresh noise as DDPM
 ) -> Tensor:  # (B, ...) samples
     "Samples by DDIM. Raises: SamplingCancelled, ValueError. Source: DDIM (arXiv 2010.02502)."
-    ts, eta = _choose_timesteps(schedule, num_inference_steps, spacing, timesteps), check_number("eta", eta, 0, 1)
+    ts = _choose_timesteps(schedule, num_inference_steps, spacing, timesteps)
+    eta = check_number("eta", eta, 0, 1)
     def step(i, x, x0, eps):
         return ddim_step(schedule, x0, eps, ts[i], ts[i + 1], eta, draw_noise(x.shape, generator, x) if eta > 0 else None)
     return _walk(step, denoise, x_T, schedule, ts, callback, prediction, clip)
@@ -272,8 +283,9 @@ SAMPLERS = {"ddpm": ddpm_sample, "ddim": ddim_sample, "dpm": dpm_solver_pp_sampl
 def check_sampler(name) -> str:
     "The name of a sampler. Raises: ValueError for another one."
     if isinstance(name, str) and name in SAMPLERS: return name
-    near = closest_words(name, SAMPLERS) if isinstance(name, str) else SAMPLERS
-    raise ValueError(f"sampler {shown(name)} is unknown: expected one of {', '.join(dict.fromkeys([*near, *SAMPLERS]))}")
+    near = closest_words(name, SAMPLERS) if isinstance(name, str) else []
+    known = ", ".join(dict.fromkeys([*near, *SAMPLERS]))        # the closest first
+    raise ValueError(f"sampler {shown(name)} is unknown: expected one of {known}")
 
 # %% ../nbs/13_samplers.ipynb #9d1108ce
 LARGEST_SCALE = 1000  # of guidance, either way
@@ -282,8 +294,9 @@ LARGEST_SCALE = 1000  # of guidance, either way
 @dataclass(frozen=True, eq=False)
 class GuidedDenoiser:
     """denoise(x, t) of a conditional model with classifier-free guidance: what it answers when told nothing, when told a
-    part and when told all, weighed against each other in one call. Raises: ValueError for a `relation_scale` without `partial`,
-    or a scale that is no number.
+    part and when told all, weighed against each other in one call.
+
+    Raises: ValueError for a `relation_scale` without `partial`, or a scale that is no number.
     Source: arXiv 2207.12598, eq. 6; two conditions, arXiv 2211.09800, eq. 3."""
     model: Callable  # model(x (B, ...), t (B,), *condition) -> (B, ...)
     condition: Sequence[Tensor | None]  # each (B, ...): what to draw; None is handed on as None
@@ -293,7 +306,8 @@ class GuidedDenoiser:
     relation_scale: float = 0.0  # 0: the relations count like the rest; larger: further away from the answer to the part
 
     def __post_init__(self):
-        for name in ("guidance_scale", "relation_scale"): check_number(name, getattr(self, name), -LARGEST_SCALE, LARGEST_SCALE)
+        for name in ("guidance_scale", "relation_scale"):
+            check_number(name, getattr(self, name), -LARGEST_SCALE, LARGEST_SCALE)
         if self.relation_scale and self.partial is None:
             raise ValueError("relation_scale needs `partial`, the condition without its relations")
 
