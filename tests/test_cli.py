@@ -288,8 +288,7 @@ def test_out_is_written_to_and_through_and_never_replaced(weights, tmp_path, cap
 
 
 def test_many_graphs_go_on_pages_of_the_same_pictures(weights, tmp_path, monkeypatch, capsys):
-    import sgdiff.cli as cli
-    monkeypatch.setattr(cli, "LONGEST_PAGE", 2)
+    monkeypatch.setattr("sgdiff.picture_files.LONGEST_PAGE", 2)
     drawn, figure = [], sys.modules["sgdiff.pipeline"].pictures_figure
     monkeypatch.setattr("sgdiff.pipeline.pictures_figure", lambda graphs, rows, *more: (drawn.extend(i for row in rows for i in row), figure(graphs, rows, *more))[1])
     texts = ["sheep", "dog", "tree", "car", "boat"]
