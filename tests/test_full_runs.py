@@ -96,6 +96,7 @@ def test_names_alone_train_both_stages_and_evaluate_them(prepared, tmp_path, mon
     other["object_idx_to_name"] = sorted(other["object_name_to_idx"], key=other["object_name_to_idx"].get)
     Path("moved").rename("prepared/coco")
     Path("prepared/coco/vocab.json").write_text(json.dumps(other))
+    Path("prepared/coco/SHA256SUMS").unlink()
     assert cli.main([*elsewhere, "--data", "coco"]) == 1 and "another vocabulary" in capsys.readouterr().err
     assert cli.main([*elsewhere, "--data", "gqa"]) == 1 and "prepared/gqa holds no vocab.json" in capsys.readouterr().err
 
