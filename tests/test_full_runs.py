@@ -96,6 +96,7 @@ def test_names_alone_train_both_stages_and_evaluate_them(prepared, tmp_path, mon
     other["object_idx_to_name"] = sorted(other["object_name_to_idx"], key=other["object_name_to_idx"].get)
     Path("moved").rename("prepared/coco")
     Path("prepared/coco/vocab.json").write_text(json.dumps(other))
+    Path("prepared/coco/SHA256SUMS").unlink()
     assert cli.main([*elsewhere, "--data", "coco"]) == 1 and "another vocabulary" in capsys.readouterr().err
     assert cli.main([*elsewhere, "--data", "gqa"]) == 1 and "prepared/gqa holds no vocab.json" in capsys.readouterr().err
 
@@ -280,6 +281,7 @@ def test_data_and_first_stage_may_be_moved_but_not_replaced(tmp_path):
 def test_latents_are_those_of_these_pictures_and_this_first_stage(prepared):
     "A data set is known by what it holds, not by its name or its place."
     from sgdiff.feeding import data_fingerprint
+    from sgdiff.folders import write_sums
     from sgdiff.full_runs import first_stage_fingerprint
     opened = [open_data(str(prepared / "prepared"), split, size, prepared / "images") for split, size in (("train", 32), ("train", 64), ("test", 32))]
     marks = [data_fingerprint(data) for data in opened]
@@ -291,7 +293,9 @@ def test_latents_are_those_of_these_pictures_and_this_first_stage(prepared):
     names = words["object_name_to_idx"]
     a, b = [name for name in names if names[name]][:2]
     names[a], names[b] = names[b], names[a]
+    words["object_idx_to_name"] = sorted(names, key=names.get)
     (copied / "vocab.json").write_text(json.dumps(words))
+    write_sums(copied)
     other = open_data(str(copied), "train", 32, prepared / "images")
     assert data_fingerprint(other) != marks[0]
     with pytest.raises(SGDiffError, match="another vocabulary"):
