@@ -81,6 +81,7 @@ DTYPES = {  # how a pickle names its numbers
     "torch.LongStorage": torch.int64, "torch.IntStorage": torch.int32,
     "torch.ShortStorage": torch.int16, "torch.CharStorage": torch.int8,
     "torch.ByteStorage": torch.uint8, "torch.BoolStorage": torch.bool,
+    "torch.ComplexFloatStorage": torch.complex64, "torch.ComplexDoubleStorage": torch.complex128,
     "torch.storage.UntypedStorage": None,
 } | {f"torch.{name}": getattr(torch, name) for name in LATER if hasattr(torch, name)}
 
@@ -140,6 +141,7 @@ def _storage(told):
     if any(view is not None for view in views): raise ValueError("it is of a PyTorch before 0.4")
     if type(key) is not str or type(count) is not int or not 0 <= count < 2**48:
         raise ValueError("a storage is told by what is no name and no number")
+    if place not in map(Named, DTYPES): raise ValueError("its numbers are of a type that is not read here")
     return Storage(key, DTYPES[place.name], count)
 
 # %% ../nbs/30a_pickles.ipynb #d88d2c96
@@ -316,7 +318,7 @@ def _outside(at, arg):
     at.stack.append(storage)
 
 # %% ../nbs/30a_pickles.ipynb #085ea1ba
-MOST_STEPS = 2_000_000  # instructions of one pickle; the official checkpoints have about 100,000
+MOST_STEPS = 500_000  # instructions of one pickle; the official checkpoints have some 50,000
 
 
 def run_pickle(
