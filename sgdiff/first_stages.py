@@ -182,6 +182,8 @@ def load_first_stage(
     "A pre-trained first stage. Raises SGDiffError where there is none, one of an unknown kind, or only a part of one."
     diffusers = import_diffusers()
     where = f"{path}/{subfolder}" if subfolder else str(path)
+    if not Path(path).exists() and not re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)):
+        raise SGDiffError(f"there is no folder {path}: give one that diffusers' `save_pretrained` wrote, or a hub name owner/name")
     try: told = diffusers.VQModel.load_config(path, subfolder=subfolder)
     except Exception as e: raise SGDiffError(f"there is no first stage at {where}: {_first_line(e)}") from e
     kind = told.get("_class_name")
@@ -190,9 +192,10 @@ def load_first_stage(
     config = _told_config(kind, getattr(diffusers, kind), told, where)
     try: network, info = getattr(diffusers, kind).from_pretrained(path, subfolder=subfolder, output_loading_info=True, **settings)
     except Exception as e: raise SGDiffError(f"the weights at {where} cannot be read: {_foreign(where) or _first_line(e)}") from e
-    odd = [name for name, v in network.named_parameters() if not v.isfinite().all()]
-    for fault, names in (*info.items(), ("no finite numbers", odd)):
-        if names: raise SGDiffError(f"the weights at {where} do not fit its config.json: {fault}: {', '.join(map(str, list(names)[:6]))}")
+    faults = {fault: names for fault, names in info.items() if names} or {
+        "no finite numbers": [name for name, v in network.named_parameters() if not v.isfinite().all()]}
+    for fault, names in faults.items():
+        if names: raise SGDiffError(f"the weights at {where} are not whole: {fault}: {', '.join(map(str, list(names)[:6]))}")
     return FirstStage(config, network).eval()
 
 
@@ -206,7 +209,7 @@ def _told_config(kind, network_class, told, where) -> FirstStageConfig:
         if len(config.channels) > 16 or not 0 < config.n_blocks <= MOST_LAYERS:
             raise ValueError(f"{len(config.channels)} levels of {config.n_blocks} blocks, at most 16 and {MOST_LAYERS} are allowed")
         if max(config.channels) > 2**14 or config.n_codes > 2**22: raise ValueError("it is wider than any first stage")
-    except (ValueError, TypeError, KeyError, AttributeError) as e:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as e:
         raise SGDiffError(f"{where}/config.json tells sizes that no first stage has: {e}") from e
     return config
 

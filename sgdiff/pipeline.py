@@ -29,10 +29,12 @@ from .errors import SGDiffError, default_weights, described, save_json
 from .folders import check_sums, write_sums
 from .generation import DiffusionConfig
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
-from .samplers import (LARGEST_SCALE, SAMPLERS, GuidedDenoiser, as_seeds, check_number, check_sampler,
-                             check_whole, draw_noise, image_generators, initial_noise)
-from .scene_graphs import (MOST_OBJECTS, GraphError, SceneGraph, SceneGraphBatch, Vocab, check_graph, edit_graph,
-                                 graph_from, read_each, refuse_bad, substitutions, told_substitution, without_relations)
+from .samplers import (LARGEST_SCALE, SAMPLERS, GuidedDenoiser, as_seeds, check_number,
+                             check_sampler, check_whole, draw_noise, image_generators,
+                             initial_noise)
+from .scene_graphs import (MOST_OBJECTS, GraphError, SceneGraph, SceneGraphBatch, Vocab,
+                                 check_graph, edit_graph, graph_from, read_each, refuse_bad,
+                                 substitutions, told_substitution, without_relations)
 from .toy_world import EASY, GROUNDS, SKIES, never_together
 from .unet import UNet, UNetConfig
 from .vae import VAE, VAEConfig
@@ -68,7 +70,7 @@ class EditOutput:
 COMPONENTS = {"graph_encoder": (SceneGraphEncoder, SceneGraphEncoderConfig), "unet": (UNet, UNetConfig), "vae": (VAE, VAEConfig)}
 
 
-def as_graph(graph,             # SceneGraph, text, JSON text, dict in sg2im's form, or networkx graph
+def as_graph(graph,             # SceneGraph, text, JSON text, sg2im's dict, networkx graph
              vocab: Vocab,
              max_objects: int = MOST_OBJECTS,
              ) -> SceneGraph:
@@ -99,15 +101,15 @@ MOST_PICTURES = 10_000          # of one call
 
 def check_sampling(n_graphs: int, num_images_per_graph, num_inference_steps, n_timesteps: int,
                    guidance_scale, relation_scale, sampler) -> int:     # B, how many pictures
-    "The number of pictures that are asked for. Raises ValueError that names the setting that is wrong."
+    "The number of pictures that are asked for. Raises ValueError that names a wrong setting."
     check_sampler(sampler)
     check_whole("num_inference_steps", num_inference_steps, 1, n_timesteps)
     for name, scale in (("guidance_scale", guidance_scale), ("relation_scale", relation_scale)):
         check_number(name, scale, -LARGEST_SCALE, LARGEST_SCALE)
-    pictures = n_graphs * check_whole("num_images_per_graph", num_images_per_graph, 1, MOST_PICTURES)
-    if pictures <= MOST_PICTURES: return pictures
-    raise ValueError(f"{n_graphs} graphs with num_images_per_graph {num_images_per_graph} are {pictures} pictures: "
-                     f"at most {MOST_PICTURES} are drawn in one call")
+    n = check_whole("num_images_per_graph", num_images_per_graph, 1, MOST_PICTURES)
+    if n_graphs * n <= MOST_PICTURES: return n_graphs * n
+    raise ValueError(f"{n_graphs} graphs with num_images_per_graph {n} are {n_graphs * n} pictures:"
+                     f" at most {MOST_PICTURES} are drawn in one call")
 
 # %% ../nbs/15_pipeline.ipynb #058ba1e3
 class SGDiffPipeline:
@@ -171,24 +173,27 @@ class SGDiffPipeline:
         return as_seeds(seed, n)
 
     def _start(self, n, generator, seed, latents):
-        "(n, c, h, w) float32, the noise to start from: that given, once it is seen to fit, or fresh."
+        "(n, c, h, w) float32, the noise to start from: that given, if it fits, or fresh."
         if latents is None: return self._noise(n, generator, seed)
         wanted = (n, *self.latent_shape)
         if not (torch.is_tensor(latents) and latents.is_floating_point()):
-            raise ValueError(f"latents are of the type {type(latents).__name__}: expected a float tensor of the shape {wanted}")
-        if latents.shape != wanted: raise ValueError(f"latents have the shape {tuple(latents.shape)}: expected {wanted}")
-        if not latents.isfinite().all(): raise ValueError("latents hold NaN or infinity: expected numbers, say of torch.randn")
+            raise ValueError(f"latents are of the type {type(latents).__name__}: "
+                             f"expected a float tensor of the shape {wanted}")
+        if latents.shape != wanted:
+            raise ValueError(f"latents have the shape {tuple(latents.shape)}: expected {wanted}")
+        if not latents.isfinite().all():
+            raise ValueError("latents hold NaN or infinity: expected numbers, say of torch.randn")
         return latents.float()
 
     @torch.no_grad()
     def __call__(self,
-                 graphs,                            # SceneGraph, text, dict in sg2im's form, networkx graph, or a list of them
+                 graphs,                            # what `as_graph` takes, or a list of it
                  num_inference_steps: int = 30,     # how many times the UNet is asked
                  guidance_scale: float = None,      # larger: the graph counts more; 1, with relation_scale 0: as trained; None: the weights' own
                  relation_scale: float = 1.0,       # extra weight of the relations; 0: they count like the objects
                  generator=None,                    # torch.Generator, or one an image
                  num_images_per_graph: int = 1,
-                 seed=None,                         # whole number, or a list or array of one an image, instead of generator
+                 seed=None,                         # whole number or one an image, for generator
                  latents=None,                      # (B, c, h, w) starting noise, instead of generator and seed
                  sampler: str = "dpm",              # "dpm", "ddim" or "ddpm"
                  callback=None,                     # callback(step, latents); returning False cancels
@@ -197,9 +202,10 @@ class SGDiffPipeline:
         given = graphs if isinstance(graphs, (list, tuple)) else [graphs]
         graphs, written = as_graphs(given, self.vocab), [graph_from(g, self.vocab) for g in given]
         if guidance_scale is None: guidance_scale = self.diffusion.guidance_scale
-        B = check_sampling(len(graphs), num_images_per_graph, num_inference_steps, self.schedule.n_timesteps,
-                           guidance_scale, relation_scale, sampler)
-        if callback is not None and not callable(callback): raise ValueError("callback is not a function: expected callback(step, latents)")
+        B = check_sampling(len(graphs), num_images_per_graph, num_inference_steps,
+                           self.schedule.n_timesteps, guidance_scale, relation_scale, sampler)
+        if callback is not None and not callable(callback):
+            raise ValueError("callback is no function: expected callback(step, latents)")
         x_T = self._start(B, generator, seed, latents)
         self._warn(graphs, written)
         told, objects_alone = self._told(graphs, num_images_per_graph)
@@ -233,9 +239,10 @@ class SGDiffPipeline:
         "The images before and after a change, drawn from the same noise. Raises GraphError, UnknownWordError."
         self.read(graph)
         before = graph_from(graph, self.vocab)
-        after = edit_graph(before, change, self.vocab)                          # as written: there the change's words are found too
-        self.read(after)                                                        # both can be drawn
-        noise = self._noise(check_whole("num_images_per_graph", num_images_per_graph, 1, MOST_PICTURES), generator, seed)
+        after = edit_graph(before, change, self.vocab)  # as written: there its words are found too
+        self.read(after)                                # both can be drawn
+        n = check_whole("num_images_per_graph", num_images_per_graph, 1, MOST_PICTURES)
+        noise = self._noise(n, generator, seed)
         if seed is None: seed = _drawn_seed(generator)                          # of the noise along the way, where a sampler wants it
         draw = lambda g: self([g], latents=noise.clone(), seed=seed, num_images_per_graph=num_images_per_graph, **settings)
         return EditOutput(draw(before), draw(after), change)
@@ -286,13 +293,14 @@ def _drawn_seed(generator) -> int:      # generator: torch.Generator, one an ima
     return torch.randint(2**31, (1,), generator=g, device="cpu" if g is None else g.device).item()
 
 
-OWN_FOLDERS = ("data", "runs", "weights")     # where weights lie, shipped and trained: no names of people on the hub
+OWN_FOLDERS = ("data", "runs", "weights")       # where our weights lie: no people of the hub
 
 
 def _no_folder(path, more: str) -> SGDiffError:
-    "The error to raise where a folder of weights is not there: where it was looked for, and where the shipped ones are."
+    "The error to raise where a folder is not there: where it was looked for, and what is there."
     here = "" if Path(path).is_absolute() else f" in {Path.cwd()}, where this program runs"
-    shipped = f"; the weights that come along are in {default_weights()}" if default_weights().is_dir() else ""
+    ours = default_weights()
+    shipped = f"; the weights that come along are in {ours}" if ours.is_dir() else ""
     return SGDiffError(f"there is no folder {path}{here}; {more}{shipped}")
 
 
@@ -302,10 +310,13 @@ def _find_folder(path) -> Path:
     if (folder / "model_index.json").exists(): return folder
     if folder.exists(): raise SGDiffError(f"{folder} holds no model_index.json: it is no pipeline folder (see `save_pretrained`)")
     hub_name = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", str(path))
-    if not hub_name or folder.parts[0] in OWN_FOLDERS or folder.parent.is_dir():      # no hub name either where the first folder exists
-        raise _no_folder(folder, "give a folder that `save_pretrained` wrote, or a hub name 'owner/name'")
+    local = not hub_name or folder.parts[0] in OWN_FOLDERS or folder.parent.is_dir()
+    if local:       # no hub name either where the first of its folders is here
+        raise _no_folder(folder, "give a folder that `save_pretrained` wrote, "
+                                 "or a hub name 'owner/name'")
     try: from huggingface_hub import snapshot_download
-    except ImportError as e: raise _no_folder(folder, "to load it from the hub: pip install huggingface_hub") from e
+    except ImportError as e:
+        raise _no_folder(folder, "to load it from the hub: pip install huggingface_hub") from e
     try: return Path(snapshot_download(str(path)))
     except Exception as e: raise _no_folder(folder, f"and the hub did not give it: {e}") from e
 
