@@ -27,7 +27,8 @@ from .errors import SGDiffError
 from .folders import inside
 from .json_stream import Broken, Tally, attempt, read_each, stream_members, watched
 from .records import GEOMETRIC
-from .sources import below, entries, far_out, image_size, is_word, number, part, shown, text, whole
+from .sources import (below, entries, far_out, image_size, is_word, misfit, number, part, shown, text,
+                            whole)
 
 # %% ../nbs/03f_coco_stuff.ipynb #ea3047fb
 @dataclass(frozen=True)
@@ -46,39 +47,48 @@ LONGEST_OUTLINE = 2**20         # pixels along the polygons of one mask, corners
 
 def _decompressed(code: str | bytes) -> np.ndarray:
     "The run lengths that a compressed string means. Raises ValueError."
-    values = np.frombuffer(code.encode(errors="surrogatepass") if isinstance(code, str) else code, np.uint8).astype(np.int64) - 48
-    if len(values) == 0 or values.min() < 0 or values.max() > 63 or values[-1] & 32: raise ValueError("its compressed runs are cut short or hold other characters")
-    last = (values & 32) == 0                                               # the last character of each number
+    if isinstance(code, str): code = code.encode(errors="surrogatepass")
+    values = np.frombuffer(code, np.uint8).astype(np.int64) - 48
+    if len(values) == 0 or values.min() < 0 or values.max() > 63 or values[-1] & 32:
+        raise ValueError("its compressed runs are cut short or hold other characters")
+    last = (values & 32) == 0           # the last character of each number
     start = np.flatnonzero(np.concatenate([[True], last[:-1]]))
     place = np.arange(len(values)) - np.repeat(start, np.diff(np.append(start, len(values))))
     if place.max() > 6: raise ValueError("a run of its compressed runs is too long")
     runs = np.add.reduceat((values & 31) << (5 * place), start)
     negative = (values[last] & 16) != 0
     runs -= np.where(negative, 1 << (5 * (place[last] + 1)), 0)
-    for first in (1, 2): runs[first::2] = np.cumsum(runs[first::2])         # differences to the run before the last
+    for first in (1, 2): runs[first::2] = np.cumsum(runs[first::2])     # differences no longer
     return runs
 
 
 def _from_runs(counts, height, width):
     "(H, W) bool of run lengths, down the columns, zeros first. Raises ValueError."
-    if isinstance(counts, list) and not ({*map(type, counts)} <= {int} and all(-1 < n < 2**32 for n in counts)):
-        raise ValueError("its runs are not all whole numbers from 0 up")
-    runs = np.array(counts, np.int64) if isinstance(counts, list) else _decompressed(counts)
-    if runs.min(initial=0) < 0 or runs.max(initial=0) > height * width or runs.sum() != height * width:
-        raise ValueError(f"its runs do not cover the {height * width:,} pixels of the image, each once")
+    if not isinstance(counts, list): runs = _decompressed(counts)
+    elif {*map(type, counts)} <= {int} and all(-1 < n < 2**32 for n in counts): runs = np.array(counts)
+    else: raise ValueError("its runs are not all whole numbers from 0 up")
+    runs = runs.astype(np.int64)
+    pixels = height * width
+    if runs.min(initial=0) < 0 or runs.max(initial=0) > pixels or runs.sum() != pixels:
+        raise ValueError(f"its runs do not cover the {pixels:,} pixels of the image, each once")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+
+
+def _corners(polygon):          # -> (n, 2) float
+    if isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0:
+        if {*map(type, polygon)} <= {int, float}: return np.array(polygon, float).reshape(-1, 2)
+    raise misfit("a polygon", polygon, "x and y of at least three corners")
 
 
 def _from_polygons(polygons, height, width):
     "(H, W) bool of the insides of polygons. Raises ValueError."
     from pycocotools import mask as masks       # here, because it is an extra
-    for polygon in polygons:
-        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2 or not {*map(type, polygon)} <= {int, float}:
-            raise ValueError(f"a polygon is {shown(polygon)}, expected x and y of at least three corners")
-    corners = [np.array(polygon, float).reshape(-1, 2) for polygon in polygons]
-    if not all((abs(c) <= 2 * max(height, width)).all() for c in corners): raise ValueError("a corner of its polygons is far from the image")
+    corners = [_corners(polygon) for polygon in polygons]
+    if not all((abs(c) <= 2 * max(height, width)).all() for c in corners):
+        raise ValueError("a corner of its polygons is far from the image")
     outline = sum(np.abs(c - np.roll(c, 1, 0)).max(1).sum() + len(c) for c in corners)
-    if outline > LONGEST_OUTLINE: raise ValueError(f"the outline of its polygons has {outline:,.0f} pixels, expected at most {LONGEST_OUTLINE:,}")
+    if outline > LONGEST_OUTLINE:
+        raise ValueError(f"the outline of its polygons has {outline:,.0f} pixels, more than {LONGEST_OUTLINE:,}")
     return masks.decode(masks.merge(masks.frPyObjects(polygons, height, width))).astype(bool)
 
 
@@ -87,11 +97,13 @@ def decode_mask(segmentation, height: int, width: int) -> np.ndarray:   # (H, W)
     if isinstance(segmentation, list):
         if not segmentation: raise ValueError("it has no polygon")
         return _from_polygons(segmentation, height, width)
-    if not isinstance(segmentation, dict): raise ValueError(f"the mask is {shown(segmentation)}, expected polygons or runs")
-    size, counts = part(segmentation, "size"), part(segmentation, "counts")
-    if size != [height, width]: raise ValueError(f"the mask is {size if isinstance(size, list) and len(size) == 2 else shown(size)}, the image {[height, width]}")
-    if not isinstance(counts, (list, str, bytes)): raise ValueError(f"its runs are {shown(counts)}, expected a list or a string")
-    return _from_runs(counts, height, width)
+    if not isinstance(segmentation, dict): raise misfit("it", segmentation, "polygons or runs")
+    size, counts = entries(segmentation, "size"), part(segmentation, "counts")
+    if size != [height, width]:
+        told = " x ".join(map(shown, size[:3]))
+        raise ValueError(f"the mask has the size {told}, the image {height} x {width}")
+    if isinstance(counts, (list, str, bytes)): return _from_runs(counts, height, width)
+    raise misfit("its runs", counts, "a list or a string")
 
 # %% ../nbs/03f_coco_stuff.ipynb #d5de7e87
 def _shares(length, n):     # (n, length) float: how much of each pixel lies in each of n equal cells, in n-ths of a pixel; whole numbers
@@ -107,7 +119,10 @@ def mask_centre(mask,               # (H, W) bool
     x, y, w, h = box
     left, top = min(max(round(x), 0), mask.shape[1] - 1), min(max(round(y), 0), mask.shape[0] - 1)
     cut = mask[top:max(top + 1, round(y + h)), left:max(left + 1, round(x + w))]
-    cells = 2 * (_shares(cut.shape[0], n) @ cut @ _shares(cut.shape[1], n).T) > cut.size       # (n, n): more than half of its area
+    down, across = _shares(cut.shape[0], n), _shares(cut.shape[1], n)
+    strips = range(0, cut.shape[0], 256)        # not all rows at once: they become 8 bytes a pixel
+    shares = sum(down[:, a:a + 256] @ cut[a:a + 256] for a in strips) @ across.T
+    cells = 2 * shares > cut.size               # (n, n): more than half of its area
     if not cells.any(): return x + w / 2, y + h / 2
     rows, columns = cells.nonzero()
     return x + w * columns.mean() / (n - 1), y + h * rows.mean() / (n - 1)
@@ -131,9 +146,10 @@ def _map(folder, image):        # -> (H, W) int32 category ids of a stuffthingma
     path = inside(folder, Path(name).with_suffix(".png"))
     if not path.is_file(): raise ValueError(f"there is no file {path}")
     with Image.open(path) as file:
-        if file.size != (width, height): raise ValueError(f"{path} has {file.size[0]} x {file.size[1]} pixels, the image {width} x {height}")
+        if file.size != (width, height):
+            raise ValueError(f"{path} has the size {file.size}, the image {(width, height)}")
         pixels = np.asarray(file).astype(np.int32) + 1
-    if pixels.ndim != 2: raise ValueError(f"{path} is a colour picture, expected one number a pixel")
+    if pixels.ndim != 2: raise ValueError(f"{path} is in colour, expected one number a pixel")
     return pixels
 
 
@@ -142,16 +158,19 @@ def map_annotations(folder, images: dict):      # folder of PNGs; image id -> (w
     from pycocotools import mask as masks
     for key, image in images.items():
         pixels = attempt(partial(_map, folder), image)
-        if isinstance(pixels, Broken): yield "annotations", Broken(f"map of image {key}: {pixels.why}"); continue
+        if isinstance(pixels, Broken):
+            yield "annotations", Broken(f"map of image {key}: {pixels.why}")
+            continue
         for category in np.unique(pixels[(pixels >= 92) & (pixels < 256)]).tolist():
             mask = pixels == category
             y, x = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
             box = [x[0], y[0], x[-1] + 1 - x[0], y[-1] + 1 - y[0]]
-            yield "annotations", {"id": (key * 1000 + category) % 2**63, "image_id": key, "category_id": category, "bbox": [float(v) for v in box],
+            yield "annotations", {"id": (key * 1000 + category) % 2**63, "image_id": key,
+                                  "category_id": category, "bbox": [float(v) for v in box],
                                   "segmentation": masks.encode(np.asfortranarray(mask.astype(np.uint8)))}
 
 # %% ../nbs/03f_coco_stuff.ipynb #1a2c8ce3
-MOST_CATEGORIES = 2**15         # the largest id of a category: each number below it has a row in the vocabulary
+MOST_CATEGORIES = 2**15         # the largest id: each number below it has a row in the vocabulary
 
 
 def _image(d): return whole(d, "id"), (*image_size(d), below(text(d, "file_name")))
@@ -160,18 +179,19 @@ def _image(d): return whole(d, "id"), (*image_size(d), below(text(d, "file_name"
 def _category(d):
     key, word = whole(d, "id"), text(d, "name").lower().strip()
     if key == 0: return key, word
-    if not 0 < key <= MOST_CATEGORIES: raise ValueError(f"its id is {key}, expected 1 to {MOST_CATEGORIES:,}")
-    if not is_word(word): raise ValueError(f"its name is {shown(word)}, expected words that can be printed, without '__' at the beginning")
+    if not 0 < key <= MOST_CATEGORIES: raise misfit("its id", key, f"1 to {MOST_CATEGORIES:,}")
+    if not is_word(word): raise misfit("its name", word, "words that can be printed, without '__'")
     return key, word
 
 
-def _kind_of(d):                # an annotation -> what its file is, where that is not what we need; else None
+def _kind_of(d):                # an annotation -> what its file is, if another kind than we need
     if not isinstance(d, dict): return None
     if "segments_info" in d: return "a panoptic file"
     return "a file of captions" if "caption" in d and "category_id" not in d else None
 
 
-_HEADER = {"images": (_image, "no id, size or file name"), "categories": (_category, "no id or name")}
+_HEADER = {"images": (_image, "no id, size or file name"),
+           "categories": (_category, "no id or name")}
 
 
 class _Header:
@@ -181,7 +201,8 @@ class _Header:
         count = {"images": 0, "categories": 0, "annotations": 0}
         for kind, d in json_annotations(path, progress):
             if kind != "annotations": self._enter(kind, count[kind], d)
-            elif not count[kind] and (other := _kind_of(d)): raise SGDiffError(f"{path} is {other}: COCO-Stuff needs instances_*.json and stuff_*.json")
+            elif not count[kind] and (other := _kind_of(d)):
+                raise SGDiffError(f"{path} is {other}: COCO-Stuff needs instances_*.json, stuff_*.json")
             count[kind] += 1
         for kind, n in count.items():
             if not n: raise SGDiffError(f"{path} lists no {kind}: is it a COCO annotation file?")
@@ -190,18 +211,21 @@ class _Header:
     def _enter(self, kind, place, d):
         (parse, reason), once = _HEADER[kind], getattr(self, kind)
         said = attempt(parse, d)
-        if isinstance(said, Broken): self.tally.bad(kind, reason, f"entry {place} of {self.path.name} ({said.why})")
-        elif said[0] in once: self.tally.bad(kind, "listed twice", f"id {said[0]} of {self.path.name}, the first entry counts")
-        else: once[said[0]] = said[1]
+        file, bad = self.path.name, self.tally.bad
+        if isinstance(said, Broken): bad(kind, reason, f"entry {place} of {file} ({said.why})")
+        elif said[0] not in once: once[said[0]] = said[1]
+        else: bad(kind, "listed twice", f"id {said[0]} of {file}, its first entry counts")
 
     def _name_once(self):
         if 0 in self.categories:
-            raise SGDiffError(f"{self.path} numbers its categories from 0 ({shown(self.categories[0])}), but 0 is the number of `__image__`, and categories begin at 1. "
-                              "Add 1 to each `id` of `categories` and to each `category_id` of `annotations`, in all files.")
+            raise SGDiffError(f"{self.path} numbers its categories from 0 ({shown(self.categories[0])}), but 0 "
+                              "is the number of `__image__`, and categories begin at 1. Add 1 to each `id` of "
+                              "`categories` and to each `category_id` of `annotations`, in all files.")
         first = {}
         for key, word in list(self.categories.items()):
             if first.setdefault(word, key) == key: continue
-            self.tally.bad("categories", "a name that another category has", f"category {key} of {self.path.name} ({word}, as category {first[word]})")
+            told = f"category {key} of {self.path.name} ({word}, as category {first[word]})"
+            self.tally.bad("categories", "a name that another category has", told)
             del self.categories[key]
 
     def take(self, other):
@@ -209,25 +233,27 @@ class _Header:
         numbers = {word: key for key, word in self.categories.items()}
         for key, word in other.categories.items():
             if numbers.get(word, key) == key: continue
-            raise SGDiffError(f"{shown(word)} is category {numbers[word]} of {self.path.name} and category {key} of {other.path.name}: give each name one id")
+            raise SGDiffError(f"{shown(word)} is category {numbers[word]} of {self.path.name} and category {key} "
+                              f"of {other.path.name}: give each name one id")
         for kind in ("images", "categories"):
             ours = getattr(self, kind)
             for key, said in getattr(other, kind).items():
                 if ours.setdefault(key, said) == said: continue
-                self.tally.bad(kind, "otherwise in the two files", f"id {key}: {ours[key]} in {self.path.name}, {said} in {other.path.name}")
+                told = f"id {key}: {ours[key]} in {self.path.name}, {said} in {other.path.name}"
+                self.tally.bad(kind, "otherwise in the two files", told)
 
 
 _SIDES = ("x", "y", "width", "height")
 
 
 def _annotation(images, categories, left_out, place, kind, d):
-    "(place, kind, annotation id, image id, category, box), checked; None for an image that is left out."
+    "(place, kind, annotation id, image id, category, box); None for an image that is left out."
     key, category = whole(d, "image_id"), whole(d, "category_id")
     if key in left_out: return None
     if key not in images: raise ValueError(f"there is no image {key}")
     if category not in categories: raise ValueError(f"there is no category {category}")
     sides = entries(d, "bbox")
-    if len(sides) != 4: raise ValueError(f"its box has {len(sides)} numbers, expected x, y, width and height")
+    if len(sides) != 4: raise misfit("its box", sides, "x, y, width and height")
     box = tuple([float(number(dict(zip(_SIDES, sides)), side)) for side in _SIDES])
     if min(box[2:]) <= 0: raise ValueError(f"its box is {list(box)}, expected sides above 0")
     if fault := far_out(box, images[key][:2]): raise ValueError(fault)
@@ -236,13 +262,17 @@ def _annotation(images, categories, left_out, place, kind, d):
 # %% ../nbs/03f_coco_stuff.ipynb #a9964ea4
 class COCOSource:
     "The annotations of one split: things, and stuff from JSON or from maps."
-    def __init__(self, instances, stuff, prefix: str = "", progress: bool = True,       # stuff: JSON file or folder; prefix: of image paths
-                 only: set = None,                                                      # image ids; the others are left out. None: all
-                 tally: Tally = None):                                                  # hears of broken entries of the headers
+    def __init__(self, instances,       # JSON file
+                 stuff,                 # JSON file, or folder of maps
+                 prefix: str = "",      # of image paths
+                 progress: bool = True,
+                 only: set = None,      # image ids; the others are left out. None: all
+                 tally: Tally = None):  # hears of broken entries of the headers
         self.instances, self.stuff, self.prefix, self.progress = Path(instances), Path(stuff), prefix, progress
         header, *others = (_Header(path, tally or Tally(), progress) for path in self.files())
         for other in others: header.take(other)
-        self.images, self.categories = header.images, header.categories     # id -> (width, height, file name); id -> word
+        self.images = header.images             # id -> (width, height, file name)
+        self.categories = header.categories     # id -> word
         if self.stuff.is_dir(): self.categories |= {92 + i: word for i, word in enumerate(STUFF)}
         self.left_out = set() if only is None else set(self.images) - only
         self.images = {key: image for key, image in self.images.items() if key not in self.left_out}
@@ -266,26 +296,35 @@ def _named(_, found):           # what a broken annotation is called
     return f"annotation {shown(d.get('id'))} of image {shown(d.get('image_id'))}, {kind}"
 
 
-def keep_boxes(source: COCOSource, rules: COCORules, tally: Tally) -> dict:     # image id -> list of (place, annotation id, category, box)
+def _why(category, box, size, rules):
+    "Under which reason an object goes."
+    if category == rules.other: return "the category 'other'"
+    if box[2] * box[3] / (size[0] * size[1]) > rules.min_box_area: return "kept"
+    return f"a box of at most {rules.min_box_area:.0%} of the image"
+
+
+def keep_boxes(source: COCOSource, rules: COCORules, tally: Tally,
+               ) -> dict:       # image id -> list of (place, annotation id, category, box)
     "The objects of the images that stay, in the order of the images."
-    kept, used, ids = {key: [] for key in source.images}, {"things": set(), "stuff": set()}, {"things": set(), "stuff": set()}
-    with_stuff = set()
+    kept, with_stuff, ids = {key: [] for key in source.images}, set(), set()
+    used = {"things": set(), "stuff": set()}
     if source.left_out: tally.add("images", "not in the list of image ids", len(source.left_out))
     parse = lambda found: _annotation(source.images, source.categories, source.left_out, *found)
-    for place, kind, name, key, category, box in filter(None, read_each(source.annotations(), parse, tally, "objects", "cannot be read", _named)):
+    readable = read_each(source.annotations(), parse, tally, "objects", "cannot be read", _named)
+    for place, kind, name, key, category, box in filter(None, readable):
         used[kind].add(category)
         if kind == "stuff": with_stuff.add(key)
-        width, height, _ = source.images[key]
-        large = box[2] * box[3] / (width * height) > rules.min_box_area
-        reason = f"a box of at most {rules.min_box_area:.0%} of the image" if not large else "kept"
-        if category == rules.other: reason = "the category 'other'"
+        reason = _why(category, box, source.images[key], rules)
         tally.add("objects", reason)
         if reason != "kept": continue
-        if name in ids[kind]: tally.bad("annotation ids", "given twice, both annotations count", f"annotation {name} of image {key}, {kind}")
-        ids[kind].add(name)
+        if (kind, name) in ids:
+            told = f"annotation {name} of image {key}, {kind}"
+            tally.bad("annotation ids", "given twice, both annotations count", told)
+        ids.add((kind, name))
         kept[key].append((place, name, category, box))
     if used["stuff"] and used["stuff"] <= used["things"]:
-        raise SGDiffError(f"{source.stuff} has no category that {source.instances} has not: is it a file of things? Stuff has categories of its own (92 to 183 in COCO-Stuff).")
+        raise SGDiffError(f"{source.stuff} has no category that {source.instances} has not: is it a file of "
+                          "things? Stuff has categories of its own (92 to 183 in COCO-Stuff).")
     return _chosen(kept, with_stuff, rules, tally)
 
 
@@ -293,7 +332,8 @@ def _chosen(kept, with_stuff, rules, tally):
     "The images that have stuff and enough objects."
     chosen = {}
     for key, objects in kept.items():
-        reason = "kept" if len(objects) <= rules.max_objects else f"more than {rules.max_objects} objects"
+        reason = "kept"
+        if len(objects) > rules.max_objects: reason = f"more than {rules.max_objects} objects"
         if len(objects) < rules.min_objects: reason = f"fewer than {rules.min_objects} objects"
         if key not in with_stuff: reason = "no stuff annotations"
         tally.add("images", reason)
@@ -301,16 +341,20 @@ def _chosen(kept, with_stuff, rules, tally):
     return chosen
 
 
-def find_centres(source: COCOSource, chosen: dict, rules: COCORules, tally: Tally) -> dict:     # place of an annotation -> (x, y)
+def find_centres(source: COCOSource, chosen: dict, rules: COCORules, tally: Tally,
+                 ) -> dict:     # place of an annotation -> (x, y)
     "The centres of the masks of the chosen objects; the middle of the box where a mask cannot be read."
-    wanted = {place: (source.images[key], box) for key, objects in chosen.items() for place, _, _, box in objects}
+    wanted = {place: (source.images[key], box)
+              for key, objects in chosen.items() for place, _, _, box in objects}
 
     def centre(found):
         (width, height, _), box = wanted[found[0]]
-        return found[0], mask_centre(decode_mask(part(found[2], "segmentation"), height, width), box, rules.mask_size)
+        mask = decode_mask(part(found[2], "segmentation"), height, width)
+        return found[0], mask_centre(mask, box, rules.mask_size)
 
-    masks = (found for found in source.annotations() if found[0] in wanted)
-    return dict(read_each(masks, centre, tally, "masks", "cannot be read, the middle of the box in its place", _named))
+    masks = (d for d in source.annotations() if d[0] in wanted)
+    reason = "cannot be read, the middle of the box in its place"
+    return dict(read_each(masks, centre, tally, "masks", reason, _named))
 
 # %% ../nbs/03f_coco_stuff.ipynb #2346a5c6
 def make_coco_table(source: COCOSource, rules: COCORules, tally: Tally) -> dict:
@@ -322,7 +366,8 @@ def make_coco_table(source: COCOSource, rules: COCORules, tally: Tally) -> dict:
     for i, key in enumerate(keys):
         for k, (place, name, category, box) in enumerate(chosen[key]):
             table["object_ids"][i, k], table["object_names"][i, k], table["object_boxes"][i, k] = name, category, box
-            table["object_centres"][i, k] = centres.get(place, (box[0] + box[2] / 2, box[1] + box[3] / 2))
+            middle = box[0] + box[2] / 2, box[1] + box[3] / 2
+            table["object_centres"][i, k] = centres.get(place, middle)
     table["objects_per_image"] = np.array([len(chosen[key]) for key in keys], np.int32)
     table["image_ids"] = np.array(keys, np.int64)
     table["image_sizes"] = np.array([source.images[key][:2] for key in keys], np.int32).reshape(-1, 2)
@@ -340,13 +385,18 @@ def coco_vocab(categories: dict) -> dict:       # category id -> word; -> vocab.
 
 
 def _agree(train: COCOSource, val: COCOSource, tally: Tally) -> dict:
-    "The categories of both splits; an image that seems to be in both is named. Raises SGDiffError where a category has two meanings."
+    """The categories of both splits; an image that seems to be in both is named.
+
+    Raises: SGDiffError where a category has two meanings."""
     categories = train.categories | val.categories
     other = [key for key, word in categories.items() if train.categories.get(key, word) != word]
     if other or len(set(categories.values())) < len(categories):
-        raise SGDiffError(f"{train.instances} and {val.instances} number their categories differently{f' (category {other[0]})' if other else ''}: give both the same list")
-    for key in train.images.keys() & val.images.keys():
-        if train.images[key] == val.images[key]: tally.bad("images", "in train and in val by id, name and size, both are kept", f"image {key}")
+        told = f" (category {other[0]})" if other else ""
+        raise SGDiffError(f"{train.instances} and {val.instances} number their categories differently{told}: "
+                          "give both the same list")
+    for key in sorted(train.images.keys() & val.images.keys()):
+        if train.images[key] != val.images[key]: continue
+        tally.bad("images", "in train and in val by id, name and size, both kept", f"image {key}")
     return categories
 
 

@@ -11,7 +11,8 @@ __all__ = ['PIECE', 'LARGEST', 'KINDS', 'Broken', 'stream_json', 'stream_members
 
 `stream_json(path)` yields the members of a list, or the pairs of a dictionary; `stream_members(path, names)` yields the members of
 the lists under some keys of a dictionary. Memory: two pieces of text and one record, whatever the size of the file.
-A record that cannot be held comes out as `Broken`, which says why; `read_each` is the one place where broken records are caught.
+A record that cannot be held comes out as `Broken`, which says why; `read_each` is the one place
+where broken records are caught.
 """
 
 # %% ../nbs/03c_json_stream.ipynb #4c18d652
@@ -29,8 +30,11 @@ PIECE = 1 << 20                     # characters read at a time
 LARGEST = 1 << 24                   # characters of one record; a longer one is passed over
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"[-+.0-9eE]*")
-_MARK = re.compile(r'\\.?|["\[\]{}]', re.DOTALL)       # what decides where a value ends; an escape is one mark
+_MARK = re.compile(r'\\.?|["\[\]{}]', re.DOTALL)       # what decides where a value ends
 _ENDS = tuple(" \t\r\n,]}")       # what can follow a number: without one of these it may go on beyond the window
+
+
+class _Twice(ValueError): pass
 
 
 class Broken:
@@ -43,7 +47,7 @@ def _once(pairs):
     found = dict(pairs)
     if len(found) == len(pairs): return found
     twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-    raise ValueError(f"the key {twice[:40]!r} stands twice in one {{...}}")
+    raise _Twice(f"the key {twice[:40]!r} stands twice in one {{...}}")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_once)
@@ -86,18 +90,20 @@ class _Window:
             try: value, end = _DECODER.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error: self._not_yet(error)
             except RecursionError: return self.skip("its brackets are too deep")
-            except ValueError as error: return self.skip(str(error))
+            except _Twice as error: return self.skip(str(error))
+            except ValueError: return self.skip("it holds a number of thousands of digits")
             else:
                 whole = self.text[end - 1] in '}]"' or self.text[end:end + 1] in _ENDS or len(self.text) - end > 40
                 if whole or self.ended:
                     self.at = end
                     return value
-            if len(self.text) - self.at > LARGEST: return self.skip(f"it has more than {LARGEST:,} characters")
+            if len(self.text) - self.at > LARGEST:
+                return self.skip(f"it has more than {LARGEST:,} characters")
             self.more(n)
             n *= 2
 
     def _not_yet(self, error):
-        "Nothing, if a value may only be cut by the window's end: a string that does not end, or a fault among the last characters."
+        "Nothing, if a value may only be cut by the window's end: an open string, or a late fault."
         cut = error.msg.startswith("Unterminated string") or error.pos > len(self.text) - 16
         if self.ended or not cut: self.fail(error.msg, error.pos)
 
@@ -112,7 +118,7 @@ class _Window:
                 elif not quoted and mark[0] in "[{": depth += 1
                 elif not quoted and mark[0] in "]}": depth -= 1
                 if not (depth or quoted): return Broken(why)
-            self.at = len(self.text) - self.text.endswith("\\")     # a cut escape is read again, or for the first time
+            self.at = len(self.text) - self.text.endswith("\\")     # a cut escape is read again
             if self.ended: self.fail("the end is missing")
             self.more()
 
@@ -123,7 +129,8 @@ class _Window:
             self.more()
 
     def fail(self, why, at=None):
-        raise SGDiffError(f"{self.path} is broken JSON near character {self.before + (self.at if at is None else at)}: {why}. "
+        at = self.before + (self.at if at is None else at)
+        raise SGDiffError(f"{self.path} is broken JSON near character {at}: {why}. "
                           "Was a download cut short? Fetch it again.")
 
 
@@ -155,7 +162,8 @@ def stream_json(path,                   # a JSON file that holds a list or a dic
     with w.file:
         found = w.peek()
         if found in KINDS and found not in kinds:
-            raise SGDiffError(f"{path} holds {KINDS[found]}, expected {KINDS[kinds]}: is it a file of another data set?")
+            raise SGDiffError(f"{path} holds {KINDS[found]}, expected {KINDS[kinds]}: "
+                              "is it a file of another data set?")
         yield from _members(w, "{}" if found == "{" else "[]")
         if w.peek(): w.fail(f"found {w.peek()!r} after its end")
 
@@ -167,7 +175,8 @@ def stream_members(path,                # a JSON file that holds a dictionary of
     "The members of some lists of a dictionary one at a time; other lists are passed over without being kept."
     w, seen = _Window(path, on_read), set()
     with w.file:
-        if w.peek() != "{": w.fail(f"found {w.peek() or 'the end of the file'!r} where a dictionary should begin")
+        if w.peek() != "{":
+            w.fail(f"found {w.peek() or 'the end of the file'!r} where a dictionary should begin")
         w.take("{")
         end = w.take("}") if w.peek() == "}" else ","
         while end == ",":
@@ -187,7 +196,8 @@ def watched(stream, path, *args,        # stream_json or stream_members and what
     "The same records, with a bar that tells how much of the file has been read."
     path = Path(path)
     size = path.stat().st_size if path.exists() else 0
-    with tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=not progress, leave=False) as bar:
+    with tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=not progress,
+              leave=False) as bar:
         yield from stream(path, *args, bar.update, **options)
 
 # %% ../nbs/03c_json_stream.ipynb #68a676bf
@@ -232,7 +242,7 @@ def in_words(error: Exception) -> str:
 
 
 def attempt(parse, record):         # -> what parse(record) gives, or `Broken`
-    "A record as its parser understands it. Whatever goes wrong in there makes the record broken: this is the one place that catches."
+    "A record as its parser understands it. Whatever goes wrong in there makes the record broken."
     try: return parse(record)
     except Exception as error: return Broken(in_words(error))
 
@@ -243,7 +253,7 @@ def read_each(records,              # any iterable
               group: str, reason: str,      # under which broken ones are counted
               name,                 # (place, record) -> what a broken one is called
               ):                    # yields what parse(record) gives, of those that are not broken
-    "Records as their parser understands them; broken ones are counted and named, or the end under `strict`."
+    "Records as their parser understands them; broken ones are counted and named."
     for place, record in enumerate(records):
         found = attempt(parse, record)
         if not isinstance(found, Broken): yield found

@@ -361,7 +361,7 @@ def test_a_broken_entry_of_coco_costs_itself(coco, edit, told):
 def test_an_image_that_seems_to_be_in_both_splits_is_named(coco):
     twin = coco.data[FOUR[0]]["images"][0]
     coco.change(FOUR[1], lambda d: d["images"].append(twin))
-    assert named(coco.prepare()) == {"images: in train and in val by id, name and size, both are kept": 1}
+    assert named(coco.prepare()) == {"images: in train and in val by id, name and size, both kept": 1}
 
 
 def test_numbers_in_text_are_numbers(coco):
