@@ -439,7 +439,7 @@ def test_a_table_that_names_a_file_elsewhere_is_not_packed(copy, tmp_path):
 
 def test_an_image_in_train_and_test_is_told_and_not_trained_on(copy, capsys):
     splits = json.loads((copy / "raw" / "vg_splits.json").read_text())
-    both = splits["test"][0]
+    both = int(read_columns(copy / "out" / "test.h5")["image_ids"][0])
     splits["train"] += [both, splits["train"][0]]
     save_json(splits, copy / "raw" / "vg_splits.json")
     assert prepare_vg(copy) == 0
