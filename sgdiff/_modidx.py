@@ -260,6 +260,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'sgdiff/editor_pictures.py')},
             'sgdiff.errors': { 'sgdiff.errors.RangeError': ('errors.html#rangeerror', 'sgdiff/errors.py'),
                                'sgdiff.errors.SGDiffError': ('errors.html#sgdifferror', 'sgdiff/errors.py'),
+                               'sgdiff.errors._all_fit': ('errors.html#_all_fit', 'sgdiff/errors.py'),
                                'sgdiff.errors._beside': ('errors.html#_beside', 'sgdiff/errors.py'),
                                'sgdiff.errors._expected': ('errors.html#_expected', 'sgdiff/errors.py'),
                                'sgdiff.errors._fits': ('errors.html#_fits', 'sgdiff/errors.py'),

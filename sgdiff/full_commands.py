@@ -19,18 +19,24 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from .errors import SGDiffError, default_weights, described, load_json
-from .train import FREE, ONLY, PATIENCE, TRY_AGAIN, add_options, check_finished, default_folder, read_request, train_run, world_size
+from .train import (FREE, ONLY, PATIENCE, TRY_AGAIN, add_options, check_finished, default_folder,
+                          read_request, train_run, world_size)
 
 # %% ../nbs/34b_full_commands.ipynb #d28137d1
 def check_same(
     out: Path,  # folder of a run
     preset,  # FullPreset, of its run.json
 ) -> None:
-    "Nothing, if the run's settings are still those that stage 2 was trained with. Raises SGDiffError."
-    told = load_json(out / "diffusion" / "stage.json").get("preset", {}) if (out / "diffusion" / "stage.json").exists() else {}
-    now = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(preset).items()}
-    other = [name for name in now if name not in {*FREE, *ONLY["pretrain"], "toy_scenes"} and told.get(name, now[name]) != now[name]]
-    if other: raise SGDiffError(f"{out / 'run.json'} says {other[0]}={now[other[0]]!r}, but stage 'diffusion' was trained with {told[other[0]]!r}: put that back")
+    """Nothing, if the run's settings are still those that stage 2 was trained with.
+
+    Raises SGDiffError."""
+    path, free = out / "diffusion" / "stage.json", {*FREE, *ONLY["pretrain"], "toy_scenes"}
+    told = load_json(path).get("preset", {}) if path.exists() else {}
+    for name, value in asdict(preset).items():
+        now = list(value) if isinstance(value, tuple) else value
+        if name in free or told.get(name, now) == now: continue
+        raise SGDiffError(f"{out / 'run.json'} says {name}={now!r}, but stage 'diffusion' was "
+                          f"trained with {told[name]!r}: put that back")
 
 
 def open_run(
@@ -42,7 +48,8 @@ def open_run(
     if not path.exists(): raise SGDiffError(f"{out} holds no run.json: give the --out folder of `sgdiff train --data ...`")
     known = {f.name for f in fields(FullPreset)}
     with described(path, "FullPreset") as told:
-        preset = FullPreset(**{k: tuple(v) if isinstance(v, list) else v for k, v in told.items() if k in known})
+        found = {name: value for name, value in told.items() if name in known}
+        preset = FullPreset(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
     check_same(Path(out), preset)
     return told, preset
 
@@ -174,7 +181,8 @@ def evaluate(
     features, classes = toy_features(toy_judge()) if args.features == "judge" else (None, None)
     weights = {name: run / "diffusion" / f"{name}.safetensors" for name in ("graph_encoder", "unet")}
     seen, unseen = None, "a run without stage 1 has nothing that was taught to find pictures"
-    if "pretrain" in preset.stages: unseen = "without the contrastive loss no graph was taught to find its picture"
+    if "pretrain" in preset.stages:
+        unseen = "without the contrastive loss no graph was taught to find its picture"
     if preset.contrastive:
         seen = (*pretrained_pair(run, data.config.vocab, device), opened(args.split, preset.pretrain_size))
         weights["pretrain"] = run / "pretrain" / "model.safetensors"
@@ -184,7 +192,8 @@ def evaluate(
              "data_settings": {name: value for name, value in settings.items() if isinstance(value, (str, int, float, bool))}}
     described = f"{args.data or open_run(run)[0]['data']}, split {args.split}, {len(data)} images; first stage {preset.first_stage}"
     out = Path(args.out or run / f"evaluation-{args.split}")
-    report = evaluate_run(pipeline_draw(pipe, protocol), data, protocol, out, weights, described, features, classes, seen, unseen,
+    report = evaluate_run(pipeline_draw(pipe, protocol), data, protocol, out, weights, described,
+                          features, classes, seen, unseen,
                           before_measuring=part_company, device=device, facts=facts)
     if world_size()[0] == 0: print(f"{format_evaluation(report)}\nwrote {out / 'report.json'}")
     return report
@@ -195,9 +204,12 @@ def format_evaluation(
 ) -> str:
     "The figures as lines, with what they were measured on."
     score, real = report["inception_score"], report["inception_score_of_real"]
-    lines = [f"{report['n']} pictures of {report['data']}", f"FID {report['fid']['fid']:.2f} ({report['fid']['features']})"]
+    lines = [f"{report['n']} pictures of {report['data']}",
+             f"FID {report['fid']['fid']:.2f} ({report['fid']['features']})"]
     if "note" in report["fid"]: lines.append(f"  note: {report['fid']['note']}")
-    if score: lines.append(f"Inception Score {score['score']:.2f} +- {score['spread']:.2f}; of the real pictures {real['score']:.2f}")
+    if score:
+        lines.append(f"Inception Score {score['score']:.2f} +- {score['spread']:.2f}; of the real "
+                     f"pictures {real['score']:.2f}")
     for size, kinds in (report["retrieval"] or {}).items():
         lines += [f"retrieval among {size}, {name}: {r['graph_to_image']:.1%} graph to image, {r['image_to_graph']:.1%} image to graph" for name, r in kinds.items()]
     lines += [f"{figure}: left out, for {why}" for figure, why in report["left_out"].items()]

@@ -86,7 +86,8 @@ def test_photographs_go_through_both_stages_and_the_evaluation(prepared, tmp_pat
     assert "FID" in said and f"retrieval among 1000: left out, for there are only {report['n']} images" in said
 
 
-def test_names_alone_train_both_stages_and_evaluate_them(prepared, tmp_path, monkeypatch, capsys, colours):
+def test_names_alone_train_both_stages_and_evaluate_them(prepared, tmp_path, monkeypatch, capsys,
+                                                         colours):
     "`sgdiff train --data vg --preset paper` and `sgdiff evaluate --data vg`, as they stand in the help; the sizes alone are small."
     shutil.copytree(prepared / "prepared", tmp_path / "prepared" / "vg")
     (tmp_path / "prepared" / "vg" / "images").symlink_to(prepared / "images")
