@@ -37,8 +37,10 @@ class ImageEncoderConfig:
     frozen = False          # trained along, and saved
 
     def __post_init__(self):
-        check_fields(self, image_size=(1, 1024), patch=(1, 256), width=(8, 8192), n_blocks=(0, 64), global_dim=(1, 8192))
-        if self.patch & (self.patch - 1): raise RangeError(f"patch is {self.patch}, expected a power of two")
+        check_fields(self, image_size=(1, 1024), patch=(1, 256), width=(8, 8192), n_blocks=(0, 64),
+                     global_dim=(1, 8192))
+        if self.patch & (self.patch - 1):
+            raise RangeError(f"patch is {self.patch}, expected a power of two")
         if self.width % 8: raise RangeError(f"width is {self.width}, expected a multiple of 8")
 
     @property

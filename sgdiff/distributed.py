@@ -54,7 +54,9 @@ def split_by_rank(
 def first_does(
     act: Callable,  # act() -> whatever
 ) -> None:
-    "Nothing; the first process has done something for all. Raises SGDiffError, in all of them, where it did there."
+    """Nothing; the first process has done something for all.
+
+    Raises SGDiffError, in all of them, where it did there."""
     (rank, world), told = process_rank(), [""]
     try:
         if rank == 0: act()

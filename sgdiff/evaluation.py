@@ -24,7 +24,8 @@ from torch import nn
 from .core import save_json
 from .errors import SGDiffError
 from .judge import Judge, judged_families
-from .toy_world import FAMILIES, FAMILY_OF, GROUNDS, SKIES, ToyWorldConfig, flip_triple, flippable
+from .toy_world import (FAMILIES, FAMILY_OF, GROUNDS, SKIES, ToyWorldConfig, flip_triple,
+                              flippable)
 
 # %% ../nbs/17_evaluation.ipynb #fcca0eba
 def objects_obeyed(seen: set,       # words that the judge sees
@@ -157,7 +158,8 @@ class JudgeWords(nn.Module):
     def forward(self, images): return self.judge(images)[1].softmax(1).mean((2, 3)).clamp(min=1e-8).log()
 
 
-WITHOUT_INCEPTION = "for the toy world the judge can stand in: --features judge on the command line, features=JudgeFeatures(judge) in Python"
+WITHOUT_INCEPTION = ("for the toy world the judge can stand in: --features judge on the command "
+                     "line, features=JudgeFeatures(judge) in Python")
 
 
 def _torchmetrics(name: str, device="cpu", **options):
@@ -167,10 +169,15 @@ def _torchmetrics(name: str, device="cpu", **options):
         from torchmetrics.image.inception import InceptionScore
     except ImportError as error: raise SGDiffError("FID and Inception Score need torchmetrics: pip install 'sgdiff[eval]'") from error
     try: return {"fid": FrechetInceptionDistance, "inception_score": InceptionScore}[name](distributed_available_fn=lambda: False, **options).to("cpu" if "feature" in options else device)
-    except ModuleNotFoundError as error: raise SGDiffError(f"Inception's features need torch-fidelity: pip install 'sgdiff[eval]'; {WITHOUT_INCEPTION}") from error
+    except ModuleNotFoundError as error:
+        raise SGDiffError(f"Inception's features need torch-fidelity: pip install 'sgdiff[eval]'; "
+                          f"{WITHOUT_INCEPTION}") from error
     except OSError as error:
-        raise SGDiffError(f"Inception's weights could not be downloaded ({error}): run the same once where there is a network, or copy weights-inception-2015-12-05-6726825d.pth "
-                          f"into {Path(torch.hub.get_dir()) / 'checkpoints'}; {WITHOUT_INCEPTION}") from error
+        raise SGDiffError(f"Inception's weights could not be downloaded ({error}): run the same "
+                          f"once where there is a network, or copy "
+                          f"weights-inception-2015-12-05-6726825d.pth "
+                          f"into {Path(torch.hub.get_dir()) / 'checkpoints'}; "
+                          f"{WITHOUT_INCEPTION}") from error
 
 
 def check_features(data,                    # the pictures that are to be measured: `config`
@@ -178,15 +185,18 @@ def check_features(data,                    # the pictures that are to be measur
                    ) -> None:
     """Nothing, if the networks can be had and know such pictures.
 
-    Raises: SGDiffError where Inception's weights are missing, or where a judge, which knows toy scenes alone, is to look at photographs."""
+    Raises: SGDiffError where Inception's weights are missing, or where a judge, which knows toy
+    scenes alone, is to look at photographs."""
     for network in networks:
         if network is None: _torchmetrics("fid")
-        elif isinstance(network, (JudgeFeatures, JudgeWords)): _check_world(network.judge, data.config)
+        elif isinstance(network, (JudgeFeatures, JudgeWords)):
+            _check_world(network.judge, data.config)
 
 
 def _check_world(judge, config):
     if isinstance(config, ToyWorldConfig) and {*config.things} <= {*judge.config.things}: return
-    raise SGDiffError(f"the judge knows toy scenes of {', '.join(judge.config.things[:3])}, ... and nothing else: of these pictures its figures would mean nothing. "
+    raise SGDiffError(f"the judge knows toy scenes of {', '.join(judge.config.things[:3])}, ... "
+                      f"and nothing else: of these pictures its figures would mean nothing. "
                       "Leave --features judge out, for Inception's features")
 
 
@@ -200,14 +210,18 @@ def fid(real,                       # (N, 3, H, W) float in [-1, 1]
         features: nn.Module = None, # pictures -> (B, D), such as JudgeFeatures(judge); None: Inception-v3, 2048 features
         batch_size: int = 100,
         device="cpu",               # where Inception looks; other features look where they are
-        ) -> dict:                  # "fid", "features" (whose), "n_real", "n"; "note" where there are too few pictures for what it says
+        ) -> dict:                  # "fid", "features" (whose), "n_real", "n"; "note" where too few
     "Fréchet distance between two sets of pictures. Raises SGDiffError. Source: arXiv 1706.08500, eq. 6."
-    fewest, width = min(len(real), len(images)), getattr(features, "num_features", 2048 if features is None else 0)
-    if fewest < 2: raise SGDiffError(f"FID compares how pictures vary, and needs two at least: {len(real)} real ones and {len(images)} drawn were given")
+    fewest = min(len(real), len(images))
+    width = 2048 if features is None else getattr(features, "num_features", 0)
+    if fewest < 2:
+        raise SGDiffError(f"FID compares how pictures vary, and needs two at least: {len(real)} "
+                          f"real ones and {len(images)} drawn were given")
     metric = _torchmetrics("fid", device, **({} if features is None else {"feature": features}))
     for is_real, some in ((True, real), (False, images)):
         for part in _batches(some, features, batch_size, device): metric.update(part, real=is_real)
-    few = f"{fewest} pictures cannot show how {width} features vary together: their covariance has rank {fewest - 1}, and FID depends on how many there are. Take more than {width}"
+    few = (f"{fewest} pictures cannot show how {width} features vary together: their covariance "
+           f"has rank {fewest - 1}, and FID depends on how many there are. Take more than {width}")
     note = {"note": few} if fewest <= width else {}
     return {"fid": metric.compute().item(), "features": getattr(features, "name", "Inception-v3" if features is None else type(features).__name__),
             "n_real": len(real), "n": len(images), **note}
@@ -220,7 +234,9 @@ def inception_score(images,                         # (M, 3, H, W) float in [-1,
                     device="cpu",                   # where Inception looks; other classes look where they are
                     ) -> dict:                      # "score", "spread" over the splits, "features", "n"
     "exp of the mean divergence between a picture's classes and those of all: large where pictures are clear and varied. Raises SGDiffError."
-    if len(images) < splits: raise SGDiffError(f"an Inception Score of {splits} parts needs as many pictures at least, {len(images)} were given")
+    if len(images) < splits:
+        raise SGDiffError(f"an Inception Score of {splits} parts needs as many pictures at least, "
+                          f"{len(images)} were given")
     metric = _torchmetrics("inception_score", device, splits=splits, **({} if classes is None else {"feature": classes}))
     for part in _batches(images, classes, batch_size, device): metric.update(part)
     with torch.random.fork_rng(devices=[]):         # torchmetrics shuffles by the global generator

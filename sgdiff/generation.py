@@ -43,8 +43,10 @@ class DiffusionConfig:
     guidance_scale: float = 4.0         # with which the pipeline draws where no other is asked for; less suits a short training
 
     def __post_init__(self):
-        check_fields(self, schedule={"cosine", "sqrt_linear"}, n_timesteps=(1, 100_000), prediction={"v", "eps"}, gamma=(0.0, 1e6),
-                     drop_probability=(0.0, 1.0), timestep_mean=(-100.0, 100.0), guidance_scale=(-1000.0, 1000.0))
+        check_fields(self, schedule={"cosine", "sqrt_linear"}, n_timesteps=(1, 100_000),
+                     prediction={"v", "eps"}, gamma=(0.0, 1e6),
+                     drop_probability=(0.0, 1.0), timestep_mean=(-100.0, 100.0),
+                     guidance_scale=(-1000.0, 1000.0))
 
     def noise_schedule(self) -> NoiseSchedule:
         "The table of noise levels."

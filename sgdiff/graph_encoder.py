@@ -169,7 +169,8 @@ class SceneGraphEncoderConfig:
     mask_padding: bool = True  # the mask hides the padding (official: padding counts as tokens)
 
     def __post_init__(self):
-        check_fields(self, n_objects=(1, 100_000), n_predicates=(1, 100_000), dim=(1, 8192), hidden_dim=(1, 8192),
+        check_fields(self, n_objects=(1, 100_000), n_predicates=(1, 100_000), dim=(1, 8192),
+                     hidden_dim=(1, 8192),
                      n_layers=(1, 64), global_dim=(1, 8192), max_triples=(1, 4096))
 
     @classmethod

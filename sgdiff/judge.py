@@ -45,10 +45,13 @@ class JudgeConfig:
 
     def __post_init__(self):
         for name in ("things", "widths"): object.__setattr__(self, name, tuple(getattr(self, name)))     # JSON gives lists
-        check_fields(self, widths=(8, 4096), turned=(1, 4096), hidden=(1, 8192), min_pixels=(0, 1_000_000))
-        if len(self.widths) != 3 or any(width % 8 for width in self.widths): raise RangeError(f"widths are {self.widths}, expected three multiples of 8")
-        if not all(isinstance(word, str) for word in self.things) or not 0 < len({*self.things}) == len(self.things) <= 1000:
-            raise RangeError(f"things are {self.things[:9]}, expected from 1 to 1000 words, each once")
+        check_fields(self, widths=(8, 4096), turned=(1, 4096), hidden=(1, 8192),
+                     min_pixels=(0, 1_000_000))
+        if len(self.widths) != 3 or any(width % 8 for width in self.widths):
+            raise RangeError(f"widths are {self.widths}, expected three multiples of 8")
+        words = {word for word in self.things if isinstance(word, str)}
+        if not 0 < len(words) == len(self.things) <= 1000:
+            raise RangeError(f"things are {self.things[:9]}, expected 1 to 1000 words, each once")
 
     @cached_property
     def vocab(self) -> Vocab:

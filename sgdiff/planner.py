@@ -28,8 +28,8 @@ from .core import SGDiffError
 from .contrastive import ImageEncoder
 from .full_losses import FrozenPretraining
 from .errors import RangeError
-from .full_runs import (FullPreset, PRESETS, build_pretraining, changed, encoder_config, first_stage_sizes, image_config, rehearse_run,
-                              unet_config)
+from .full_runs import (FullPreset, PRESETS, build_pretraining, changed, encoder_config,
+                              first_stage_sizes, image_config, rehearse_run, unet_config)
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .scene_graphs import SceneGraph, SceneGraphBatch, Vocab
 from .unet import UNet, UNetConfig
@@ -206,13 +206,17 @@ def plan(
 ) -> dict:
     "Parameters, memory (GB a process), disk (GB) and hours of both stages. Raises SGDiffError."
     if data not in SIZES: raise SGDiffError(f"nothing is known of the data set {data!r}: expected one of {', '.join(SIZES)}")
-    for name, count in (("gpus", gpus), ("images", 1 if images is None else images), ("images_per_second", 1 if images_per_second is None else images_per_second)):
-        if not 0 < count < 1e12 or name == "gpus" and count < 1: raise RangeError(f"{name} is {count}, expected more than 0")
+    counts = {"gpus": gpus, "images": images, "images_per_second": images_per_second}
+    for name, count in counts.items():
+        if count is not None and not 0 < count < 1e12:
+            raise RangeError(f"{name} is {count}, expected more than 0")
     n, vocab = images or SIZES[data][0], numbered_vocab(*SIZES[data][1:])
-    if n < preset.pretrain_batch: raise RangeError(f"{n} images do not fill a batch of {preset.pretrain_batch}")
+    if n < preset.pretrain_batch:
+        raise RangeError(f"{n} images do not fill a batch of {preset.pretrain_batch}")
     part, rest = divmod(preset.diffusion_batch, gpus * preset.accumulate)
     if rest: raise SGDiffError(f"a batch of {preset.diffusion_batch} cannot be cut into {gpus} processes x {preset.accumulate} parts")
-    own = [stage for stage in preset.stages if stage == "diffusion" or not preset.clip]  # CLIP's package need not be here
+    # CLIP's package need not be here
+    own = [stage for stage in preset.stages if stage == "diffusion" or not preset.clip]
     rehearse_run(preset, vocab, own, (latent_channels, factor))
     config, side, has_first = unet_config(preset, latent_channels), preset.image_size // factor, "pretrain" in preset.stages
     with FakeTensorMode(): unet, encoder = UNet(config), SceneGraphEncoder(encoder_config(preset, vocab))
@@ -249,8 +253,11 @@ def verdict(
     "Whether a run can be waited for, and what can."
     hours = sum(result[f"stage {stage}, hours"] or 0 for stage in (1, 2))
     if hours <= LONG: return ""
-    return (f"{hours:,.0f} hours are {hours / 8766:,.1f} years: not feasible with this speed. What is: one H200 draws the paper's run through in about 20 hours "
-            "(--set precision=bf16 --set compile=true, 360 images a second); here, --preset tiny tries every stage in minutes, and `sgdiff train --preset easy` learns the toy world in a quarter of an hour")
+    return (f"{hours:,.0f} hours are {hours / 8766:,.1f} years: not feasible with this speed. What "
+            f"is: one H200 draws the paper's run through in about 20 hours "
+            "(--set precision=bf16 --set compile=true, 360 images a second); here, --preset tiny "
+            "tries every stage in minutes, and `sgdiff train --preset easy` learns the toy world "
+            "in a quarter of an hour")
 
 
 def format_plan(
@@ -278,5 +285,7 @@ def run(args) -> None:  # preset, settings, data, gpus, images, images_per_secon
         device = "cuda" if torch.cuda.is_available() else "cpu"
         speed = measured_speed(device, preset.precision)
         source = f"each GPU achieves {speed / 1e9:.0f} GFLOP a second, as a smaller UNet (64 channels, 16x16 latents, batch 4) just did on this machine's {device}"
-    channels, factor = first_stage_sizes(preset) if preset.first_stage == "pca" else (4, 8)  # else as of vq-f8
-    print(format_plan(plan(preset, args.data, args.gpus, args.images, speed, args.images_per_second, factor, channels), source))
+    # else as of vq-f8
+    channels, factor = first_stage_sizes(preset) if preset.first_stage == "pca" else (4, 8)
+    print(format_plan(plan(preset, args.data, args.gpus, args.images, speed, args.images_per_second,
+                           factor, channels), source))

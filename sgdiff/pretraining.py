@@ -110,7 +110,8 @@ def blank_embedding(config: SceneGraphEncoderConfig,    # of the graph encoder
                     n_tokens: int = 4,                  # L
                     ) -> GraphEmbedding:
     "An embedding of the shapes that the encoder makes, and of no graph."
-    return GraphEmbedding(torch.empty(n_images, n_tokens, 3 * config.dim), torch.ones(n_images, n_tokens, dtype=torch.bool),
+    return GraphEmbedding(torch.empty(n_images, n_tokens, 3 * config.dim),
+                          torch.ones(n_images, n_tokens, dtype=torch.bool),
                           torch.empty(n_images, config.global_dim))
 
 
@@ -119,7 +120,8 @@ def feed_pretraining(size: int,     # pixels, height and width
                      ):             # -> feed(model), as `rehearse` wants it
     "Feeds a model that has an image encoder of its own with blank images."
     def feed(model):
-        images, hidden = torch.empty(batch, 3, size, size), torch.ones(batch, 1, size, size, dtype=torch.bool)
+        images = torch.empty(batch, 3, size, size)
+        hidden = torch.ones(batch, 1, size, size, dtype=torch.bool)
         tokens, _ = model.image_encoder(images, hidden)
         blank = blank_embedding(model.config.encoder, batch)
         masked_loss(model.masked_head(tokens, blank.local, blank.mask), images, hidden)

@@ -50,8 +50,10 @@ class Protocol:
     inception_splits: int = 10  # of the Inception Score
 
     def __post_init__(self):
-        check_fields(self, n=(0, 10**9), image_size=(1, 4096), sampler={"dpm", "ddim", "ddpm"}, num_inference_steps=(1, 100_000),
-                     guidance_scale=(-1000.0, 1000.0), relation_scale=(-1000.0, 1000.0), seed=(0, 2**62), batch_size=(1, 1_000_000),
+        check_fields(self, n=(0, 10**9), image_size=(1, 4096), sampler={"dpm", "ddim", "ddpm"},
+                     num_inference_steps=(1, 100_000),
+                     guidance_scale=(-1000.0, 1000.0), relation_scale=(-1000.0, 1000.0),
+                     seed=(0, 2**62), batch_size=(1, 1_000_000),
                      inception_splits=(1, 10_000))
 
 
@@ -195,8 +197,11 @@ def measured(
 ) -> dict:  # "fid", "inception_score", and the latter of the real pictures: the yardstick
     "FID and Inception Score. Raises SGDiffError where Inception's weights cannot be had."
     splits = protocol.inception_splits
-    scores = [inception_score(some, classes, splits, device=device) if len(some) >= splits else None for some in (drawn, real)]
-    return {"fid": fid(real, drawn, features, device=device), "inception_score": scores[0], "inception_score_of_real": scores[1],
+    def score(some):
+        if len(some) < splits: return None
+        return inception_score(some, classes, splits, device=device)
+    return {"fid": fid(real, drawn, features, device=device), "inception_score": score(drawn),
+            "inception_score_of_real": score(real),
             "resizing": "Inception-v3 of torch-fidelity, which resizes to 299 x 299 as TensorFlow 1 did" if features is None else "none: these features take the pictures as they are"}
 
 
@@ -207,8 +212,10 @@ def left_out(
 ) -> dict:  # figure -> why it is not in the report
     "What is not measured, because it would mean nothing."
     found = {"retrieval": unseen} if unseen else {}
-    if not unseen: found = {f"retrieval among {size}": f"there are only {n} images" for size in CANDIDATES if size > n}
-    if n < protocol.inception_splits: found["Inception Score"] = f"{n} pictures cannot be split into {protocol.inception_splits} parts"
+    for size in CANDIDATES:
+        if not unseen and size > n: found[f"retrieval among {size}"] = f"there are only {n} images"
+    splits = protocol.inception_splits
+    if n < splits: found["Inception Score"] = f"{n} pictures cannot be split into {splits} parts"
     return found
 
 
@@ -232,14 +239,17 @@ def evaluate_run(
     out, n = Path(out), split_rows(protocol, data)
     head = {"protocol": asdict(protocol), "data": described, "n": n, "weights": {name: file_hash(path) for name, path in weights.items()}, **(facts or {})}
     first = process_rank()[0] == 0
-    first_does(lambda: check_features(data, features, classes))  # now, not when everything has been drawn
+    # now, not when everything has been drawn
+    first_does(lambda: check_features(data, features, classes))
     with shared_writer(out):
         start_drawing(out / "pictures", head)
         draw_pictures(draw, data, protocol, out / "pictures", on_batch)
-        report = {**head, "retrieval": retrieval(*seen, protocol) if seen else None, "left_out": left_out(protocol, n, "" if seen else unseen)}
+        report = {**head, "retrieval": retrieval(*seen, protocol) if seen else None,
+                  "left_out": left_out(protocol, n, "" if seen else unseen)}
         before_measuring()
         if first:
-            report |= measured(real_pictures(data, n), drawn_pictures(out / "pictures", n), protocol, features, classes, device) | {"versions": versions()}
+            report |= measured(real_pictures(data, n), drawn_pictures(out / "pictures", n),
+                               protocol, features, classes, device) | {"versions": versions()}
             save_json(report, out / "report.json")
     return report
 

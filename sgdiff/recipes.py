@@ -14,8 +14,10 @@ __all__ = ['STAGES', 'OPTIONAL', 'DENOISERS', 'AUTOENCODERS', 'LEAN', 'PRESETS',
 
 Stages: `vae` (first stage), `pretrain` (graph encoder, both losses), `diffusion` (UNet on frozen graph embeddings), `polish`
 (the same UNet on harder scenes) and `decoder` (the decoder alone, on noisy latents), both only where the preset asks for them, `judge`.
-Each has a folder under `out` with checkpoint.pt, log.jsonl and, when it is done, model.safetensors and stage.json, which knows the
-others by their sums; a later stage reads the files of the earlier ones. Everything is a function of the preset, so a run that was cut short goes on to the same weights, bit for bit.
+Each has a folder under `out` with checkpoint.pt, log.jsonl and, when it is done, model.safetensors
+and stage.json, which knows the others by their sums; a later stage reads the files of the earlier
+ones. Everything is a function of the preset, so a run that was cut short goes on to the same
+weights, bit for bit.
 """
 
 # %% ../nbs/18_recipes.ipynb #588f18c5
@@ -31,11 +33,14 @@ from .contrastive import ImageEncoderConfig
 from .core import check_state_dict, device_of, load_weights, save_weights, set_seed, step_generator
 from .errors import RangeError, SGDiffError, check_fields, described, load_json, save_json
 from .folders import SUMS, check_sums, one_writer, write_sums
-from .generation import DiffusionConfig, GraphToLatent, encode_latents, feed_denoiser, generation_loss
+from .generation import (DiffusionConfig, GraphToLatent, encode_latents, feed_denoiser,
+                               generation_loss)
 from .graph_encoder import SceneGraphEncoderConfig
-from .judge import LESSONS, Judge, JudgeConfig, judge_accuracy, judging_loss, load_judge, save_judge
+from .judge import (LESSONS, Judge, JudgeConfig, judge_accuracy, judging_loss, load_judge,
+                          save_judge)
 from .pipeline import SGDiffPipeline
-from .pretraining import PretrainingConfig, PretrainingModel, feed_pretraining, pretraining_loss
+from .pretraining import (PretrainingConfig, PretrainingModel, feed_pretraining,
+                                pretraining_loss)
 from .steps import rehearse
 from .toy_world import WORLDS, make_dataset
 from .training import Diverged, FitConfig, batch_indices, finish_stage, fit, stage_faults
@@ -78,11 +83,15 @@ class Preset:
         "Raises RangeError for a value that makes no sense."
         many, rate, batch = (1, 10**9), (0.0, 1000.0), (1, 65_536)
         steps = {f"{stage}_steps": (int(stage not in OPTIONAL), 10**9) for stage in STAGES}
-        check_fields(self, world={*WORLDS}, n_scenes=many, seed=(0, 2**62), dim=(1, 8192), model_channels=(32, 4096),
-                     timestep_mean=(-100.0, 100.0), guidance=(-1000.0, 1000.0), batch_size=batch, diffusion_batch_size=batch,
+        check_fields(self, world={*WORLDS}, n_scenes=many, seed=(0, 2**62), dim=(1, 8192),
+                     model_channels=(32, 4096),
+                     timestep_mean=(-100.0, 100.0), guidance=(-1000.0, 1000.0), batch_size=batch,
+                     diffusion_batch_size=batch,
                      vae_batch_size=batch, diffusion_lr=rate, muon=rate, save_every=many, **steps)
         largest = max(self.batch_size, self.diffusion_batch_size, 2 * self.vae_batch_size)
-        if self.n_scenes < largest: raise RangeError(f"n_scenes is {self.n_scenes}, expected at least {largest}, the largest batch of a stage")
+        if self.n_scenes < largest:
+            raise RangeError(f"n_scenes is {self.n_scenes}, expected at least {largest}, the "
+                             f"largest batch of a stage")
 
     @property
     def config(self): return WORLDS[self.world]
@@ -139,7 +148,8 @@ def build(stage: str, p: Preset):       # -> the module that this stage trains, 
 
 def stage_files(stage: str) -> tuple:       # of names
     "What a finished stage leaves in its folder, beside stage.json."
-    return ("model.safetensors", "log.jsonl", *(["graph_encoder.safetensors"] if stage in DENOISERS else []))
+    return ("model.safetensors", "log.jsonl",
+            *(["graph_encoder.safetensors"] if stage in DENOISERS else []))
 
 
 def is_done(stage: str, out: Path) -> bool:
@@ -148,9 +158,13 @@ def is_done(stage: str, out: Path) -> bool:
 
 
 def trained(stage: str, p: Preset, out: Path):      # -> the module with the weights that its stage left in `out`
-    "A model that an earlier stage has trained. Raises SGDiffError where that stage is not done, or its files are others than those written."
+    """A model that an earlier stage has trained.
+
+    Raises SGDiffError where that stage is not done, or its files are others than those written."""
     folder = Path(out) / stage
-    if faults := stage_faults(folder, stage_files(stage)): raise SGDiffError(f"stage {stage!r} is not done: {faults[0]}; train it first, or train --stage all")
+    if faults := stage_faults(folder, stage_files(stage)):
+        raise SGDiffError(f"stage {stage!r} is not done: {faults[0]}; train it first, or train "
+                          f"--stage all")
     model = build(stage, p)
     load_weights(folder / "model.safetensors", model)
     return model.eval()
@@ -176,8 +190,11 @@ def feed(stage: str, p: Preset):        # -> feed(model), as `rehearse` wants it
 
 
 def rehearse_preset(p: Preset, stages=None):    # stages: names; None: all of the preset
-    "Nothing, if the stages' models can be built and fed. Raises SGDiffError, in a second and before anything is drawn or trained."
-    rehearse({stage: (lambda stage=stage: build(stage, p), feed(stage, p)) for stage in (stages or p.stages)})
+    """Nothing, if the stages' models can be built and fed.
+
+    Raises SGDiffError, in a second and before anything is drawn or trained."""
+    asked = stages or p.stages
+    rehearse({stage: (lambda stage=stage: build(stage, p), feed(stage, p)) for stage in asked})
 
 # %% ../nbs/18_recipes.ipynb #7245701b
 def vae_stage(p, data, out):
@@ -234,23 +251,30 @@ def train_stage(stage: str,
                 on_log=None, should_stop=None, progress=None,     # as in `fit`
                 device="cpu",           # where it is trained; only on the CPU are the weights the same bits each time
                 ):                      # -> FitResult, or None where the stage was done before
-    "Trains one stage, or goes on with it; leaves its weights (the running mean) in `out/stage/model.safetensors`. Raises SGDiffError."
+    """Trains one stage, or goes on with it; its weights (the running mean) are left in
+    `out/stage/model.safetensors`. Raises SGDiffError."""
     check_stages(p, [stage])
     folder, files = Path(out) / stage, stage_files(stage)
     faults = stage_faults(folder, files)
     if not faults: return None
-    if (folder / "stage.json").exists(): warnings.warn(f"stage {stage!r} is made again: {faults[0]}", stacklevel=2)
+    if (folder / "stage.json").exists():
+        warnings.warn(f"stage {stage!r} is made again: {faults[0]}", stacklevel=2)
     if data is None: data = stage_data(stage, p, progress is not False)
     model, loss_fn = SETUPS[stage](p, data, Path(out))
     start = time.perf_counter()
-    try: result = fit(model.to(device), loss_fn, stage_config(stage, p), folder, on_log, should_stop, progress)
-    except Diverged as error: raise Diverged(error.what, ": a preset has its learning rate fixed, so begin in another folder with another --seed") from error
+    try:
+        result = fit(model.to(device), loss_fn, stage_config(stage, p), folder, on_log, should_stop,
+                     progress)
+    except Diverged as error:
+        raise Diverged(error.what, ": a preset has its learning rate fixed, so begin in another "
+                                   "folder with another --seed") from error
     if not result.finished: return result
     final = result.model_ema.cpu()
     if stage == "vae": fit_latent_scale(final, data.images[:2000], loudness=0.5)
     if stage in DENOISERS: save_weights(final.graph_encoder, folder / "graph_encoder.safetensors")
     save_weights(final.unet if stage in DENOISERS else final, folder / "model.safetensors")
-    finish_stage(folder, files, stage=stage, preset=asdict(p), parameters=sum(w.numel() for w in final.parameters()),
+    finish_stage(folder, files, stage=stage, preset=asdict(p),
+                 parameters=sum(w.numel() for w in final.parameters()),
                  seconds_of_last_run=round(time.perf_counter() - start))
     return result
 
@@ -270,13 +294,16 @@ def stage_data(stage: str, p: Preset, progress: bool = True):      # -> ToyData
     return draw(p.n_scenes)
 
 
-NEEDS = {"diffusion": ("vae", "pretrain"), "polish": ("vae", "pretrain", "diffusion"), "decoder": ("vae",)}     # stage -> those it reads
+# stage -> those it reads
+NEEDS = {"diffusion": ("vae", "pretrain"), "polish": ("vae", "pretrain", "diffusion"),
+         "decoder": ("vae",)}
 
 
 def train_all(p: Preset, out, stages=None, on_log=None, should_stop=None, progress=None, device="cpu") -> bool:    # True if all are done
-    """Trains several stages (None: all of the preset) in order on the same scenes, then packs them into `out/weights`.
+    """Trains several stages (None: all) in order on the same scenes, then packs `out/weights`.
 
-    Raises: SGDiffError before the first step if settings do not fit, or if another run is writing into the folder."""
+    Raises: SGDiffError before the first step, if settings do not fit or another run is writing
+    into the folder."""
     out, asked = Path(out), p.stages if stages is None else stages
     check_stages(p, asked)
     rehearse_preset(p, asked)
@@ -285,11 +312,12 @@ def train_all(p: Preset, out, stages=None, on_log=None, should_stop=None, progre
         todo = [stage for stage in p.stages if stage in asked and not is_done(stage, out)]
         for stage in todo:
             lacking = [s for s in NEEDS.get(stage, ()) if s not in todo and not is_done(s, out)]
-            if lacking: trained(lacking[0], p, out)                         # which says what is amiss
+            if lacking: trained(lacking[0], p, out)     # which says what is amiss
         shared = {"vae", "pretrain", "decoder"}
         data = stage_data("vae", p, progress is not False) if shared & set(todo) else None
         for stage in todo:
-            result = train_stage(stage, p, out, data if stage in shared else None, on_log, should_stop, progress, device)
+            result = train_stage(stage, p, out, data if stage in shared else None, on_log,
+                                 should_stop, progress, device)
             if result is not None and not result.finished: return False
         if all(is_done(stage, out) for stage in p.stages): keep_packed(p, out, bool(todo))
     return True
@@ -354,7 +382,10 @@ def is_packed(folder) -> bool:
     "Whether a folder holds all that `pack` writes, as it was written."
     folder = Path(folder)
     if not (folder / SUMS).exists(): return False
-    try: SGDiffPipeline.from_pretrained(folder), load_judge(folder / "judge"), load_pretraining(folder)
+    try:
+        SGDiffPipeline.from_pretrained(folder)
+        load_judge(folder / "judge")
+        load_pretraining(folder)
     except SGDiffError: return False
     return True
 

@@ -45,9 +45,14 @@ class FitConfig:
 
     def __post_init__(self):
         many = 10**9
-        check_fields(self, max_steps=(1, many), learning_rate=(0.0, 1000.0), warmup_steps=(0, many), weight_decay=(0.0, 1000.0), grad_clip=(0.0, 1e9), ema_decay=(0.0, 1.0),
-                     seed=(-(2**63), 2**64 - 1), save_every=(1, many), log_every=(1, many), precision={"no", "bf16", "auto"}, accumulate=(1, 1_000_000), muon=(0.0, 1000.0))
-        if self.ema_decay == 1: raise RangeError(f"ema_decay is {self.ema_decay}, expected less than 1: such a mean would stay where it began")
+        check_fields(self, max_steps=(1, many), learning_rate=(0.0, 1000.0), warmup_steps=(0, many),
+                     weight_decay=(0.0, 1000.0), grad_clip=(0.0, 1e9), ema_decay=(0.0, 1.0),
+                     seed=(-(2**63), 2**64 - 1), save_every=(1, many), log_every=(1, many),
+                     precision={"no", "bf16", "auto"}, accumulate=(1, 1_000_000),
+                     muon=(0.0, 1000.0))
+        if self.ema_decay == 1:
+            raise RangeError(f"ema_decay is {self.ema_decay}, expected less than 1: such a mean "
+                             f"would stay where it began")
 
     def autocasts(self, device: torch.device) -> bool:
         "Whether a step on this device computes in bfloat16."
@@ -55,16 +60,17 @@ class FitConfig:
 
 # %% ../nbs/06b_steps.ipynb #34322656
 def rehearse(
-    models: dict[str, tuple[Callable, Callable]],  # name of a stage -> build() -> module, and feed(module)
+    models: dict[str, tuple[Callable, Callable]],  # stage -> build() -> module, and feed(module)
 ) -> None:
-    """Nothing, if every model can be built and fed; tensors that are made meanwhile have no numbers.
+    """Nothing, if every model can be built and fed; tensors made meanwhile have no numbers.
 
     Raises: SGDiffError with the stage and what does not fit."""
     for stage, (build, feed) in models.items():
         try:
             with torch.device("meta"), torch.no_grad(): feed(build())
         except (ValueError, RuntimeError) as error:
-            raise SGDiffError(f"stage {stage!r} cannot be built with these settings: {str(error).splitlines()[0]}") from error
+            raise SGDiffError(f"stage {stage!r} cannot be built with these settings: "
+                              f"{str(error).splitlines()[0]}") from error
 
 # %% ../nbs/06b_steps.ipynb #6b00000c
 def computes_bf16(

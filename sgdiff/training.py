@@ -37,7 +37,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .core import SGDiffError, atomic_write, check_state_dict, device_of, load_json, save_json, step_generator
+from .core import (SGDiffError, atomic_write, check_state_dict, device_of, load_json, save_json,
+                         step_generator)
 from .distributed import leave_group, shared_writer
 from .errors import cannot_write
 from .folders import file_sum
@@ -71,8 +72,10 @@ def _save_checkpoint(path: Path, state: dict) -> None:
             torch.save(state, summed)
             file.write(SEAL + summed.digest.hexdigest().encode())
     except SGDiffError as error:
-        if not path.exists(): raise SGDiffError(f"{error} There is no checkpoint from before.") from error
-        raise Unfinished(f"{error} The checkpoint before it is intact", ": run the same again to go on from there.") from error
+        if not path.exists():
+            raise SGDiffError(f"{error} There is no checkpoint from before.") from error
+        raise Unfinished(f"{error} The checkpoint before it is intact",
+                         ": run the same again to go on from there.") from error
 
 
 def _is_sealed(path: Path) -> bool | None:  # None: it has no seal
@@ -98,7 +101,9 @@ def _read_checkpoint(path: Path) -> dict:
         what = error if isinstance(error, (ValueError, OSError)) else type(error).__name__
         raise SGDiffError(f"{path} is not a whole checkpoint ({what}). "
                           "Remove it to start anew, or put a good copy in its place.") from error
-    if sealed is None: warnings.warn(f"{path} is from an older release and has no SHA-256: whether it is as it was written cannot be told", stacklevel=5)
+    if sealed is None:
+        warnings.warn(f"{path} is from an older release and has no SHA-256: whether it is as it "
+                      f"was written cannot be told", stacklevel=5)
     return state
 
 # %% ../nbs/07_training.ipynb #77229b8f
@@ -203,20 +208,24 @@ def _train_step(run: _Run) -> None:
 
 def _diverged(run: _Run) -> "Diverged":
     "What to say of a run that is given up."
-    return Diverged(f"the gradient was infinite or no number in {run.lost} steps in a row, up to step {run.step + 1}",
-                    f": try a lower learning_rate, a longer warmup_steps, or precision='no'.{_kept(run)}")
+    return Diverged(f"the gradient was infinite or no number in {run.lost} steps in a row, up to "
+                    f"step {run.step + 1}",
+                    ": try a lower learning_rate, a longer warmup_steps, or precision='no'."
+                    f"{_kept(run)}")
 
 
 def _kept(run: _Run) -> str:
     if run.folder is None: return ""
-    return f" The checkpoint in {run.folder}, if there is one, is from before and can go on with other values of these."
+    return (f" The checkpoint in {run.folder}, if there is one, is from before and can go on with "
+            f"other values of these.")
 
 # %% ../nbs/07_training.ipynb #a01d5e8f
 def _check_finite(run: _Run) -> None:
     "Raises SGDiffError if something in the model's state is no number."
     bad = [name for name, tensor in run.model.state_dict().items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if bad:
-        raise Diverged(f"{bad[0]} became infinite or no number by step {run.step}, and is not saved",
+        what = f"{bad[0]} became infinite or no number by step {run.step}, and is not saved"
+        raise Diverged(what,
                        f": try a lower learning_rate or a longer warmup_steps.{_kept(run)}")
 
 
@@ -300,7 +309,9 @@ def _noted_interrupt():
 
 # %% ../nbs/07_training.ipynb #7c49928e
 class Unfinished(SGDiffError):
-    "A run ended before its last step. A command that asked for it may give other advice than `fit`."
+    """A run ended before its last step.
+
+    A command that asked for it may give other advice than `fit`."""
 
     def __init__(
         self,
@@ -357,7 +368,8 @@ def _loop(run: _Run, on_log: Callable | None, should_stop: Callable | None, bar,
         if (last or stopped or run.step % config.save_every == 0) and not run.lost: _save(run)  # while steps are lost, the checkpoint from before stays
 
 
-def _go_on(run: _Run, on_log: Callable | None, should_stop: Callable | None, progress: bool | None) -> None:
+def _go_on(run: _Run, on_log: Callable | None, should_stop: Callable | None,
+           progress: bool | None) -> None:
     "The steps that are left, with a bar, and with Ctrl-C noted. Raises Interrupted."
     from tqdm.auto import tqdm
 
@@ -365,10 +377,12 @@ def _go_on(run: _Run, on_log: Callable | None, should_stop: Callable | None, pro
     hidden = not (sys.stderr.isatty() if progress is None else progress) or not run.accelerator.is_main_process
     devices = [run.device] if run.device.type == "cuda" else []
     with _noted_interrupt() as noted:
-        with tqdm(total=last, initial=run.step, disable=hidden) as bar, torch.random.fork_rng(devices):
+        bar = tqdm(total=last, initial=run.step, disable=hidden)
+        with bar, torch.random.fork_rng(devices):
             _loop(run, on_log, should_stop, bar, noted)
         del bar  # here, because an interrupt that falls into a destructor is lost
-    if not noted.is_set(): return  # asked here, where Ctrl-C has its old meaning again, so that none is lost; after the last step too
+    # asked here, where Ctrl-C has its old meaning again: none is lost, after the last step too
+    if not noted.is_set(): return
     what = f"interrupted after step {run.step} of {last}: "
     if run.folder is None: raise Interrupted(f"{what}no out_dir was given, so nothing was saved")
     raise Interrupted(f"{what}saved in {run.folder}", "; run the same again to go on")
@@ -385,8 +399,8 @@ def fit(
 ) -> FitResult:
     """The trained model, its running mean and its history; a run found in `out_dir` goes on where it was saved.
 
-    Raises: Interrupted after Ctrl-C; Diverged; SGDiffError if a checkpoint does not fit, is not as it was
-    written or cannot be written, or if another run is writing into the folder.
+    Raises: Interrupted after Ctrl-C; Diverged; SGDiffError if a checkpoint does not fit, is not as
+    it was written or cannot be written, or if another run is writing into the folder.
     Source: ours; AdamW of Loshchilov & Hutter, arXiv 1711.05101."""
     folder = None if out_dir is None else Path(out_dir)
     run = _Run(model, loss_fn, config, folder)
@@ -402,8 +416,9 @@ def finish_stage(
     files: tuple,  # their names
     **facts,  # what else to tell of the stage
 ) -> None:
-    "Nothing; `stage.json` is written, which says what the stage was and by which sums its files are known."
-    save_json({**facts, "files": {name: file_sum(Path(folder) / name) for name in files}}, Path(folder) / "stage.json")
+    "Nothing; `stage.json` says what the stage was, and by which sums its files are known."
+    save_json({**facts, "files": {name: file_sum(Path(folder) / name) for name in files}},
+              Path(folder) / "stage.json")
 
 
 def stage_faults(
@@ -412,8 +427,12 @@ def stage_faults(
 ) -> list[str]:  # empty: the stage is done, and its files are whole
     "What is missing of a finished stage, or is not as it was written."
     folder, told = Path(folder), {}
-    if missing := [f"{folder / name} is missing" for name in files if not (folder / name).is_file()]: return missing
+    if missing := [name for name in files if not (folder / name).is_file()]:
+        return [f"{folder / name} is missing" for name in missing]
     try:
-        if (folder / "stage.json").exists(): told = load_json(folder / "stage.json").get("files", {})
-        return [f"{folder / name} is not the file that was written" for name in files if told and file_sum(folder / name) != told.get(name)]
-    except (SGDiffError, AttributeError): return [f"{folder / 'stage.json'} is not as it was written"]
+        if (folder / "stage.json").exists():
+            told = load_json(folder / "stage.json").get("files", {})
+        others = [name for name in files if told and file_sum(folder / name) != told.get(name)]
+        return [f"{folder / name} is not the file that was written" for name in others]
+    except (SGDiffError, AttributeError):
+        return [f"{folder / 'stage.json'} is not as it was written"]
