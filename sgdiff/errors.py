@@ -190,6 +190,9 @@ def described(
     except (AttributeError, TypeError, ValueError) as error: raise SGDiffError(f"{path} does not fit {what}: {error}") from error
 
 # %% ../nbs/00_errors.ipynb #a856648e
+MOST_PARTS = 8  # of a tuple: levels, widths
+
+
 class RangeError(SGDiffError, ValueError):
     "A setting outside of what is allowed."
 
@@ -198,7 +201,14 @@ def _fits(value, limits) -> bool:
     "Whether a value is among the words or between the limits."
     if isinstance(limits, set): return isinstance(value, str) and value in limits
     kind = numbers.Integral if isinstance(limits[0], int) else numbers.Real
-    return isinstance(value, kind) and not isinstance(value, bool) and limits[0] <= value <= limits[1]
+    if isinstance(value, bool) or not isinstance(value, kind): return False
+    return limits[0] <= value <= limits[1]
+
+
+def _all_fit(parts, limits) -> bool:
+    "Whether these are a few, and each fits."
+    few = isinstance(parts, (tuple, list)) and len(parts) <= MOST_PARTS
+    return few and all(_fits(part, limits) for part in parts)
 
 
 def _expected(limits) -> str:
@@ -206,15 +216,13 @@ def _expected(limits) -> str:
     return f"a {'whole ' * isinstance(limits[0], int)}number from {limits[0]} to {limits[1]}"
 
 
-MOST_PARTS = 8  # of a tuple: levels, widths
-
-
 def check_fields(
     config: object,  # a dataclass with its values
-    **allowed,  # field -> (lowest, highest), both whole or both not, or a set of words; of a tuple: for each part
+    **allowed,  # field -> (lowest, highest) or a set of words; of a tuple: for each part
 ) -> None:
-    """Nothing, if the fields named are allowed, and every field of kind `bool` is one. None is allowed where it is the default.
+    """Nothing, if the fields named are allowed, and every field of kind `bool` is one.
 
+    Limits that are whole ask for whole numbers. None is allowed where it is the default.
     Raises: RangeError with the name, the value and what is expected."""
     for field in dataclasses.fields(config):
         value, limits = getattr(config, field.name), allowed.get(field.name)
@@ -223,9 +231,11 @@ def check_fields(
             raise RangeError(f"{field.name} is {value!r}, expected True or False")
         if limits is None: continue
         if not isinstance(field.default, tuple):
-            if not _fits(value, limits): raise RangeError(f"{field.name} is {value!r}, expected {_expected(limits)}")
-        elif not isinstance(value, (tuple, list)) or len(value) > MOST_PARTS or not all(_fits(part, limits) for part in value):
-            raise RangeError(f"{field.name} is {value!r}, expected at most {MOST_PARTS} parts, each {_expected(limits)}")
+            if not _fits(value, limits):
+                raise RangeError(f"{field.name} is {value!r}, expected {_expected(limits)}")
+        elif not _all_fit(value, limits):
+            raise RangeError(f"{field.name} is {value!r}, expected at most {MOST_PARTS} parts, "
+                             f"each {_expected(limits)}")
 
 # %% ../nbs/00_errors.ipynb #4d095a0e
 MAGIC = {  # how files of some kinds begin, and what they are

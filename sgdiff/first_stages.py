@@ -19,7 +19,7 @@ official SGDiff. The networks are diffusers'; `diffusers_name` tells where a ten
 # %% ../nbs/30b_first_stages.ipynb #1f8eddfd
 import inspect
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -48,11 +48,15 @@ class FirstStageConfig:
 
     def __post_init__(self):
         for name in ("channels", "attention_levels"): object.__setattr__(self, name, tuple(getattr(self, name)))
-        check_fields(self, kind={*KINDS}, in_channels=(1, 64), latent_channels=(1, 1024), channels=(1, 8192), n_blocks=(1, 32), attention_levels=(0, 15),
-                     n_codes=(1, 2**22), code_dim=(1, 1024), n_groups=(1, 1024), scale=(1e-9, 1e9), shift=(-1e9, 1e9))
-        if not self.channels: raise ValueError("channels are (): give one width a level, such as (128, 256, 256, 512)")
+        check_fields(self, kind={*KINDS}, in_channels=(1, 64), latent_channels=(1, 1024),
+                     channels=(1, 8192), n_blocks=(1, 32), attention_levels=(0, 15),
+                     n_codes=(1, 2**22), code_dim=(1, 1024), n_groups=(1, 1024), scale=(1e-9, 1e9),
+                     shift=(-1e9, 1e9))
+        if not self.channels:
+            raise ValueError("channels are (): give one width a level, such as (128, 256, 512)")
         if odd := [c for c in self.channels if c % self.n_groups]:
-            raise ValueError(f"channels are {self.channels}, expected multiples of n_groups={self.n_groups} (wrong: {', '.join(map(str, odd))})")
+            raise ValueError(f"channels are {self.channels}, expected multiples of "
+                             f"n_groups={self.n_groups} (wrong: {', '.join(map(str, odd))})")
 
     @property
     def factor(self) -> int:

@@ -80,17 +80,25 @@ class FullPreset:
     def __post_init__(self):
         "Raises RangeError for a value that makes no sense."
         many, some, rate = (1, 10**12), (0, 10**9), (0.0, 1000.0)
-        check_fields(self, dim=(1, 8192), n_layers=(1, 64), pretrain_size=(8, 1024), pretrain_batch=(1, 1_000_000), pretrain_epochs=(1, 1_000_000),
-                     pretrain_rate=rate, pretrain_warmup=some, mask_probability=(0.0, 1.0), image_size=(8, 4096), model_channels=(32, 4096),
-                     channel_mult=(1, 64), num_res_blocks=(1, 16), diffusion_batch=(1, 1_000_000), diffusion_images=many, rate_per_image=rate,
-                     diffusion_warmup=some, ema_decay=(0.0, 0.999999), accumulate=(1, 1_000_000), save_every=many, log_every=many,
-                     workers=(0, 256), toy_scenes=(1, 10**9), seed=(0, 2**62), first_stage_scale=(0.0, 1e9))
+        check_fields(self, dim=(1, 8192), n_layers=(1, 64), pretrain_size=(8, 1024),
+                     pretrain_batch=(1, 1_000_000), pretrain_epochs=(1, 1_000_000),
+                     pretrain_rate=rate, pretrain_warmup=some, mask_probability=(0.0, 1.0),
+                     image_size=(8, 4096), model_channels=(32, 4096),
+                     channel_mult=(1, 64), num_res_blocks=(1, 16), diffusion_batch=(1, 1_000_000),
+                     diffusion_images=many, rate_per_image=rate,
+                     diffusion_warmup=some, ema_decay=(0.0, 0.999999), accumulate=(1, 1_000_000),
+                     save_every=many, log_every=many,
+                     workers=(0, 256), toy_scenes=(1, 10**9), seed=(0, 2**62),
+                     first_stage_scale=(0.0, 1e9))
         if self.precision not in ("no", "bf16"): raise SGDiffError(f"precision is {self.precision!r}, expected 'no' (float32) or 'bf16'")
         if self.fit not in ("crop", "squash"): raise SGDiffError(f"fit is {self.fit!r}, expected 'crop' or 'squash'")
         if "pretrain" not in self.stages and not self.train_encoder: raise SGDiffError("with both losses of stage 1 off nothing trains the graph encoder: set train_encoder=true")
-        if not self.channel_mult: raise RangeError("channel_mult is (): give one factor a level, such as channel_mult=1,2,4")
+        if not self.channel_mult:
+            raise RangeError("channel_mult is (): give one factor a level, such as "
+                             "channel_mult=1,2,4")
         if self.diffusion_images < self.diffusion_batch:
-            raise RangeError(f"diffusion_images is {self.diffusion_images}, fewer than the {self.diffusion_batch} of one batch (diffusion_batch)")
+            raise RangeError(f"diffusion_images is {self.diffusion_images}, fewer than the "
+                             f"{self.diffusion_batch} of one batch (diffusion_batch)")
 
     @property
     def stages(self) -> tuple: return ("pretrain", "diffusion") if self.contrastive or self.masked else ("diffusion",)
@@ -311,19 +319,25 @@ def check_image_size(
     preset: FullPreset,
     factor: int,  # f of the first stage
 ) -> None:
-    "Nothing, if the pictures of stage 2 can be halved as often as first stage and UNet do. Raises RangeError."
+    """Nothing, if the pictures of stage 2 can be halved as often as first stage and UNet do.
+
+    Raises RangeError."""
     size, levels = preset.image_size, len(preset.channel_mult)
     step = factor * 2 ** (levels - 1)
     if size % step == 0: return
     near = " or ".join(str(n) for n in (size // step * step, (size // step + 1) * step) if n)
-    raise RangeError(f"image_size is {size}: it must be a multiple of {step}, since the first stage halves a picture to 1/{factor} "
-                     f"and a UNet of {levels} levels (channel_mult) to 1/{2 ** (levels - 1)} of that: take {near}")
+    raise RangeError(f"image_size is {size}: it must be a multiple of {step}, since the first "
+                     f"stage halves a picture to 1/{factor} "
+                     f"and a UNet of {levels} levels (channel_mult) to 1/{2 ** (levels - 1)} of "
+                     f"that: take {near}")
 
 
 def first_stage_sizes(
     preset: FullPreset,
 ) -> tuple[int, int]:  # c, f
-    "The latents' channels and the factor of a preset's first stage. Raises SGDiffError where it cannot be had."
+    """The latents' channels and the factor of a preset's first stage.
+
+    Raises SGDiffError where it cannot be had."""
     if preset.first_stage == "pca": return VAEConfig().latent_channels, VAEConfig().factor
     config = open_first_stage(preset, None).config
     return config.diffused_channels, config.factor
@@ -350,9 +364,13 @@ def rehearse_run(
     p, models = preset, {}
     if "pretrain" in stages:
         image = image_config(p)
-        models["pretrain"] = lambda: build_pretraining(p, vocab), feed_frozen(p, image) if image.frozen else feed_pretraining(p.pretrain_size, p.pretrain_batch)
+        own = feed_pretraining(p.pretrain_size, p.pretrain_batch)
+        feed = feed_frozen(p, image) if image.frozen else own
+        models["pretrain"] = lambda: build_pretraining(p, vocab), feed
     if "diffusion" in stages:
-        channels, factor = sizes
+        (channels, factor), told = sizes, encoder_config(p, vocab)
         check_image_size(p, factor)
-        models["diffusion"] = lambda: UNet(unet_config(p, channels)), feed_denoiser(encoder_config(p, vocab), p.image_size // factor, p.diffusion_batch // p.accumulate or 1)
+        part = max(1, p.diffusion_batch // p.accumulate)
+        feed = feed_denoiser(told, p.image_size // factor, part)
+        models["diffusion"] = lambda: UNet(unet_config(p, channels)), feed
     rehearse(models)

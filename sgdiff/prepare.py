@@ -172,14 +172,6 @@ def hash_splits(keys) -> dict:      # of image ids -> {"train": [...], "val": [.
     return splits
 
 
-def _image_id(value, path):
-    "A number, also where it is written as text. Raises SGDiffError."
-    if type(value) is int: return value
-    if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value.strip(), re.ASCII):
-        return int(value)
-    raise SGDiffError(f"{path} has the image id {value!r}, expected a whole number")
-
-
 def read_splits(path) -> dict:
     "sg2im's vg_splits.json. Raises SGDiffError."
     if not Path(path).exists():
@@ -195,10 +187,7 @@ def read_splits(path) -> dict:
         raise SGDiffError(
             f"{path} has a split {wrong[0]!r}, which is no name of a table: use letters and digits"
         )
-    return {
-        name: list(dict.fromkeys(_image_id(v, path) for v in values))
-        for name, values in splits.items()
-    }
+    return splits
 
 # %% ../nbs/03g_prepare.ipynb #b4e6aa91
 def open_vg(args):      # -> input files, function (tally) -> (vocab, tables), settings

@@ -25,7 +25,6 @@ Every image ends with one `__image__` node, and every object is tied to it by `_
 import difflib
 import itertools
 import json
-import math
 import numbers
 import operator
 import re
@@ -492,7 +491,7 @@ def _number_faults(names, alone, faults):   # (word, number) of all; how often e
     "Collects what the numbers leave open: one sheep named twice, and a third without a second."
     most = Counter()
     for word, number in names: most[word] = max(most[word], number)
-    for (word, number), times in alone.items():
+    for (word, _), times in alone.items():
         if times == 1: continue
         second = f"{brief(word)}#{most[word] + 1}"
         faults.append(GraphError(f"{shown(word)} stands by itself {times} times, for one or for "
@@ -879,12 +878,16 @@ def _new_word(graph, name, vocab):
     return word
 
 
+def _name_fault(name, vocab):
+    "Nothing. Raises GraphError or UnknownWordError for a name that no picture can show."
+    _word_fault(split_name(name)[0], vocab.object_id, "object")
+
+
 def _add(graph, parts, vocab):
     "One object more, or one relation more; its objects are added where they are not there."
     if len(parts) == 1: return add_object(graph, _new_word(graph, parts[0], vocab))
     faults = Faults()
-    for name in parts[::2]:
-        faults.catch(lambda: _word_fault(split_name(name)[0], vocab.object_id, "object"))
+    for name in parts[::2]: faults.catch(_name_fault, name, vocab)
     faults.refuse()
     for name in parts[::2]:
         try: _find_named(graph, name, vocab)

@@ -157,14 +157,16 @@ def prepare_diffusion(
 PREPARE = {"pretrain": prepare_pretraining, "diffusion": prepare_diffusion}
 
 # %% ../nbs/32b_train.ipynb #0955d206
-PARTS = {"pretrain": ("graph_encoder",), "diffusion": ("graph_encoder", "unet")}  # of a stage's model, each written to a file too
+# parts of a stage's model that are written to files of their own
+PARTS = {"pretrain": ("graph_encoder",), "diffusion": ("graph_encoder", "unet")}
 
 
 def stage_files(
     stage: str,
 ) -> tuple:  # of names
     "What a finished stage leaves in its folder, and the vocabulary beside it."
-    return (*(f"{name}.safetensors" for name in (*PARTS[stage], "model")), "log.jsonl", "../vocab.json")
+    return (*(f"{name}.safetensors" for name in (*PARTS[stage], "model")), "log.jsonl",
+            "../vocab.json")
 
 
 def check_finished(
@@ -175,8 +177,10 @@ def check_finished(
     from sgdiff.training import stage_faults
     faults = stage_faults(out / stage, stage_files(stage))
     if not faults: return
-    if not (out / stage / "stage.json").exists(): raise SGDiffError(f"stage {stage!r} is not finished in {out}: train it first")
-    raise SGDiffError(f"{faults[0]}: `sgdiff train --stage {stage} --resume`, with the options of the run, makes it again from its checkpoint")
+    if not (out / stage / "stage.json").exists():
+        raise SGDiffError(f"stage {stage!r} is not finished in {out}: train it first")
+    raise SGDiffError(f"{faults[0]}: `sgdiff train --stage {stage} --resume`, with the options of "
+                      f"the run, makes it again from its checkpoint")
 
 
 def save_stage(
@@ -184,14 +188,16 @@ def save_stage(
     result,  # FitResult
     vocab,  # Vocab
 ) -> None:
-    "Nothing; the running mean of the weights is written, the vocabulary beside it, and at last by which sums they are known."
+    "Nothing; the mean weights are written, the vocabulary, and at last the sums of all of them."
     from sgdiff.core import save_weights
     from sgdiff.training import finish_stage
     model = result.model_ema
-    for name in PARTS[request.stage]: save_weights(getattr(model, name), request.folder / f"{name}.safetensors")
+    for name in PARTS[request.stage]:
+        save_weights(getattr(model, name), request.folder / f"{name}.safetensors")
     save_weights(model, request.folder / "model.safetensors")
     save_json(vocab.to_dict(), request.out / "vocab.json")
-    finish_stage(request.folder, stage_files(request.stage), stage=request.stage, preset=asdict(request.preset))
+    finish_stage(request.folder, stage_files(request.stage), stage=request.stage,
+                 preset=asdict(request.preset))
 
 
 def say(
@@ -219,11 +225,16 @@ def warned():  # -> threading.Event
 def checked_stages(
     request: Request,
 ) -> list:  # of (Request of one stage, its training images, FitConfig)
-    "The stages that are asked for, if all of them can be trained as they are asked for. Raises SGDiffError before anything is written."
-    from sgdiff.full_runs import check_first_stage, fit_config, first_stage_sizes, open_data, rehearse_run
+    """The stages that are asked for, if all of them can be trained as they are asked for.
+
+    Raises SGDiffError before anything is written."""
+    from sgdiff.full_runs import (check_first_stage, fit_config, first_stage_sizes, open_data,
+                                  rehearse_run)
     p, checked = request.preset, []
     stages = p.stages if request.stage == "all" else (request.stage,)
-    if not {*stages} <= {*p.stages}: raise SGDiffError("both losses of stage 1 are off, so there is no stage 1: go on with --stage diffusion")
+    if not {*stages} <= {*p.stages}:
+        raise SGDiffError("both losses of stage 1 are off, so there is no stage 1: go on with "
+                          "--stage diffusion")
     for stage in stages: check_parts(replace(request, stage=stage), world_size()[1])
     if "diffusion" in stages: check_first_stage(p)  # now, not when stage 1 is done
     if "pretrain" in p.stages and "pretrain" not in stages: check_finished(request.out, "pretrain")
@@ -231,7 +242,8 @@ def checked_stages(
         size = p.pretrain_size if stage == "pretrain" else p.image_size
         data = open_data(request.data, "train", size, request.images, p.toy_scenes, p.fit)
         checked.append((replace(request, stage=stage), data, fit_config(stage, p, len(data))))
-    rehearse_run(p, data.config.vocab, stages, first_stage_sizes(p) if "diffusion" in stages else None)
+    rehearse_run(p, data.config.vocab, stages,
+                 first_stage_sizes(p) if "diffusion" in stages else None)
     return checked
 
 
@@ -241,8 +253,10 @@ def advice(
 ) -> str:
     "How to go on after what has ended a stage, in words of the command line."
     if type(error).__name__ != "Diverged": return "; run the same with --resume to go on"
-    rate, warmup = {"pretrain": ("pretrain_rate", "pretrain_warmup"), "diffusion": ("rate_per_image", "diffusion_warmup")}[stage]
-    return f": go on from the checkpoint before it with --resume and a lower --set {rate}=..., a longer --set {warmup}=..., or --set precision=no"
+    rate, warmup = {"pretrain": ("pretrain_rate", "pretrain_warmup"),
+                    "diffusion": ("rate_per_image", "diffusion_warmup")}[stage]
+    return (f": go on from the checkpoint before it with --resume and a lower --set {rate}=..., a "
+            f"longer --set {warmup}=..., or --set precision=no")
 
 
 def train_stage(
@@ -255,12 +269,14 @@ def train_stage(
     from sgdiff.feeding import data_fingerprint
     from sgdiff.full_runs import first_stage_fingerprint
     from sgdiff.training import Unfinished, fit, stage_faults
-    held = {"training_images": len(data), "data_fingerprint": data_fingerprint(data),
-            "first_stage_fingerprint": first_stage_fingerprint(request.preset, data) if request.stage == "diffusion" else None}
+    held = {"training_images": len(data), "data_fingerprint": data_fingerprint(data)}
+    second = request.stage == "diffusion"  # stage 1 knows of no first stage
+    held["first_stage_fingerprint"] = first_stage_fingerprint(request.preset, data) if second else None
     check_settings(request, held)
     faults = stage_faults(request.folder, stage_files(request.stage))
     if not faults: return True
-    if (request.folder / "stage.json").exists() and state.is_main_process: warnings.warn(f"stage {request.stage!r} is made again: {faults[0]}", stacklevel=2)
+    if (request.folder / "stage.json").exists() and state.is_main_process:
+        warnings.warn(f"stage {request.stage!r} is made again: {faults[0]}", stacklevel=2)
     model, loss_fn = PREPARE[request.stage](request, data, state)
     model.to(state.device)
     check_space(request.folder, 16 * sum(w.numel() for w in model.parameters()) / 2**30)  # weights, their mean, two averages of AdamW
@@ -268,8 +284,11 @@ def train_stage(
     quiet = request.progress is False or (request.progress is None and sys.stderr.isatty())
     on_log = None if quiet else functools.partial(say, max_steps=config.max_steps)
     try:
-        with warned() as asked: result = fit(model, loss_fn, config, request.folder, on_log, asked.is_set, request.progress)
-    except Unfinished as error: raise type(error)(error.what, advice(request.stage, error)) from error
+        with warned() as asked:
+            result = fit(model, loss_fn, config, request.folder, on_log, asked.is_set,
+                         request.progress)
+    except Unfinished as error:
+        raise type(error)(error.what, advice(request.stage, error)) from error
     if result.finished and state.is_main_process: save_stage(request, result, data.config.vocab)
     state.wait_for_everyone()
     return result.finished
@@ -284,7 +303,8 @@ def train_run(
     from accelerate.utils import parse_flag_from_env
     from sgdiff.distributed import shared_writer
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU")
-    check_devices(int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 0 if on_cpu else torch.cuda.device_count())
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    check_devices(here, 0 if on_cpu else torch.cuda.device_count())
     stages = checked_stages(request)
     state = PartialState(cpu=on_cpu, timeout=PATIENCE)
     with shared_writer(request.out): return all(train_stage(*stage, state) for stage in stages)
