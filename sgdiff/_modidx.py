@@ -1338,6 +1338,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'sgdiff.visual_genome.VGRules': ('visual_genome.html#vgrules', 'sgdiff/visual_genome.py'),
                                       'sgdiff.visual_genome._aliases': ('visual_genome.html#_aliases', 'sgdiff/visual_genome.py'),
                                       'sgdiff.visual_genome._attributes': ('visual_genome.html#_attributes', 'sgdiff/visual_genome.py'),
+                                      'sgdiff.visual_genome._bad_box': ('visual_genome.html#_bad_box', 'sgdiff/visual_genome.py'),
                                       'sgdiff.visual_genome._choose': ('visual_genome.html#_choose', 'sgdiff/visual_genome.py'),
                                       'sgdiff.visual_genome._found': ('visual_genome.html#_found', 'sgdiff/visual_genome.py'),
                                       'sgdiff.visual_genome._ids': ('visual_genome.html#_ids', 'sgdiff/visual_genome.py'),

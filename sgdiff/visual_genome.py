@@ -17,7 +17,8 @@ Axis letters: N images, M places of an image.
 # %% ../nbs/03e_visual_genome.ipynb #bb4d85b8
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -116,6 +117,10 @@ def _keep(things, size, number, spelling, rules, bad):
     return Kept(_narrow(np.array(found, np.int64).reshape(-1, 6)), now, tuple(dropped)), reasons
 
 
+def _bad_box(tally, key, thing, fault):
+    tally.bad("objects", "a box far from its image", f"object {thing} of image {key} ({fault})")
+
+
 def keep_objects(source,
                  wanted: dict,          # image id -> (width, height, ...)
                  words: list, spelling: Spelling, rules: VGRules, tally: Tally,
@@ -124,8 +129,7 @@ def keep_objects(source,
     kept, number = {}, {word: i for i, word in enumerate(words)}
     for key, things in source.objects(tally):
         if key not in wanted: continue
-        named = lambda thing, fault, key=key: f"object {thing} of image {key} ({fault})"
-        bad = lambda *found: tally.bad("objects", "a box far from its image", named(*found))
+        bad = partial(_bad_box, tally, key)
         kept[key], reasons = _keep(things, wanted[key][:2], number, spelling, rules, bad)
         for reason, n in reasons.items(): tally.add("objects", reason, n)
     return kept
