@@ -1082,6 +1082,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'sgdiff.scene_graphs._build': ('scene_graphs.html#_build', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs._change_word': ('scene_graphs.html#_change_word', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs._checked_text': ('scene_graphs.html#_checked_text', 'sgdiff/scene_graphs.py'),
+                                     'sgdiff.scene_graphs._draw_loop': ('scene_graphs.html#_draw_loop', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs._drawing_faults': ('scene_graphs.html#_drawing_faults', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs._edit_once': ('scene_graphs.html#_edit_once', 'sgdiff/scene_graphs.py'),
                                      'sgdiff.scene_graphs._find_named': ('scene_graphs.html#_find_named', 'sgdiff/scene_graphs.py'),

@@ -19,7 +19,7 @@ official SGDiff. The networks are diffusers'; `diffusers_name` tells where a ten
 # %% ../nbs/30b_first_stages.ipynb #1f8eddfd
 import inspect
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn

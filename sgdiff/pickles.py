@@ -19,7 +19,7 @@ tuple of tuples of tuples can be written in a few bytes, and shown in no lifetim
 # %% ../nbs/30a_pickles.ipynb #ed5bab36
 import math
 import pickletools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 
