@@ -723,6 +723,13 @@ def place_objects(graph: SceneGraph) -> tuple:      # of (x, y) in [0, 1], y dow
     return tuple((round(float(x), 3), round(float(y), 3)) for x, y in at)
 
 
+def _draw_loop(ax, x, y, words, color):
+    "A relation of an object to itself: an arrow that leaves it above and comes back."
+    ax.annotate("", (x + 0.15, y + 0.15), (x - 0.15, y + 0.15), arrowprops=dict(
+        arrowstyle="-|>", color=color, lw=1.2, connectionstyle="arc3,rad=-1.2"))
+    ax.annotate("\n".join(words), (x, y + 0.36), ha="center", va="bottom", fontsize=7, color=color)
+
+
 def draw_graph(graph: SceneGraph,
                ax=None,             # matplotlib axes, made where None
                highlight=(),        # words or predicates drawn in orange: what an edit changed
@@ -737,6 +744,9 @@ def draw_graph(graph: SceneGraph,
     for (s, o), words in labels.items():
         bend = 0.3 if (o, s) in labels else 0.0                         # there and back: two bows
         color = "#d9480f" if any(w in highlight for w in words) else "#495057"
+        if s == o:
+            _draw_loop(ax, *pos[s], words, color)
+            continue
         ax.annotate("", pos[o], pos[s], arrowprops=dict(arrowstyle="-|>", color=color, lw=1.2, shrinkA=16, shrinkB=16,
                                                         connectionstyle=f"arc3,rad={bend}"))
         (x0, y0), (x1, y1) = pos[s], pos[o]
