@@ -131,6 +131,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'sgdiff.core.fast_mode': ('core.html#fast_mode', 'sgdiff/core.py'),
                              'sgdiff.core.find_device': ('core.html#find_device', 'sgdiff/core.py'),
                              'sgdiff.core.image_grid': ('core.html#image_grid', 'sgdiff/core.py'),
+                             'sgdiff.core.load_module': ('core.html#load_module', 'sgdiff/core.py'),
                              'sgdiff.core.load_weights': ('core.html#load_weights', 'sgdiff/core.py'),
                              'sgdiff.core.save_weights': ('core.html#save_weights', 'sgdiff/core.py'),
                              'sgdiff.core.set_seed': ('core.html#set_seed', 'sgdiff/core.py'),
