@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .core import device_of, load_json, load_weights, save_json, save_weights, step_generator
+from .core import device_of, load_json, load_module, save_json, save_weights, step_generator
 from .errors import RangeError, check_fields, described
 from .folders import check_sums, write_sums
 from .scene_graphs import UnknownWordError, Vocab
@@ -372,7 +372,7 @@ def load_judge(folder) -> Judge:
     "A judge as it was saved, in eval mode. Raises SGDiffError."
     folder = Path(folder)
     check_sums(folder)
-    with described(folder / "config.json", "JudgeConfig") as config: judge = Judge(JudgeConfig(**config))
-    load_weights(folder / "model.safetensors", judge)
+    with described(folder / "config.json", "JudgeConfig") as found: config = JudgeConfig(**found)
+    judge = load_module(folder / "model.safetensors", lambda: Judge(config))
     judge.accuracy = load_json(folder / "accuracy.json") if (folder / "accuracy.json").exists() else None
-    return judge.eval().requires_grad_(False)
+    return judge.requires_grad_(False)

@@ -347,10 +347,10 @@ def load_pretraining(path) -> PretrainingModel:     # in eval mode
     with described(path / "pretraining" / "config.json", "PretrainingConfig") as config:
         image, encoder = ImageEncoderConfig(**config.pop("image")), SceneGraphEncoderConfig(**config.pop("encoder"))
         config = PretrainingConfig(encoder, image, **config)
-    model = PretrainingModel(config)
     shared = load_weights(path / "graph_encoder" / "model.safetensors")         # frozen in stage 2, so stored once
     state = {f"graph_encoder.{k}": v for k, v in shared.items()} | load_weights(path / "pretraining" / "model.safetensors")
-    check_state_dict(state, model, path / "pretraining")
+    with torch.device("meta"): check_state_dict(state, PretrainingModel(config), path / "pretraining")     # before memory is taken
+    model = PretrainingModel(config)
     model.load_state_dict(state)
     return model.eval()
 

@@ -304,3 +304,18 @@ def test_old_runs_without_sums_are_still_read(full, finished, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert train_all(PRESET, toy, progress=False)
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot be told")
+@pytest.mark.parametrize("name, changes", [("unet", {"model_channels": 4096, "context_dim": 8192}),
+                                           ("graph_encoder", {"dim": 8192, "hidden_dim": 8192, "n_layers": 64}),
+                                           ("vae", {"channels": [8192] * 8}), ("judge", {"widths": [4096] * 3}),
+                                           ("pretraining", {"image": {"image_size": 1024, "patch": 1}})])
+def test_a_settings_file_asks_for_no_more_memory_than_its_weights(finished, tmp_path, name, changes):
+    "Each number is allowed, all together are hundreds of GB: refused before any of it is taken."
+    folder = shutil.copytree(finished / "weights", tmp_path / "weights")
+    for sums in folder.rglob(SUMS): sums.unlink()
+    path = folder / name / "config.json"
+    save_json(load_json(path) | changes, path)
+    with pytest.raises(SGDiffError, match="does not fit"):
+        DOORS.get(name, SGDiffPipeline.from_pretrained)(folder)
