@@ -10,6 +10,7 @@ __all__ = ['SUMS', 'LOCK', 'inside', 'file_sum', 'write_sums', 'read_sums', 'che
 
 import contextlib
 import hashlib
+import re
 import warnings
 from pathlib import Path
 
@@ -42,30 +43,35 @@ def file_sum(
     except OSError as error: raise SGDiffError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _written_files(folder: Path) -> list:
-    "The files below a folder, but for hidden ones and lists of sums."
-    files = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SUMS)
+def _written_files(folder: Path, names) -> list:
+    "The files below a folder that are named, or lie below one that is; hidden ones and lists of sums left out."
+    named = [place for name in names for place in (folder / name, *sorted((folder / name).rglob("*")))]
+    files = [path.relative_to(folder) for path in named if path.is_file() and path.name != SUMS]
     return [path for path in files if not any(part.startswith(".") for part in path.parts)]
 
 # %% ../nbs/00_folders.ipynb #e77fea66
 def write_sums(
     folder: str | Path,  # whose files are complete
+    names=(".",),  # the files and folders in it that the list is to name; all
 ) -> None:
-    "Nothing; the list of the SHA-256 of every file below the folder is written into it, as `sha256sum` writes it."
-    lines = [f"{file_sum(Path(folder) / path)}  {path.as_posix()}\n" for path in _written_files(Path(folder))]
+    "Nothing; the list of the SHA-256 of these files is written into the folder, as `sha256sum` writes it."
+    lines = [f"{file_sum(Path(folder) / path)}  {path.as_posix()}\n" for path in _written_files(Path(folder), names)]
     with atomic_write(Path(folder) / SUMS) as file: file.writelines(lines)
 
 
 def read_sums(
     folder: str | Path,
 ) -> dict | None:  # name below the folder -> SHA-256; None where the folder has no list
-    "What a folder's list says. Raises SGDiffError if it is no such list."
+    "What a folder's list says. Raises SGDiffError if it is no such list, or names a file outside."
     path = Path(folder) / SUMS
     if not path.exists(): return None
     rows = [line.split(maxsplit=1) for line in read_text(path).splitlines() if line.strip()]
-    if not all(len(row) == 2 and len(row[0]) == 64 for row in rows):
-        raise SGDiffError(f"{path} is no list of SHA-256 sums: each line is 64 digits and a name")
-    return {name.lstrip("*"): digest for digest, name in rows}
+    if not all(len(row) == 2 and re.fullmatch("[0-9a-f]{64}", row[0]) for row in rows):
+        raise SGDiffError(f"{path} is no list of SHA-256 sums: each line is 64 digits and a name. Fetch the folder again.")
+    sums = {name.lstrip("*"): digest for digest, name in rows}
+    for name in sums:
+        if Path(name).is_absolute() or ".." in Path(name).parts: raise SGDiffError(f"{path} names a file outside: {name!r}")
+    return sums
 
 # %% ../nbs/00_folders.ipynb #a6324f81
 def check_sums(
@@ -82,7 +88,7 @@ def check_sums(
         return
     part = folder.relative_to(root)
     wanted = {name: digest for name, digest in read_sums(root).items() if Path(name).is_relative_to(part)}
-    faults = [(name, "is missing") for name in wanted if not inside(root, name).is_file()]
+    faults = [(name, "is missing") for name in wanted if not (root / name).is_file()]
     faults += [(name, "is not the file that was written") for name, digest in wanted.items()
                if (root / name).is_file() and file_sum(root / name) != digest]
     if faults:

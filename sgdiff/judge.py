@@ -28,6 +28,7 @@ from torch import nn
 
 from .core import device_of, load_json, load_weights, save_json, save_weights, step_generator
 from .errors import described
+from .folders import check_sums, write_sums
 from .scene_graphs import UnknownWordError, Vocab
 from .toy_world import EASY, FACING, FAMILIES, FAMILY_OF, FLIPS, HOLDABLE, ToyWorldConfig, geometric_relation, turn
 from .training import batch_indices
@@ -357,11 +358,13 @@ def save_judge(judge: Judge, folder) -> None:
     save_json(asdict(judge.config), folder / "config.json")
     save_json(judge.accuracy, folder / "accuracy.json")
     save_weights(judge, folder / "model.safetensors", dtype=torch.float16)
+    write_sums(folder)
 
 
 def load_judge(folder) -> Judge:
     "A judge as it was saved, in eval mode. Raises SGDiffError."
     folder = Path(folder)
+    check_sums(folder)
     with described(folder / "config.json", "JudgeConfig") as config: judge = Judge(JudgeConfig(**config))
     load_weights(folder / "model.safetensors", judge)
     judge.accuracy = load_json(folder / "accuracy.json") if (folder / "accuracy.json").exists() else None

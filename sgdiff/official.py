@@ -24,11 +24,11 @@ import torch
 from PIL import Image
 
 from .core import to_uint8
-from .errors import SGDiffError, described, load_json, save_json
+from .errors import SGDiffError, load_json
 from .first_stages import FirstStage, FirstStageConfig
 from .generation import DiffusionConfig
 from .official_weights import LatentDiffusion, load_encoder, load_ldm, load_vq, official_ddim, official_layout
-from .pipeline import COMPONENTS, PipelineOutput, SGDiffPipeline, load_component, load_settings
+from .pipeline import COMPONENTS, PipelineOutput, SGDiffPipeline
 from .samplers import SAMPLERS, GuidedDenoiser, image_generators
 from .scene_graphs import SceneGraph, Vocab, check_graph
 
@@ -79,6 +79,7 @@ def official_graph(
 
 class OfficialPipeline(SGDiffPipeline):
     "`SGDiffPipeline` with official weights: DDIM, no guidance, 15 tokens."
+    components = COMPONENTS | {"vae": (FirstStage, FirstStageConfig)}
 
     def doubts(self, graph: SceneGraph) -> list:  # of sentences, empty where all is well
         "Says so where a graph has more triples, `__in_image__` counted, than the UNet is given."
@@ -120,24 +121,6 @@ class OfficialPipeline(SGDiffPipeline):
         pixels = self.vae.from_latents(z)
         return PipelineOutput([Image.fromarray(a) for a in to_uint8(pixels)], graphs, z, pixels)
 
-    def save_pretrained(self, path, dtype=None):  # dtype: of the stored weights, say torch.float16; None: as they are
-        "Writes the pipeline to a folder of safetensors and JSON: from then on no pickle is needed."
-        super().save_pretrained(path, dtype)
-        index = load_json(Path(path) / "model_index.json")
-        save_json(index | {"_class_name": "OfficialPipeline", "vae": ["sgdiff", "FirstStage"]}, Path(path) / "model_index.json")
-
-    @classmethod
-    def from_pretrained(cls, path, device="cpu") -> "OfficialPipeline":  # path: a folder that `save_pretrained` wrote
-        "The pipeline of a folder. Raises SGDiffError where files are missing, broken or do not fit."
-        path = Path(path)
-        with described(path / "model_index.json", "OfficialPipeline") as index:
-            if (name := index.get("_class_name")) != "OfficialPipeline":
-                raise SGDiffError(f"{path} holds a {name!r}, expected an 'OfficialPipeline' (see `SGDiffPipeline.from_pretrained`)")
-            image_size = int(index["image_size"])
-        vocab, diffusion = load_settings(path)
-        registry = COMPONENTS | {"vae": (FirstStage, FirstStageConfig)}
-        parts = {name: load_component(path, name, registry) for name in COMPONENTS}
-        return cls(**parts, vocab=vocab, diffusion=diffusion, image_size=image_size).to(device)
 
 # %% ../nbs/31_official.ipynb #ce8e275e
 def _check_fit(encoder, unet, first_stage, vocab) -> None:

@@ -24,6 +24,7 @@ from PIL import Image
 
 from .core import device_of, load_weights, save_weights, to_uint8
 from .errors import SGDiffError, described, save_json
+from .folders import check_sums, write_sums
 from .generation import DiffusionConfig
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .samplers import SAMPLERS, GuidedDenoiser, draw_noise, image_generators, initial_noise
@@ -92,6 +93,8 @@ def _read(graph, vocab):
 # %% ../nbs/15_pipeline.ipynb #058ba1e3
 class SGDiffPipeline:
     "Graph encoder, UNet and first stage as one: scene graphs to images."
+    components = COMPONENTS     # name -> (module class, config class)
+
     def __init__(self, graph_encoder: SceneGraphEncoder, unet: UNet, vae: VAE,
                  vocab: Vocab,                          # the words that the encoder knows
                  diffusion: DiffusionConfig = DiffusionConfig(),
@@ -211,19 +214,21 @@ class SGDiffPipeline:
         save_json(self.vocab.to_dict(), path / "vocab.json")
         (path / "scheduler").mkdir(exist_ok=True)
         save_json(asdict(self.diffusion), path / "scheduler" / "scheduler_config.json")
-        save_json({"_class_name": "SGDiffPipeline", "image_size": self.image_size, "max_things": self.max_things,
-                   **{n: ["sgdiff", cls.__name__] for n, (cls, _) in COMPONENTS.items()}}, path / "model_index.json")
+        save_json({"_class_name": type(self).__name__, "image_size": self.image_size, "max_things": self.max_things,
+                   **{n: ["sgdiff", module.__name__] for n, (module, _) in self.components.items()}}, path / "model_index.json")
+        write_sums(path, ("model_index.json", "vocab.json", "scheduler", *self.components))
 
     @classmethod
     def from_pretrained(cls, path,              # a folder, or a repository of the Hugging Face Hub ("owner/name")
                         device="cpu") -> "SGDiffPipeline":
-        "The pipeline of a folder. Raises SGDiffError where files are missing, broken or do not fit."
+        "The pipeline of a folder. Raises SGDiffError where files are missing, broken, others than those written, or do not fit."
         path = _find_folder(path)
-        with described(path / "model_index.json", "SGDiffPipeline") as index:
-            if index["_class_name"] != "SGDiffPipeline": raise ValueError(f"it describes a {index['_class_name']!r}")
+        check_sums(path)
+        with described(path / "model_index.json", cls.__name__) as index:
+            if index["_class_name"] != cls.__name__: raise ValueError(f"it describes a {index['_class_name']!r}")
             sizes = {name: index[name] for name in ("image_size", "max_things")}
         vocab, diffusion = load_settings(path)
-        parts = {name: load_component(path, name) for name in COMPONENTS}
+        parts = {name: load_component(path, name, cls.components) for name in cls.components}
         return cls(**parts, vocab=vocab, diffusion=diffusion, **sizes).to(device)
 
     @classmethod

@@ -28,6 +28,7 @@ import torch
 from .contrastive import ImageEncoderConfig
 from .core import check_state_dict, device_of, load_weights, save_weights, set_seed, step_generator
 from .errors import SGDiffError, described, load_json, save_json
+from .folders import check_sums, write_sums
 from .generation import DiffusionConfig, GraphToLatent, encode_latents, generation_loss
 from .graph_encoder import SceneGraphEncoderConfig
 from .judge import LESSONS, Judge, JudgeConfig, judge_accuracy, judging_loss, save_judge
@@ -267,6 +268,7 @@ def assemble(p: Preset, out) -> SGDiffPipeline:
 def load_pretraining(path) -> PretrainingModel:     # in eval mode
     "The pre-training model of a packed run (the folder that holds `pretraining/`). Raises SGDiffError."
     path = Path(path)
+    for part in ("graph_encoder", "pretraining"): check_sums(path / part)
     with described(path / "pretraining" / "config.json", "PretrainingConfig") as config:
         image, encoder = ImageEncoderConfig(**config.pop("image")), SceneGraphEncoderConfig(**config.pop("encoder"))
         config = PretrainingConfig(encoder, image, **config)
@@ -291,6 +293,7 @@ def pack(p: Preset, out, target, dtype=torch.float16):
     (target / "logs").mkdir(exist_ok=True)
     for stage in p.stages: shutil.copy(out / stage / "log.jsonl", target / "logs" / f"{stage}.jsonl")
     save_json(asdict(p), target / "logs" / "preset.json")
+    write_sums(target)
 
 
 def trained_judge(p: Preset, out) -> Judge:

@@ -172,7 +172,7 @@ def test_missing_truncated_and_foreign_weights(weights, tmp_path):
     path.unlink()
     with pytest.raises(SGDiffError, match="unet"): SGDiffPipeline.from_pretrained(broken)
     assert run("generate", TEXT, weights=broken) == 1
-    foreign = shutil.copytree(weights, tmp_path / "foreign")
+    foreign = shutil.copytree(weights, tmp_path / "foreign", ignore=shutil.ignore_patterns("SHA256SUMS"))
     path = foreign / "unet" / "config.json"
     config = json.loads(path.read_text())
     for changes, said in (({"model_channels": 2 * config["model_channels"]}, "does not fit UNet"), ({"model_channels": 7}, "multiples of 32"), ({"width": 3}, "width")):
@@ -194,7 +194,7 @@ def test_missing_truncated_and_foreign_weights(weights, tmp_path):
 def test_a_foreign_configuration_is_named(name, change, said, weights, tmp_path):
     import shutil
     from sgdiff.recipes import load_pretraining
-    foreign = shutil.copytree(weights, tmp_path / "foreign")
+    foreign = shutil.copytree(weights, tmp_path / "foreign", ignore=shutil.ignore_patterns("SHA256SUMS"))
     path = foreign / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(change(json.loads(path.read_text()) if path.exists() else {})))
