@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['set_seed', 'step_generator', 'find_device', 'device_of', 'fast_mode', 'budget', 'check_shape', 'check_pixels',
-           'to_uint8', 'image_grid', 'show_images', 'save_weights', 'check_state_dict', 'load_weights',
+           'to_uint8', 'image_grid', 'show_images', 'save_weights', 'check_state_dict', 'load_weights', 'load_module',
            'count_parameters', 'SGDiffError', 'atomic_write', 'load_json', 'save_json']
 
 # %% ../nbs/00_core.ipynb #7ec118f6
@@ -19,6 +19,7 @@ import hashlib
 import math
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -229,6 +230,23 @@ def load_weights(
         check_state_dict(state, module, path)
         module.load_state_dict(state)
     return state
+
+# %% ../nbs/00_core.ipynb #ea36ea6c
+def load_module(
+    path: str | Path,  # a .safetensors file
+    build: Callable,  # build() -> a module
+) -> nn.Module:  # with the weights of the file, in eval mode
+    """A module that is built only if the weights in the file are those of such a module.
+
+    Raises: SGDiffError as `load_weights` does, or if no module can be built so."""
+    state = load_weights(path)
+    try:
+        with torch.device("meta"): check_state_dict(state, build(), path)
+    except (ValueError, RuntimeError) as error:
+        raise SGDiffError(f"{path}: no module can be built with its configuration: {error}") from error
+    module = build()
+    module.load_state_dict(state)
+    return module.eval()
 
 # %% ../nbs/00_core.ipynb #f50752dd
 def count_parameters(

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from .core import device_of, load_weights, save_weights, to_uint8
+from .core import device_of, load_module, save_weights, to_uint8
 from .errors import SGDiffError, default_weights, described, save_json
 from .folders import check_sums, write_sums
 from .generation import DiffusionConfig
@@ -271,6 +271,8 @@ class SGDiffPipeline:
         with described(path / "model_index.json", cls.__name__) as index:
             if index["_class_name"] != cls.__name__: raise ValueError(f"it describes a {index['_class_name']!r}")
             sizes = {name: index[name] for name in ("image_size", "max_things")}
+            for name, size in sizes.items():
+                if type(size) is not int or not 0 < size <= 4096: raise ValueError(f"{name} is {size!r}, expected a whole number from 1 to 4096")
         vocab, diffusion = load_settings(path)
         parts = {name: load_component(path, name, cls.components) for name in cls.components}
         return cls(**parts, vocab=vocab, diffusion=diffusion, **sizes).to(device)
@@ -338,9 +340,7 @@ def load_component(path,            # the pipeline's folder
     module_class, config_class = registry[name]
     with described(Path(path) / name / "config.json", config_class.__name__) as config:
         config = config_class(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})
-    module = module_class(config)
-    load_weights(Path(path) / name / "model.safetensors", module)
-    return module.eval()
+    return load_module(Path(path) / name / "model.safetensors", lambda: module_class(config))
 
 # %% ../nbs/15_pipeline.ipynb #ae0b5a24
 def pictures_figure(graphs, rows, titles=None, highlight=()):
