@@ -19,7 +19,6 @@ broken file, a full disk) ends in one clear message and exit status 1; a wrong o
 import argparse
 import sys
 import warnings
-from functools import partial
 from pathlib import Path
 
 from .errors import SGDiffError, default_weights
@@ -100,35 +99,34 @@ def settled(settings: dict, kind) -> dict:  # kind: class of the pipeline
     return {name: usual[name].default for name in names if name in usual} | settings
 
 # %% ../nbs/19_cli.ipynb #1f1b2103
-def read_request(args) -> list:             # of texts, SceneGraphs, and functions that read one
-    "The graphs that a command line asks for: texts, a JSON file, or both."
-    from sgdiff.errors import load_json
-    from sgdiff.scene_graphs import graph_from_json, read_graphs
-    listed = []
-    if args.graph is not None and not args.skip_bad: listed = read_graphs(args.graph)
-    elif args.graph is not None:
-        data = load_json(args.graph)
-        listed = [partial(graph_from_json, one) for one in (data if isinstance(data, list) else [data])]
-    graphs = [*args.text, *listed]
-    if not graphs: raise SGDiffError("nothing to draw: give a text such as 'sheep looking at tree; sky above grass', or --graph FILE.json")
-    return graphs
+def read_request(args) -> list:             # of texts, and of what a JSON file holds
+    "The graphs that a command line asks for, as they stand there: texts, a JSON file, or both."
+    from sgdiff.scene_graphs import graph_entries
+    listed = [] if args.graph is None else graph_entries(args.graph)
+    asked = [*args.text, *listed]
+    if asked: return asked
+    raise SGDiffError("nothing to draw: give a text such as 'sheep looking at tree; sky above grass', "
+                      "or --graph FILE.json")
 
 
 def read_asked(args, pipe) -> list:         # of (SceneGraph as written, SceneGraph as drawn)
-    "The graphs that are asked for and can be drawn. Raises GraphError, UnknownWordError where one cannot, but for --skip-bad."
-    from sgdiff.scene_graphs import graph_from
-    asked, good, bad = read_request(args), [], []
-    for number, graph in enumerate(asked, 1):
-        try:
-            written = graph_from(graph() if callable(graph) else graph, pipe.vocab)
-            good.append((written, pipe.read(written)))
-        except SGDiffError as error: bad.append((f"graph {number} of {len(asked)}: {error}", error))
-    if bad and len(asked) == 1: raise bad[0][1]
-    told = [told for told, _ in bad]
-    if bad and not args.skip_bad: raise type(bad[0][1])("\n".join(told) + " (--skip-bad draws the others)" * bool(good))
-    if not good: raise SGDiffError("\n".join([*told, "none of the graphs can be drawn"]))
-    for one in told: warnings.warn(f"left out, {one}", stacklevel=2)
-    return good
+    """The graphs that are asked for and can be drawn.
+
+    Raises: GraphError, UnknownWordError where one cannot, but for --skip-bad."""
+    from sgdiff.scene_graphs import graph_from, read_each, refuse_bad
+
+    def read(asked):
+        written = graph_from(asked, pipe.vocab)
+        return written, pipe.read(written)
+
+    asked = read_request(args)
+    good, bad = read_each(asked, read)
+    if bad and len(asked) == 1: raise bad[1]
+    if not (args.skip_bad and good):
+        refuse_bad(bad, len(asked), hint="--skip-bad draws the others" if good else "")
+    for number, error in bad.items():
+        warnings.warn(f"left out, graph {number} of {len(asked)}: {error}", stacklevel=2)
+    return list(good.values())
 
 
 def told_of(pairs: list, args, pipe) -> dict:   # pairs: as `read_asked` gives them; -> name -> text

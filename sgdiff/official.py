@@ -29,9 +29,9 @@ from .first_stages import FirstStage, FirstStageConfig
 from .folders import file_sum
 from .generation import DiffusionConfig
 from .official_weights import LatentDiffusion, load_encoder, load_ldm, load_vq, official_ddim, official_layout
-from .pipeline import COMPONENTS, PipelineOutput, SGDiffPipeline
+from .pipeline import COMPONENTS, PipelineOutput, SGDiffPipeline, check_sampling
 from .real_data import vocab_from_sg2im
-from .samplers import SAMPLERS, GuidedDenoiser, image_generators
+from .samplers import SAMPLERS, GuidedDenoiser, check_number, image_generators
 from .scene_graphs import SceneGraph, Vocab, check_graph, graph_from
 
 _all_ = ["LatentDiffusion", "load_encoder", "load_ldm", "load_vq", "official_ddim", "official_layout"]  # all of it from one place
@@ -132,14 +132,15 @@ class OfficialPipeline(SGDiffPipeline):
         if guidance_scale != 1:
             raise ValueError(f"guidance_scale is {guidance_scale}: the official weights were never trained without a graph, so there is "
                              "nothing to guide away from; use 1, or train with a null token (UNetConfig(null_token=True))")
-        if sampler not in SAMPLERS: raise ValueError(f"sampler {sampler!r} is unknown: expected one of {', '.join(SAMPLERS)}")
-        if num_images_per_graph < 1: raise ValueError(f"num_images_per_graph is {num_images_per_graph}: expected at least 1")
-        written = [graph_from(g, self.vocab) for g in (graphs if isinstance(graphs, (list, tuple)) else [graphs])]
+        given = graphs if isinstance(graphs, (list, tuple)) else [graphs]
+        written = [graph_from(g, self.vocab) for g in given]
         graphs = [official_graph(g, self.vocab) for g in written]
+        B = check_sampling(len(graphs), num_images_per_graph, num_inference_steps,
+                           self.schedule.n_timesteps, guidance_scale, relation_scale, sampler)
+        check_number("eta", eta, 0, 1)
+        x_T = self._start(B, generator, seed, latents).to(self.device)
         self._warn(graphs, written)
         told, objects_alone = self._told(graphs, num_images_per_graph)
-        B = len(graphs) * num_images_per_graph
-        x_T = (self._noise(B, generator, seed) if latents is None else latents).to(self.device)
         if seed is not None: generator = image_generators(self._seeds(B, seed))
         denoise = GuidedDenoiser(self.unet, told, told, guidance_scale, objects_alone, relation_scale)
         if sampler == "ddim": z = official_ddim(denoise, x_T, num_inference_steps, eta, generator, callback=callback)

@@ -611,12 +611,14 @@ def read_each(sources: list,            # whatever `read` takes
 def refuse_bad(bad: dict,               # number -> SGDiffError, as `read_each` gives it
                n: int,                  # how many graphs there were
                where: str = "",         # stands before "graph 2 of 3"
+               hint: str = "",          # what can be done, told last
                ) -> None:
     "Nothing where none is bad. Raises one error with a line for each graph that is."
     if not bad: return
     lines = [f"{where}graph {number} of {n}: {error}" for number, error in bad.items()]
     more = [f"and {len(lines) - MOST_TOLD} graphs more"] if len(lines) > MOST_TOLD else []
-    raise type(next(iter(bad.values())))("\n".join(lines[:MOST_TOLD] + more))
+    hints = [hint] if hint else []
+    raise type(next(iter(bad.values())))("\n".join([*lines[:MOST_TOLD], *more, *hints]))
 
 
 def read_graphs(path) -> list:              # of SceneGraph; path: a JSON file with one graph or a list of graphs
