@@ -31,11 +31,12 @@ def open_run(
     path = Path(out) / "run.json"
     if not path.exists(): raise SGDiffError(f"{out} holds no run.json: give the --out folder of `sgdiff train --data ...`")
     with described(path, "a full run") as told:
-        given = {f.name: (told[f.name], f.default) for f in fields(FullPreset) if f.name in told}
-        given = {name: (tuple(value) if isinstance(value, list) else value, usual) for name, (value, usual) in given.items()}
-        for name, (value, usual) in given.items():
-            if not isinstance(value, (type(usual), int)): raise TypeError(f"{name} is {value!r}, expected something like {usual!r}")
-        return told, FullPreset(**{name: value for name, (value, _) in given.items()})
+        known = [f for f in fields(FullPreset) if f.name in told]
+        given = {f.name: tuple(v) if isinstance(v := told[f.name], list) else v for f in known}
+        for f in known:
+            if isinstance(given[f.name], (type(f.default), int)): continue
+            raise TypeError(f"{f.name} is {given[f.name]!r}, expected something like {f.default!r}")
+        return told, FullPreset(**given)
 
 
 def check_words(
@@ -128,31 +129,33 @@ def run_pipeline(
     out: str | Path,  # folder of a run whose stages are finished
     device="cpu",
 ):  # SGDiffPipeline, or OfficialPipeline for the official form
-    "The pipeline of a run, to draw what it has not seen: data are opened only where the first stage is made of them. Raises SGDiffError."
+    "The pipeline of a run; data are opened only where the first stage is made of them. Raises SGDiffError."
     from sgdiff.full_runs import check_first_stage, open_data
     check_finished(out := Path(out))
     (told, preset), data = open_run(out), None
     try:
         check_first_stage(preset)
-        if preset.first_stage == "pca": data = open_data(told["data"], "train", preset.image_size, told.get("images"), preset.toy_scenes, preset.fit)
+        if preset.first_stage == "pca":
+            data = open_data(told["data"], "train", preset.image_size, told.get("images"), preset.toy_scenes, preset.fit)
         same_first_stage(out, preset, data)
         return assemble_run(out, data, device)
     except SGDiffError as error:
-        raise SGDiffError(f"{error}. (The full run {out} draws through its first stage, {preset.first_stage!r}, which is looked for where it was "
-                          "in training: start the command from the same folder.)") from error
+        raise SGDiffError(f"{error}. (The full run {out} draws through its first stage, {preset.first_stage!r}, which is "
+                          "looked for where it was in training: start the command from the same folder.)") from error
 
 
 def check_inception() -> None:
-    "Nothing, if the network of FID and Inception Score is there or can be fetched: before anything is drawn for it. Raises SGDiffError."
+    "Nothing, if the network of FID and Inception Score is there or can be fetched. Raises SGDiffError."
     from torch import hub
     toy = "Toy worlds can be measured without it: --features judge"
     try: from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3 as url
-    except ImportError as error: raise SGDiffError(f"FID and Inception Score need torch-fidelity: pip install 'sgdiff[eval]'. {toy}") from error
+    except ImportError as error:
+        raise SGDiffError(f"FID and Inception Score need torch-fidelity: pip install 'sgdiff[eval]'. {toy}") from error
     try: hub.load_state_dict_from_url(url, map_location="cpu", progress=False)
     except Exception as error:  # no network, no space, a file cut short: torch has a kind of its own for each
         place = Path(hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-        raise SGDiffError(f"Inception's weights are not whole at {place}, and could not be fetched ({error}). Fetch {url} on a machine "
-                          f"with a network, put the file there, and evaluate again. {toy}") from error
+        raise SGDiffError(f"Inception's weights are not whole at {place}, and could not be fetched ({error}). Fetch {url} "
+                          f"on a machine with a network, put the file there, and evaluate again. {toy}") from error
 
 
 def part_company() -> None:
