@@ -114,8 +114,8 @@ def agrees(graph: SceneGraph, places: dict) -> bool:        # places: row -> (x,
     return all((a[0] - b[0]) * dx + (a[1] - b[1]) * dy > 0 for (dx, dy), a, b in ends)
 
 
-def listed_graphs(source) -> list:      # of what a JSON list holds, which is how sg2im's files hold graphs; empty where it is none
-    "The graphs of a list, as data. Raises SGDiffError where it is broken."
+def listed_graphs(source) -> list:      # of data; empty where `source` is no JSON list
+    "The graphs of a list, which is how sg2im's files hold them. Raises SGDiffError where it is broken."
     if not isinstance(source, str) or not source.lstrip().startswith("["): return []
     graphs = parse_json(source, "the list")
     if not graphs: raise GraphError("the list holds no graph")
@@ -141,7 +141,8 @@ class EditorModel:
                  graph=None):       # anything that `read_graph` reads; None: an empty board
         self.vocab, self.listeners, self.error, self.version = vocab, [], "", 0
         self.past, self.future, self.now, self._next_key = [], [], Moment(), 0
-        self.written, self._listed = {}, (0, 1)             # what is on the board -> the other word it was asked for by; (version, graphs in its list)
+        self.written = {}       # what is on the board -> the other word that it was asked for by
+        self._listed = 0, 1     # version, graphs in the list that it came from
         if graph is not None: self.load(graph)
         self.past = []
 
@@ -152,8 +153,10 @@ class EditorModel:
     def notes(self) -> list:                # of sentences, each once
         "What stands on the board in the place of what was asked for."
         shown = board(self)
-        pairs = [(n["written"], n["word"]) for n in shown["nodes"]] + [(e["written"], e["predicate"]) for e in shown["edges"]]
-        first = [f"of {self._listed[1]} graphs in the list this is the first"] if self._listed[0] == self.version and self._listed[1] > 1 else []
+        pairs = [(n["written"], n["word"]) for n in shown["nodes"]]
+        pairs += [(e["written"], e["predicate"]) for e in shown["edges"]]
+        version, n = self._listed
+        first = [f"of {n} graphs in the list this is the first"] if version == self.version and n > 1 else []
         return first + [told_substitution(*pair) for pair in dict.fromkeys(pairs) if pair[0]]
 
     def do(self, command: str,      # one of COMMANDS
@@ -168,7 +171,8 @@ class EditorModel:
         for listener in self.listeners: listener(self)
         return not self.error
 
-    def _go(self, moment: Moment, written: SceneGraph = None):      # written: the graph in the words of whoever asks for it; None: the moment's
+    def _go(self, moment: Moment,
+            written: SceneGraph = None):    # the graph in the words of whoever asks for it; None: the moment's
         "Makes `moment` the present, if it is another one and may be."
         written = written or moment.graph
         own = [word for word in (*moment.graph.objects, *(p for _, p, _ in moment.graph.triples)) if word.startswith("__")]
@@ -184,7 +188,8 @@ class EditorModel:
         "Keeps the words that others stand in for, by the keys of what is drawn."
         drawn = dict(substitutions(written, moment.graph))
         self.written |= {(k, drawn[w]): w for k, w in zip(moment.keys, written.objects) if w in drawn}
-        self.written |= {(a, drawn[p], b): p for a, p, b in replace(moment, graph=written).keyed_triples() if p in drawn}
+        triples = replace(moment, graph=written).keyed_triples()
+        self.written |= {(a, drawn[p], b): p for a, p, b in triples if p in drawn}
 
     def _show(self, moment):
         self.version += moment.graph != self.now.graph

@@ -6,7 +6,7 @@
 __all__ = ['OTHER_PICTURES', 'LONGEST_PAGE', 'LARGEST_PAGE', 'picture_file', 'aside', 'told_in_png', 'save_figure', 'page_files']
 
 # %% ../nbs/18c_picture_files.ipynb #8200132c
-"""Pictures as files: which names they may have, what their PNG tells of them, and on how many pages they go.
+"""Pictures as files: which names they may have, what a PNG tells, on how many pages they go.
 
 Nothing heavy is imported before a picture is written."""
 
@@ -19,13 +19,15 @@ from pathlib import Path
 from .errors import SGDiffError, atomic_write
 
 # %% ../nbs/18c_picture_files.ipynb #add4c277
-OTHER_PICTURES = (".bmp", ".eps", ".gif", ".jpeg", ".jpg", ".pdf", ".ppm", ".svg", ".tif", ".tiff", ".webp")
+OTHER_PICTURES = (".bmp", ".eps", ".gif", ".jpeg", ".jpg", ".pdf", ".ppm", ".svg", ".tif", ".tiff",
+                  ".webp")
 
 def picture_file(text: str) -> str:
     "The name of a PNG file, for argparse."
     if not text: raise argparse.ArgumentTypeError("a file needs a name")
     if Path(text).suffix.lower() not in OTHER_PICTURES: return text
-    raise argparse.ArgumentTypeError(f"{text}: pictures are written as PNG, so call it {Path(text).with_suffix('.png')}")
+    better = Path(text).with_suffix(".png")
+    raise argparse.ArgumentTypeError(f"{text}: pictures are written as PNG, so call it {better}")
 
 # %% ../nbs/18c_picture_files.ipynb #57827383
 def aside(path) -> contextlib.AbstractContextManager:
@@ -45,10 +47,13 @@ def told_in_png(
     from sgdiff.report import weights_fingerprint
     from sgdiff.scene_graphs import substitutions
     others = dict.fromkeys(pair for graphs in pairs for pair in substitutions(*graphs))
-    told = {"Software": f"sgdiff {__version__}", "graphs as written": "\n".join(g.to_text() for g, _ in pairs),
-            "graphs as drawn": "\n".join(g.to_text() for _, g in pairs), "substitutions": "\n".join(f"{a} -> {b}" for a, b in others),
+    told = {"Software": f"sgdiff {__version__}",
+            "graphs as written": "\n".join(g.to_text() for g, _ in pairs),
+            "graphs as drawn": "\n".join(g.to_text() for _, g in pairs),
+            "substitutions": "\n".join(f"{a} -> {b}" for a, b in others),
             "weights": f"{weights.name} {weights_fingerprint(weights)}"} | settings
-    return {name: str(value).encode("utf-8", "backslashreplace").decode() for name, value in told.items()}
+    plain = lambda value: str(value).encode("utf-8", "backslashreplace").decode()
+    return {name: plain(value) for name, value in told.items()}
 
 
 def save_figure(
@@ -70,10 +75,13 @@ def page_files(out,                         # of the first page
                n_graphs: int,
                n: int,                      # pictures of each
                ) -> dict:                   # Path -> slice of the graphs
-    "On which pages the graphs are drawn. Raises SGDiffError where several are needed and `out` is no file that others can lie beside."
-    row = (1.9 * 110) * (2.6 + 1.5 * n) * 110                               # as `pictures_figure` draws it
+    "On which pages the graphs are drawn. Raises SGDiffError where `out` takes one, of several."
+    row = (1.9 * 110) * (2.6 + 1.5 * n) * 110       # pixels, as `pictures_figure` draws it
     size, out = int(max(1, min(LONGEST_PAGE, LARGEST_PAGE // row))), Path(out)
-    pages = {out.with_name(f"{out.stem}-{k + 1}{out.suffix}") if k else out: slice(i, i + size) for k, i in enumerate(range(0, n_graphs, size))}
+    parts = [slice(i, i + size) for i in range(0, n_graphs, size)]
+    files = [out, *(out.with_name(f"{out.stem}-{k}{out.suffix}") for k in range(2, len(parts) + 1))]
+    pages = dict(zip(files, parts, strict=True))
     if len(pages) > 1 and out.exists() and not out.is_file():
-        raise SGDiffError(f"{out} takes one picture, and {n_graphs} graphs need {len(pages)}: name a file, or draw at most {size} graphs")
+        raise SGDiffError(f"{out} takes one picture, and {n_graphs} graphs need {len(pages)}: "
+                          f"name a file, or draw at most {size} graphs")
     return pages

@@ -7,10 +7,10 @@ __all__ = ['SEED', 'COUNT', 'SCALE', 'NOBODY_READS', 'RUN_AGAIN', 'open_streams'
            'check_folder', 'notes', 'run_command']
 
 # %% ../nbs/00_terminal.ipynb #deebb25a
-"""What all commands share: options with limits, text for any terminal, one line and one exit status for whatever ends a command.
+"""What commands share: options with limits, text for any terminal, a line and a status at the end.
 
-Exit statuses: 0 done, 1 something that a person can mend, 2 a wrong option, 130 Ctrl-C, 141 nobody reads the output any more.
-No torch needed."""
+Exit statuses: 0 done, 1 something that a person can mend, 2 a wrong option, 130 Ctrl-C, 141 nobody
+reads the output any more. No torch needed."""
 
 import argparse
 import contextlib
@@ -26,10 +26,10 @@ from .errors import SGDiffError, cannot_write
 
 # %% ../nbs/00_terminal.ipynb #606a8d5e
 def open_streams() -> None:
-    r"Nothing; standard output and error take any text from now on: a character that a terminal lacks is written as \u7f8a."
+    r"Nothing; both streams take any text from now on: what a terminal lacks is written as \u7f8a."
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None: setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # it was closed
+        if stream is None: setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # was closed
         elif hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace")
 
 # %% ../nbs/00_terminal.ipynb #47e7a2ef
@@ -40,9 +40,11 @@ def whole(
     "A reader of whole numbers between two limits."
     def read(text):
         try: number = int(text)
-        except ValueError: raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number") from None
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number") from None
         if least <= number <= most: return number
-        raise argparse.ArgumentTypeError(f"{text[:40]} is too {'small' if number < least else 'large'}: expected {least} to {most}")
+        wrong = "small" if number < least else "large"
+        raise argparse.ArgumentTypeError(f"{text[:40]} is too {wrong}: expected {least} to {most}")
     return read
 
 
@@ -55,13 +57,14 @@ def decimal(
         try: number = float(text)
         except ValueError: number = math.nan
         if least <= number <= most: return number
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number from {least:g} to {most:g}")
+        range_ = f"{least:g} to {most:g}"
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number from {range_}")
     return read
 
 
 SEED = whole(0, 2**32 - 1)  # as far as NumPy's seeds go
 COUNT = whole(1, 10**6)  # of steps, scenes, images
-SCALE = decimal(-1000, 1000)  # of guidance; beyond it float32 overflows, and the picture holds no numbers
+SCALE = decimal(-1000, 1000)  # of guidance; far beyond it float32 overflows
 
 # %% ../nbs/00_terminal.ipynb #4b5e109c
 def check_writable(
@@ -69,7 +72,8 @@ def check_writable(
 ) -> None:
     "Nothing, if the file can be written as far as can be told now. Raises SGDiffError."
     path = Path(path)
-    if path.is_dir(): raise SGDiffError(f"cannot write {path}: it is a folder. Give the name of a file in it.")
+    if path.is_dir():
+        raise SGDiffError(f"cannot write {path}: it is a folder. Give the name of a file in it.")
     if path.exists() and not path.is_file(): return  # a device, a pipe
     _check_room(path, path)
 
@@ -82,12 +86,15 @@ def check_folder(
 
 
 def _check_room(file: Path, named: Path):
-    "Nothing, if the nearest folder above a file takes another. Raises SGDiffError about the path as it was named."
+    "Nothing, if the nearest folder above a file takes another. Raises SGDiffError."
     try:
         place = next(place for place in file.resolve().parents if os.path.lexists(place))
-        if not place.is_dir(): raise SGDiffError(f"cannot write {named}: {place} is a file, and no folder. Choose another place.")
+        if not place.is_dir():
+            raise SGDiffError(f"cannot write {named}: {place} is a file, and no folder. "
+                              "Choose another place.")
         with tempfile.TemporaryFile(dir=place) as trial: trial.write(b"is there room?")
-    except RuntimeError as error: raise SGDiffError(f"cannot write {named}: {error}") from error  # links in a circle
+    except RuntimeError as error:  # links in a circle
+        raise SGDiffError(f"cannot write {named}: {error}") from error
     except OSError as error: raise cannot_write(named, error) from error
 
 # %% ../nbs/00_terminal.ipynb #1ce5bedd
@@ -115,15 +122,18 @@ def _outcome(run, again) -> tuple[int, str]:
     try: return run() or 0, ""
     except KeyboardInterrupt: return 130, "interrupted"
     except BrokenPipeError: return NOBODY_READS, ""
-    except SystemExit as end: return (1, end.code) if isinstance(end.code, str) else (end.code or 0, "")
+    except SystemExit as end:
+        return (1, end.code) if isinstance(end.code, str) else (end.code or 0, "")
     except SGDiffError as error:  # Ctrl-C in training is one too; by its name, to import no torch
-        return 130 if type(error).__name__ == "Interrupted" else 1, str(error).replace(RUN_AGAIN, again)
-    except OSError as error: return 1, f"{error.strerror or error}{f': {error.filename}' * bool(error.filename)}"
+        status = 130 if type(error).__name__ == "Interrupted" else 1
+        return status, str(error).replace(RUN_AGAIN, again)
+    except OSError as error:
+        return 1, f"{error.strerror or error}{f': {error.filename}' * bool(error.filename)}"
     except ValueError as error: return 1, str(error) or "a value is wrong"
 
 
 def _unheard(error: OSError, name: str, status: int) -> int:
-    "The exit status where a stream takes no more; what it still holds is dropped, or Python would complain of it at the end."
+    "The exit status where a stream takes no more; what it still holds is dropped."
     with open(os.devnull, "wb") as nowhere:
         for stream in (sys.stdout, sys.stderr):
             try: stream.flush()
@@ -138,7 +148,7 @@ def run_command(
     name: str = "sgdiff",  # of the program, for what is said
     again: str = RUN_AGAIN,  # what a run that was stopped needs to go on
 ) -> int:  # exit status
-    "Runs a command to whatever end: one line on standard error where it is a bad one, nothing where nobody reads."
+    "Runs a command to whatever end: one line on standard error where it is a bad one."
     open_streams()
     with notes(name): status, said = _outcome(run, again)
     try:

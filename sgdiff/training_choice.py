@@ -51,7 +51,8 @@ class TrainingChoice:
         limits = {"pretrain_steps": (1, 10**7), "diffusion_steps": (1, 10**7), "n_scenes": (64, 10**6), "seed": (0, 2**32 - 1),
                   "dim": (32, 1024), "model_channels": (32, 1024)}      # 64 scenes are a batch
         for name, (least, most) in limits.items():
-            if not least <= getattr(self, name) <= most: raise SGDiffError(f"{name} is {getattr(self, name)}, expected at least {least} and at most {most}")
+            if least <= (value := getattr(self, name)) <= most: continue
+            raise SGDiffError(f"{name} is {value}, expected at least {least} and at most {most}")
 
     @property
     def stages(self) -> tuple:      # of stage names
