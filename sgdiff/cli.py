@@ -19,6 +19,7 @@ broken file, a full disk) ends in one clear message and exit status 1; a wrong o
 import argparse
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 from .errors import SGDiffError, default_weights
@@ -99,11 +100,12 @@ def settled(settings: dict, kind) -> dict:  # kind: class of the pipeline
     return {name: usual[name].default for name in names if name in usual} | settings
 
 # %% ../nbs/19_cli.ipynb #1f1b2103
-def read_request(args) -> list:             # of texts, and of what a JSON file holds
-    "The graphs that a command line asks for, as they stand there: texts, a JSON file, or both."
-    from sgdiff.scene_graphs import graph_entries
+def read_request(args, vocab) -> list:      # of functions, each of which reads one graph
+    "The graphs that a command line asks for: texts, those of a JSON file, or both."
+    from sgdiff.scene_graphs import graph_entries, graph_from, graph_from_json
     listed = [] if args.graph is None else graph_entries(args.graph)
-    asked = [*args.text, *listed]
+    asked = [partial(graph_from, text, vocab) for text in args.text]
+    asked += [partial(graph_from_json, entry, vocab) for entry in listed]
     if asked: return asked
     raise SGDiffError("nothing to draw: give a text such as 'sheep looking at tree; sky above grass', "
                       "or --graph FILE.json")
@@ -113,17 +115,18 @@ def read_asked(args, pipe) -> list:         # of (SceneGraph as written, SceneGr
     """The graphs that are asked for and can be drawn.
 
     Raises: GraphError, UnknownWordError where one cannot, but for --skip-bad."""
-    from sgdiff.scene_graphs import graph_from, read_each, refuse_bad
+    from sgdiff.scene_graphs import read_each, refuse_bad
 
     def read(asked):
-        written = graph_from(asked, pipe.vocab)
+        written = asked()
         return written, pipe.read(written)
 
-    asked = read_request(args)
+    asked = read_request(args, pipe.vocab)
     good, bad = read_each(asked, read)
-    if bad and len(asked) == 1: raise bad[1]
+    if bad and len(asked) == len(args.text) == 1: raise bad[1]
     if not (args.skip_bad and good):
-        refuse_bad(bad, len(asked), hint="--skip-bad draws the others" if good else "")
+        where = "" if args.text else f"{args.graph}, "
+        refuse_bad(bad, len(asked), where, "--skip-bad draws the others" if good else "")
     for number, error in bad.items():
         warnings.warn(f"left out, graph {number} of {len(asked)}: {error}", stacklevel=2)
     return list(good.values())
