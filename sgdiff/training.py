@@ -56,7 +56,7 @@ SEAL_LENGTH = len(SEAL) + 64
 class _Summed:
     "A file to write to, which adds up the SHA-256 of what is written."
 
-    def __init__(self, file): self.file, self.digest = file, hashlib.sha256()
+    def __init__(self, file): self.file, self.name, self.digest = file, file.name, hashlib.sha256()
 
     def write(self, data):
         self.digest.update(data)
