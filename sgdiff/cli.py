@@ -32,16 +32,23 @@ from .terminal import COUNT, SCALE, SEED, check_folder, check_writable, run_comm
 
 # %% ../nbs/19_cli.ipynb #e43665ab
 def find_weights(path=None) -> Path:        # path: what is named; None: the shipped weights
-    "The folder of a pipeline or of a full run: the one that is named, or `weights` in it. Raises SGDiffError for a toy run without."
+    """The folder of a pipeline or of a full run: the one that is named, or `weights` in it.
+
+    Raises: SGDiffError for a toy run that has no weights yet."""
     folder = Path(path or default_weights())
     if any((folder / name).exists() for name in ("model_index.json", "run.json")): return folder
     if (folder / "weights" / "model_index.json").exists(): return folder / "weights"
     if not any((folder / name).exists() for name in ("preset.json", "choice.json")): return folder
-    raise SGDiffError(f"{folder} holds a toy run, but no weights yet: go on with its training, and when all stages are done they lie in {folder / 'weights'}")
+    raise SGDiffError(f"{folder} holds a toy run, but no weights yet: go on with its training, and "
+                      f"when all stages are done they lie in {folder / 'weights'}")
 
 
-def load_pipeline(path=None, device="cpu"):     # path: as for `find_weights`, or a hub name -> (SGDiffPipeline, Judge or None)
-    "The pipeline of a folder, whatever kind it is of, on a device, and the judge beside it, which stays on the CPU. Raises SGDiffError."
+def load_pipeline(path=None,                # as for `find_weights`, or a hub name
+                  device="cpu",
+                  ):                        # (SGDiffPipeline, Judge or None)
+    """The pipeline of a folder, of whatever kind, and the judge beside it, which stays on the CPU.
+
+    Raises: SGDiffError."""
     from sgdiff.core import find_device
     folder, device = find_weights(path), find_device(device)
     if (folder / "run.json").exists(): return run_pipeline(folder, device), None
@@ -49,7 +56,7 @@ def load_pipeline(path=None, device="cpu"):     # path: as for `find_weights`, o
 
 
 def pipeline_class(folder: Path):           # -> SGDiffPipeline or OfficialPipeline
-    "The class that a folder's model_index.json names; the first where there is none, which knows what to say of it."
+    "The class that model_index.json names; where there is none the first, which says what is wrong."
     from sgdiff.errors import load_json
     from sgdiff.official import OfficialPipeline
     from sgdiff.pipeline import SGDiffPipeline
@@ -88,7 +95,8 @@ def print_edit(edit, judge, seed):          # edit: EditOutput; judge: Judge, or
 
 def sampling_options(args) -> dict:
     "The settings that a command line gives; the rest is what suits the pipeline."
-    given = dict(num_inference_steps=args.steps, guidance_scale=args.guidance, relation_scale=args.relations, sampler=args.sampler)
+    given = dict(num_inference_steps=args.steps, guidance_scale=args.guidance,
+                 relation_scale=args.relations, sampler=args.sampler)
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -126,7 +134,8 @@ def read_asked(args, pipe) -> list:         # of (SceneGraph as written, SceneGr
     if bad and len(asked) == len(args.text) == 1: raise bad[1]
     if not (args.skip_bad and good):
         where = "" if args.text else f"{args.graph}, "
-        refuse_bad(bad, len(asked), where, "--skip-bad draws the others" if good else "")
+        others = "--skip-bad draws the others" if good else "none of the graphs can be drawn"
+        refuse_bad(bad, len(asked), where, others)
     for number, error in bad.items():
         warnings.warn(f"left out, graph {number} of {len(asked)}: {error}", stacklevel=2)
     return list(good.values())
@@ -135,9 +144,11 @@ def read_asked(args, pipe) -> list:         # of (SceneGraph as written, SceneGr
 def told_of(pairs: list, args, pipe) -> dict:   # pairs: as `read_asked` gives them; -> name -> text
     "Where pictures come from, for their PNG; settings under the names of the options."
     settings = settled(sampling_options(args), type(pipe))
-    if settings.get("guidance_scale") is None: settings["guidance_scale"] = pipe.diffusion.guidance_scale
-    options = {"num_inference_steps": "steps", "guidance_scale": "guidance", "relation_scale": "relations"}
-    return told_in_png(pairs, find_weights(args.weights), seed=args.seed, **{options.get(k, k): v for k, v in settings.items()})
+    if settings.get("guidance_scale") is None:
+        settings["guidance_scale"] = pipe.diffusion.guidance_scale
+    options = dict(num_inference_steps="steps", guidance_scale="guidance", relation_scale="relations")
+    settings = {options.get(name, name): value for name, value in settings.items()}
+    return told_in_png(pairs, find_weights(args.weights), seed=args.seed, **settings)
 
 # %% ../nbs/19_cli.ipynb #3da5edda
 AT_ONCE = 2**18                             # pixels that are drawn at a time
@@ -148,43 +159,56 @@ def generate(args):
     with aside(args.out):
         pipe, _ = load_pipeline(args.weights, args.device)
         graphs = read_asked(args, pipe)
-        pages, draw = page_files(args.out, len(graphs), args.n), (best_of if args.best_of > 1 else one_each)(pipe, args)
-        if len(pages) > 1: print(f"{len(graphs)} graphs on {len(pages)} pages, {args.out} to {[*pages][-1]}")
+        pages = page_files(args.out, len(graphs), args.n)
+        draw = best_of(pipe, args) if args.best_of > 1 else one_each(pipe, args)
+        if len(pages) > 1:
+            print(f"{len(graphs)} graphs on {len(pages)} pages, {args.out} to {[*pages][-1]}")
         for path, part in pages.items():
             images = draw_in_parts(draw, pipe, graphs[part], args, args.n * part.start)
             save_page(path, graphs[part], images, told_of(graphs[part], args, pipe))
 
 
 def draw_in_parts(draw, pipe, graphs, args, first) -> list:     # of PIL images, args.n a graph
-    "The pictures of a page, drawn as many at a time as memory takes; the first of them is number `first` of all."
+    "The pictures of a page, some at a time; the first of them is number `first` of all."
     asked = [written for written, _ in graphs for _ in range(args.n)]
     some = max(1, AT_ONCE // pipe.image_size**2 // args.best_of)
-    return [image for i in range(0, len(asked), some) for image in draw(asked[i:i + some], first + i)]
+    parts = [draw(asked[i:i + some], first + i) for i in range(0, len(asked), some)]
+    return [image for part in parts for image in part]
 
 
 def save_page(path, graphs, images, told):
     "Writes the pictures of some graphs, a row for each."
     from sgdiff.pipeline import pictures_figure
     n = len(images) // len(graphs)
-    save_figure(pictures_figure([drawn for _, drawn in graphs], [images[i:i + n] for i in range(0, len(images), n)]), path, told)
+    rows = [images[i:i + n] for i in range(0, len(images), n)]
+    save_figure(pictures_figure([drawn for _, drawn in graphs], rows), path, told)
 
 
 def one_each(pipe, args):         # -> draw(graphs, first), one picture for each
     "Draws picture i of all with seed + i."
-    return lambda graphs, first: pipe(graphs, seed=[args.seed + first + i for i in range(len(graphs))], **sampling_options(args)).images
+    def draw(graphs, first):
+        seeds = [args.seed + first + i for i in range(len(graphs))]
+        return pipe(graphs, seed=seeds, **sampling_options(args)).images
+    return draw
 
 
 def best_of(pipe, args):          # -> draw(graphs, first), one picture for each, the best of args.best_of
-    "Draws pictures that the encoder stored beside the pipeline has picked (notebook 15b). Raises SGDiffError where there is none."
+    """Draws pictures that the encoder stored beside the pipeline has picked (notebook 15b).
+
+    Raises: SGDiffError where there is none."""
     from sgdiff.choosing import draw_best
     from sgdiff.recipes import load_pretraining
     folder = find_weights(args.weights)
-    if not (folder / "pretraining").is_dir(): raise SGDiffError(f"--best-of needs the encoder of stage 1, and {folder} has no folder `pretraining`: leave --best-of out")
+    if not (folder / "pretraining").is_dir():
+        raise SGDiffError(f"--best-of needs the encoder of stage 1, and {folder} has no folder "
+                          "`pretraining`: leave --best-of out")
     model = load_pretraining(folder)
 
     def draw(graphs, first):
-        out, fit = draw_best(pipe, model, graphs, args.best_of, args.seed + args.best_of * first, **sampling_options(args))
-        print("cosine of the graph with the chosen picture: " + ", ".join(f"{f:.2f}" for f in fit.amax(1).tolist()))
+        seed, settings = args.seed + args.best_of * first, sampling_options(args)
+        out, fit = draw_best(pipe, model, graphs, args.best_of, seed, **settings)
+        best = ", ".join(f"{f:.2f}" for f in fit.amax(1).tolist())
+        print(f"cosine of the graph with the chosen picture: {best}")
         return out.images
     return draw
 
@@ -196,9 +220,11 @@ def edit(args):
         pipe, judge = load_pipeline(args.weights, args.device)
         graphs = read_asked(args, pipe)
         if len(graphs) > 1: raise SGDiffError(f"edit takes one graph, got {len(graphs)}")
-        out = pipe.edit(graphs[0][0], args.change, seed=args.seed, num_images_per_graph=args.n, **sampling_options(args))
+        out = pipe.edit(graphs[0][0], args.change, seed=args.seed, num_images_per_graph=args.n,
+                        **sampling_options(args))
         pairs = [(part.written[0], part.graphs[0]) for part in (out.before, out.after)]
-        save_figure(out.figure(), args.out, told_of(pairs, args, pipe) | {"change": args.change.encode("utf-8", "backslashreplace").decode()})
+        change = args.change.encode("utf-8", "backslashreplace").decode()
+        save_figure(out.figure(), args.out, told_of(pairs, args, pipe) | {"change": change})
         print_edit(out, judge, args.seed)
 
 
@@ -265,11 +291,15 @@ def evaluate(args):
 def check_toy(folder: Path):
     "Nothing, if the report card can be made of a folder: it is about the toy world. Raises SGDiffError."
     from sgdiff.pipeline import SGDiffPipeline
-    if (folder / "run.json").exists(): raise SGDiffError(f"{folder} is a full run: sgdiff evaluate --folder {folder} measures it")
+    if (folder / "run.json").exists():
+        raise SGDiffError(f"{folder} is a full run: sgdiff evaluate --folder {folder} measures it")
     if pipeline_class(folder) is not SGDiffPipeline:
-        raise SGDiffError(f"{folder} holds official weights, and the judge that measures here knows nothing but the toy world")
+        raise SGDiffError(f"{folder} holds official weights, and the judge that measures here knows "
+                          "nothing but the toy world")
     for part in ("judge", "pretraining"):
-        if not (folder / part).is_dir() and folder.is_dir(): raise SGDiffError(f"{folder} has no folder `{part}`: only the weights of a whole toy run can be measured")
+        if folder.is_dir() and not (folder / part).is_dir():
+            raise SGDiffError(f"{folder} has no folder `{part}`: only the weights of a whole toy run "
+                              "can be measured")
 
 # %% ../nbs/19_cli.ipynb #e316523f
 def make_parser() -> argparse.ArgumentParser:

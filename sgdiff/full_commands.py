@@ -138,31 +138,33 @@ def run_pipeline(
     out: str | Path,  # folder of a run whose stages are finished
     device="cpu",
 ):  # SGDiffPipeline, or OfficialPipeline for the official form
-    "The pipeline of a run, to draw what it has not seen: data are opened only where the first stage is made of them. Raises SGDiffError."
+    "The pipeline of a run; data are opened only where the first stage is made of them. Raises SGDiffError."
     from sgdiff.full_runs import check_first_stage, open_data
     check_finished(out := Path(out), "diffusion")
     (told, preset), data = open_run(out), None
     try:
         check_first_stage(preset)
-        if preset.first_stage == "pca": data = open_data(told["data"], "train", preset.image_size, told.get("images"), preset.toy_scenes, preset.fit)
+        if preset.first_stage == "pca":
+            data = open_data(told["data"], "train", preset.image_size, told.get("images"), preset.toy_scenes, preset.fit)
         same_first_stage(out, preset, data)
         return assemble_run(out, data, device)
     except SGDiffError as error:
-        raise SGDiffError(f"{error}. (The full run {out} draws through its first stage, {preset.first_stage!r}, which is looked for where it was "
-                          "in training: start the command from the same folder.)") from error
+        raise SGDiffError(f"{error}. (The full run {out} draws through its first stage, {preset.first_stage!r}, which is "
+                          "looked for where it was in training: start the command from the same folder.)") from error
 
 
 def check_inception() -> None:
-    "Nothing, if the network of FID and Inception Score is there or can be fetched: before anything is drawn for it. Raises SGDiffError."
+    "Nothing, if the network of FID and Inception Score is there or can be fetched. Raises SGDiffError."
     from torch import hub
     toy = "Toy worlds can be measured without it: --features judge"
     try: from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3 as url
-    except ImportError as error: raise SGDiffError(f"FID and Inception Score need torch-fidelity: pip install 'sgdiff[eval]'. {toy}") from error
+    except ImportError as error:
+        raise SGDiffError(f"FID and Inception Score need torch-fidelity: pip install 'sgdiff[eval]'. {toy}") from error
     try: hub.load_state_dict_from_url(url, map_location="cpu", progress=False)
     except Exception as error:  # no network, no space, a file cut short: torch has a kind of its own for each
         place = Path(hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-        raise SGDiffError(f"Inception's weights are not whole at {place}, and could not be fetched ({error}). Fetch {url} on a machine "
-                          f"with a network, put the file there, and evaluate again. {toy}") from error
+        raise SGDiffError(f"Inception's weights are not whole at {place}, and could not be fetched ({error}). Fetch {url} "
+                          f"on a machine with a network, put the file there, and evaluate again. {toy}") from error
 
 
 def part_company() -> None:
