@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 
 from .core import device_of
-from .pipeline import PipelineOutput, SGDiffPipeline
+from .pipeline import MOST_PICTURES, PipelineOutput, SGDiffPipeline
 from .pretraining import PretrainingModel
+from .samplers import check_whole
 from .scene_graphs import SceneGraphBatch, Vocab
 
 # %% ../nbs/15b_choosing.ipynb #79855af6
@@ -40,11 +41,11 @@ def draw_best(pipe: SGDiffPipeline,
               model: PretrainingModel,      # the reader
               graphs: list,                 # N graphs in any form that the pipeline takes
               n_candidates: int = 4,        # n, throws for each graph
-              seed: int = 0,                # candidate k of graph i is drawn with seed + n i + k
+              seed=0,                       # candidate k of graph i has seed + n i + k; or a list
               **settings,                   # of the pipeline: num_inference_steps, guidance_scale, relation_scale, sampler, callback
               ) -> tuple:                   # PipelineOutput with the chosen picture of each graph; (N, n) float, cosines of all candidates
     "For each graph the best of several pictures. Raises ValueError for fewer than one candidate, else as the pipeline."
-    if n_candidates < 1: raise ValueError(f"n_candidates is {n_candidates}: expected at least 1")
+    check_whole("n_candidates", n_candidates, 1, MOST_PICTURES)
     out = pipe(graphs, seed=seed, num_images_per_graph=n_candidates, **settings)
     n, pixels = len(out.graphs), out.pixels.unflatten(0, (len(out.graphs), n_candidates))      # (N n, ...) -> (N, n, ...)
     fit = graph_image_similarity(model, out.graphs, pixels.to(device_of(model)), pipe.vocab)

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .errors import RangeError, check_fields
 from .scene_graphs import SceneGraph, replace_object
 
 # %% ../nbs/05_contrastive.ipynb #3d015ba1
@@ -34,6 +35,13 @@ class ImageEncoderConfig:
     global_dim: int = 128   # G, width of the global embedding
 
     frozen = False          # trained along, and saved
+
+    def __post_init__(self):
+        check_fields(self, image_size=(1, 1024), patch=(1, 256), width=(8, 8192), n_blocks=(0, 64),
+                     global_dim=(1, 8192))
+        if self.patch & (self.patch - 1):
+            raise RangeError(f"patch is {self.patch}, expected a power of two")
+        if self.width % 8: raise RangeError(f"width is {self.width}, expected a multiple of 8")
 
     @property
     def grid(self) -> int: return self.image_size // self.patch     # tokens along one side

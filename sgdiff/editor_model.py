@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'SERIES', 'free_place', 'Moment', 'Change', 'matched', 'kind', 'what_changed', 'follow', 'agrees',
-           'read_graph', 'EditorModel', 'board']
+           'listed_graphs', 'read_graph', 'EditorModel', 'board']
 
 # %% ../nbs/19b_editor_model.ipynb #da82ea02
 """The state of a graph editor: immutable moments, undo and redo, what changed; no widgets and no torch at work.
@@ -15,12 +15,12 @@ change is not possible, and tells every listener. `version` rises when the graph
 """
 
 # %% ../nbs/19b_editor_model.ipynb #da82ea03
-import json
 from dataclasses import dataclass, replace
 
-from .errors import SGDiffError
-from .scene_graphs import (DIRECTIONS, GraphError, SceneGraph, Vocab, check_graph, graph_from_json, graph_from_networkx, graph_from_text,
-                                 place_objects, remove_object, replace_object, replace_predicate)
+from .errors import SGDiffError, parse_json
+from .scene_graphs import (DIRECTIONS, GraphError, SceneGraph, Vocab, check_graph, graph_from_json, graph_from_networkx,
+                                 graph_from_text, place_objects, remove_object, replace_object, replace_predicate, substitutions,
+                                 told_substitution)
 from .toy_world import GROUNDS, SKIES
 
 # %% ../nbs/19b_editor_model.ipynb #da82ea09
@@ -114,12 +114,12 @@ def agrees(graph: SceneGraph, places: dict) -> bool:        # places: row -> (x,
     return all((a[0] - b[0]) * dx + (a[1] - b[1]) * dy > 0 for (dx, dy), a, b in ends)
 
 
-def _first_of_list(text: str) -> SceneGraph:
-    "The first graph of a JSON list, which is how sg2im's files hold them."
-    try: graphs = json.loads(text)
-    except json.JSONDecodeError: return graph_from_json(text)      # which says where it is broken
+def listed_graphs(source) -> list:      # of data; empty where `source` is no JSON list
+    "The graphs of a list, which is how sg2im's files hold them. Raises SGDiffError where it is broken."
+    if not isinstance(source, str) or not source.lstrip().startswith("["): return []
+    graphs = parse_json(source, "the list")
     if not graphs: raise GraphError("the list holds no graph")
-    return graph_from_json(graphs[0])
+    return graphs
 
 
 def read_graph(source, vocab: Vocab) -> SceneGraph:     # source: SceneGraph, text, JSON text (of a list: its first graph), dict in sg2im's form, networkx graph
@@ -127,7 +127,7 @@ def read_graph(source, vocab: Vocab) -> SceneGraph:     # source: SceneGraph, te
     if hasattr(source, "nodes"): return graph_from_networkx(source)
     if isinstance(source, dict): return graph_from_json(source)
     if not isinstance(source, str): return source
-    if source.lstrip().startswith("["): return _first_of_list(source)
+    if graphs := listed_graphs(source): return graph_from_json(graphs[0])
     return graph_from_json(source) if source.lstrip().startswith("{") else graph_from_text(source, vocab)
 
 # %% ../nbs/19b_editor_model.ipynb #da82ea11
@@ -141,11 +141,23 @@ class EditorModel:
                  graph=None):       # anything that `read_graph` reads; None: an empty board
         self.vocab, self.listeners, self.error, self.version = vocab, [], "", 0
         self.past, self.future, self.now, self._next_key = [], [], Moment(), 0
+        self.written = {}       # what is on the board -> the other word that it was asked for by
+        self._listed = 0, 1     # version, graphs in the list that it came from
         if graph is not None: self.load(graph)
         self.past = []
 
     @property
     def graph(self) -> SceneGraph: return self.now.graph
+
+    @property
+    def notes(self) -> list:                # of sentences, each once
+        "What stands on the board in the place of what was asked for."
+        shown = board(self)
+        pairs = [(n["written"], n["word"]) for n in shown["nodes"]]
+        pairs += [(e["written"], e["predicate"]) for e in shown["edges"]]
+        version, n = self._listed
+        first = [f"of {n} graphs in the list this is the first"] if version == self.version and n > 1 else []
+        return first + [told_substitution(*pair) for pair in dict.fromkeys(pairs) if pair[0]]
 
     def do(self, command: str,      # one of COMMANDS
            **arguments) -> bool:    # whether it was done
@@ -155,19 +167,29 @@ class EditorModel:
             self.error = ""
             getattr(self, command)(**arguments)
         except SGDiffError as e: self.error = str(e)
-        except TypeError as e: self.error = f"{command} was called with {arguments}: {e}"
+        except (TypeError, ValueError) as e: self.error = f"{command} was called with {arguments}: {e}"
         for listener in self.listeners: listener(self)
         return not self.error
 
-    def _go(self, moment: Moment):
+    def _go(self, moment: Moment,
+            written: SceneGraph = None):    # the graph in the words of whoever asks for it; None: the moment's
         "Makes `moment` the present, if it is another one and may be."
+        written = written or moment.graph
         own = [word for word in (*moment.graph.objects, *(p for _, p, _ in moment.graph.triples)) if word.startswith("__")]
         if own: raise GraphError(f"{own[0]!r} is no word to draw: the model adds it to every graph by itself")
         if len(moment.graph): moment = replace(moment, graph=check_graph(moment.graph, self.vocab))
+        self._remember(moment, written)
         if moment == self.now: return
         self.past.append(self.now)
         self.future.clear()
         self._show(moment)
+
+    def _remember(self, moment, written):
+        "Keeps the words that others stand in for, by the keys of what is drawn."
+        drawn = dict(substitutions(written, moment.graph))
+        self.written |= {(k, drawn[w]): w for k, w in zip(moment.keys, written.objects) if w in drawn}
+        triples = replace(moment, graph=written).keyed_triples()
+        self.written |= {(a, drawn[p], b): p for a, p, b in triples if p in drawn}
 
     def _show(self, moment):
         self.version += moment.graph != self.now.graph
@@ -228,8 +250,11 @@ class EditorModel:
 
     def load(self, graph):          # anything that `read_graph` reads
         "Another graph altogether; objects that both have keep their places."
-        graph = check_graph(read_graph(graph, self.vocab), self.vocab)
-        self._go(follow(self.now, replace(graph, boxes=None), self._next_key))
+        written, n = read_graph(graph, self.vocab), len(listed_graphs(graph))
+        moment = follow(self.now, replace(check_graph(written, self.vocab), boxes=None), self._next_key)
+        self.written = {}                       # all of it is asked for anew
+        self._go(moment, written)
+        self._listed = self.version, n
 
     def undo(self):
         "The moment before."
@@ -263,7 +288,9 @@ def board(model: EditorModel,
           ) -> dict:                    # nodes, edges, can_undo, can_redo, error: JSON
     "What is on the board."
     m, change = model.now, what_changed(since, model.now) if since is not None else Change()
-    nodes = [dict(key=k, word=w, x=x, y=y, changed=i in change.objects) for i, (k, w, (x, y)) in enumerate(zip(m.keys, m.graph.objects, m.places))]
-    edges = [dict(subject=s, predicate=p, object=o, changed=i in change.triples, verdict=verdicts[i] if i < len(verdicts) else None)
-             for i, (s, p, o) in enumerate(m.graph.triples)]
+    written = lambda what: model.written.get(what, "")      # another word that stood here
+    nodes = [dict(key=k, word=w, x=x, y=y, changed=i in change.objects, written=written((k, w)))
+             for i, (k, w, (x, y)) in enumerate(zip(m.keys, m.graph.objects, m.places))]
+    edges = [dict(subject=s, predicate=p, object=o, changed=i in change.triples, verdict=verdicts[i] if i < len(verdicts) else None,
+                  written=written(keyed)) for i, ((s, p, o), keyed) in enumerate(zip(m.graph.triples, m.keyed_triples()))]
     return dict(nodes=nodes, edges=edges, can_undo=bool(model.past), can_redo=bool(model.future), error=model.error)

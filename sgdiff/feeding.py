@@ -22,8 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .core import SGDiffError, load_weights, save_weights, step_generator
+from .core import load_weights, save_weights, step_generator
 from .distributed import process_rank
+from .errors import SGDiffError, atomic_write, cannot_read, read_text
+from .folders import file_sum
 from .masked import choose_objects
 from .scene_graphs import SceneGraph, SceneGraphBatch
 from .toy_world import thin_graph
@@ -97,6 +99,23 @@ class Ahead:
         return self.load(step, part) if found is None else found.result()
 
 # %% ../nbs/29_feeding.ipynb #aa3d419b
+def _sum_file(path: Path) -> Path: return path.with_suffix(".sha256")
+
+
+def _save_latents(latents: Tensor, path: Path) -> None:
+    "Nothing; the latents and, after them, their checksum are written."
+    save_weights({"latents": latents}, path)
+    with atomic_write(_sum_file(path)) as file: file.write(f"{file_sum(path)}  {path.name}\n")
+
+
+def _load_latents(path: Path) -> Tensor:
+    "The latents of a file. Raises SGDiffError where they are not those that were written."
+    if read_text(_sum_file(path)).split()[:1] == [file_sum(path)]:
+        return load_weights(path)["latents"]
+    raise SGDiffError(f"{path} is not the file that was written (by {_sum_file(path).name}): "
+                      "remove it, and it is made again")
+
+# %% ../nbs/29_feeding.ipynb #544052af
 def cached_latents(
     first_stage,  # `to_latents(pixels)`, on its device
     data,  # `pixels(rows)` and a length
@@ -112,12 +131,12 @@ def cached_latents(
     files = [range(i, min(i + per_file, len(data))) for i in range(0, len(data), per_file)]
     paths = [Path(folder) / f"latents-{i:05d}-of-{len(files):05d}.safetensors" for i in range(len(files))]
     for i in range(rank, len(files), world):
-        if not paths[i].exists():
+        if not (paths[i].exists() and _sum_file(paths[i]).exists()):
             batches = [files[i][j : j + batch_size] for j in range(0, len(files[i]), batch_size)]
             with torch.no_grad(): parts = [first_stage.to_latents(data.pixels(torch.tensor(rows)).to(device)).half().cpu() for rows in batches]
-            save_weights({"latents": torch.cat(parts)}, paths[i])
+            _save_latents(torch.cat(parts), paths[i])
     if world > 1: torch.distributed.barrier()
-    found = [load_weights(path)["latents"] for path in paths]
+    found = [_load_latents(path) for path in paths]
     wrong = [path.name for path, rows, part in zip(paths, files, found) if len(part) != len(rows)]
     if wrong: raise SGDiffError(f"{folder} holds latents of another data set ({', '.join(wrong)}): remove it, or choose another --out")
     return torch.cat(found)
@@ -129,8 +148,10 @@ def file_hash(
     "The beginning of the SHA-256 of the files' bytes, one after the other."
     digest = hashlib.sha256()
     for path in paths:
-        with open(path, "rb") as file:
-            while piece := file.read(2**20): digest.update(piece)
+        try:
+            with open(path, "rb") as file:
+                while piece := file.read(2**20): digest.update(piece)
+        except OSError as error: raise cannot_read(path, error) from error
     return digest.hexdigest()[:16]
 
 
@@ -146,6 +167,7 @@ def data_fingerprint(
         for name in sorted(columns):
             texts = columns[name].dtype == object  # whose bytes would be addresses
             digest.update(name.encode() + (json.dumps([str(x) for x in columns[name]]).encode() if texts else np.ascontiguousarray(columns[name]).tobytes()))
+        if len(data.left_out): digest.update(data.left_out.astype("<i8").tobytes())
     else:
         digest.update(json.dumps([g.named_triples() for g in data.graphs]).encode() + data.images.numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -60,7 +60,8 @@ class Exchange(w.VBox):
         button.on_click(lambda _: load(self.text.value))
         def opened(change):
             if not change.new: return
-            name, text = change.new[0].name, bytes(change.new[0].content).decode("utf-8-sig", "replace")      # some editors begin a file with a mark
+            name, content = change.new[0].name, bytes(change.new[0].content)
+            text = content.decode(json.detect_encoding(content), "replace").lstrip("\ufeff")     # some programs write UTF-16, or begin a file with a mark
             load(text) if text.lstrip()[:1] in ("{", "[") else self.show(None, f"{name} holds no JSON")
             self.upload.value = ()          # so that the same file can be opened again
         self.upload.observe(opened, "value")
@@ -182,13 +183,13 @@ class GraphEditor(w.VBox):
         self.text.value = model.graph.to_text() if not model.error else self.text.value
         self.exchange.show(model.graph, model.error)
         if self.preset.value and check_graph(read_graph(self.preset.value, model.vocab), model.vocab) != model.graph: self.preset.value = ""
-        if model.version == self._version: return self._mark()
+        if model.version == self._version: return self._same_graph()
         self._version = model.version
         if self.fresh: self.before, self.fresh = self.fresh, None
         self.worker.cancel()
         if not len(model.graph): self._idle("the board is empty: add an object to draw")
         elif self.settings.at_once.value: self.draw()
-        else: self._idle("not drawn yet: press Draw")
+        else: self._idle("; ".join((*model.notes, "not drawn yet: press Draw")))
 
     def _other_settings(self):
         "Other noise or other steps: what was drawn with the old ones is no fair 'before'."
@@ -204,7 +205,16 @@ class GraphEditor(w.VBox):
         elif news.kind == "failed": self._idle(f"could not draw: {news.what}")
         else:
             self.fresh = (news.what, self._moment)
-            self._idle("; ".join(filter(None, (self._changes(), *self.pipe.doubts(self.graph)))) or "drawn")
+            self._idle(self._drawn())
+
+    def _drawn(self) -> str:
+        "What there is to say of pictures that are there: words that others stand in for, what changed, doubts."
+        return "; ".join(filter(None, (*self.model.notes, self._changes(), *self.pipe.doubts(self.graph)))) or "drawn"
+
+    def _same_graph(self):
+        "The graph is the one that was drawn, though it may have been asked for in other words."
+        self._mark()
+        if self.fresh and not self.worker.busy: self.view.message = self._drawn()
 
     def _idle(self, message):
         self.settings.cancel.disabled = True

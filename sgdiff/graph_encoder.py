@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .errors import check_fields
 from .scene_graphs import SceneGraphBatch
 
 # %% ../nbs/04_graph_encoder.ipynb #5f5928f9
@@ -168,11 +169,9 @@ class SceneGraphEncoderConfig:
     mask_padding: bool = True  # the mask hides the padding (official: padding counts as tokens)
 
     def __post_init__(self):
-        sizes = dict(dim=self.dim, hidden_dim=self.hidden_dim, n_layers=self.n_layers, global_dim=self.global_dim,
-                     n_objects=self.n_objects, n_predicates=self.n_predicates, max_triples=self.max_triples or 1)
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
+        check_fields(self, n_objects=(1, 100_000), n_predicates=(1, 100_000), dim=(1, 8192),
+                     hidden_dim=(1, 8192),
+                     n_layers=(1, 64), global_dim=(1, 8192), max_triples=(1, 4096))
 
     @classmethod
     def official(

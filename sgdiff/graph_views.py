@@ -86,7 +86,8 @@ class _Row(w.HBox):
 
     def show(self, graph: SceneGraph, item: dict):      # item: this object or relation on the board
         seen = {True: "✓ the judge sees it", False: "✗ the judge does not see it"}.get(item.get("verdict"), "")
-        self.note.value = ", ".join(filter(None, ("changed" if item["changed"] else "", seen)))
+        written = f"written as “{_escape(item['written'])}”" if item["written"] else ""
+        self.note.value = ", ".join(filter(None, ("changed" if item["changed"] else "", written, seen)))
         if self.kind == "object":
             self.boxes[0].value = graph.objects[self.row]
             return

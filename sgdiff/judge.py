@@ -26,8 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .core import device_of, load_json, load_weights, save_json, save_weights, step_generator
-from .errors import described
+from .core import device_of, load_json, load_module, save_json, save_weights, step_generator
+from .errors import RangeError, check_fields, described
 from .folders import check_sums, write_sums
 from .scene_graphs import UnknownWordError, Vocab
 from .toy_world import EASY, FACING, FAMILIES, FAMILY_OF, FLIPS, HOLDABLE, ToyWorldConfig, geometric_relation, turn
@@ -45,6 +45,13 @@ class JudgeConfig:
 
     def __post_init__(self):
         for name in ("things", "widths"): object.__setattr__(self, name, tuple(getattr(self, name)))     # JSON gives lists
+        check_fields(self, widths=(8, 4096), turned=(1, 4096), hidden=(1, 8192),
+                     min_pixels=(0, 1_000_000))
+        if len(self.widths) != 3 or any(width % 8 for width in self.widths):
+            raise RangeError(f"widths are {self.widths}, expected three multiples of 8")
+        words = {word for word in self.things if isinstance(word, str)}
+        if not 0 < len(words) == len(self.things) <= 1000:
+            raise RangeError(f"things are {self.things[:9]}, expected 1 to 1000 words, each once")
 
     @cached_property
     def vocab(self) -> Vocab:
@@ -365,7 +372,7 @@ def load_judge(folder) -> Judge:
     "A judge as it was saved, in eval mode. Raises SGDiffError."
     folder = Path(folder)
     check_sums(folder)
-    with described(folder / "config.json", "JudgeConfig") as config: judge = Judge(JudgeConfig(**config))
-    load_weights(folder / "model.safetensors", judge)
+    with described(folder / "config.json", "JudgeConfig") as found: config = JudgeConfig(**found)
+    judge = load_module(folder / "model.safetensors", lambda: Judge(config))
     judge.accuracy = load_json(folder / "accuracy.json") if (folder / "accuracy.json").exists() else None
-    return judge.eval().requires_grad_(False)
+    return judge.requires_grad_(False)

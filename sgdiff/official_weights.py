@@ -21,8 +21,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .checkpoints import (Checkpoint, check_names, ema_weights, encoder_config, first_stage_config, nothing_left,
-                                read_checkpoint, set_aside, take, unet_config)
+from .checkpoints import (Checkpoint, check_names, ema_weights, encoder_config, fill_module,
+                                first_stage_config, nothing_left, read_checkpoint, set_aside, sized,
+                                take, unet_config)
 from .diffusion import NoiseSchedule, predict_x0
 from .errors import SGDiffError
 from .first_stages import FirstStage, from_diffusers, to_diffusers
@@ -36,15 +37,9 @@ def _opened(file) -> Checkpoint:
     return file if isinstance(file, Checkpoint) else read_checkpoint(file)
 
 
-def _meta(make, config):
-    "make(config) with shapes and without numbers."
-    with torch.device("meta"): return make(config)
-
-
-def _fill(module, state):
-    "The module in eval mode, its parameters now these tensors, in float32 and in memory of their own."
-    module.load_state_dict({name: v.detach().to(torch.float32, copy=True) for name, v in state.items()}, assign=True)
-    return module.eval()
+def _meta(make, config, path):
+    "make(config) with shapes and without numbers. Raises SGDiffError for sizes that no network has."
+    with torch.device("meta"), sized(path): return make(config)
 
 
 ENCODER = ("obj_embeddings.", "pred_embeddings.", "graph_conv.", "graph_net.", "graph_projection.")
@@ -61,9 +56,9 @@ def _encoder_of(tensors: dict, path, max_triples, mask_padding) -> SceneGraphEnc
     tensors.pop("logit_scale", None)
     state = {name: tensors.pop(name) for name in list(tensors) if name.startswith(ENCODER)}
     nothing_left(tensors, path, f"{', '.join(ENCODER)}, clip_model. and logit_scale")
-    encoder = _meta(SceneGraphEncoder, encoder_config(state, path, max_triples, mask_padding))
+    encoder = _meta(SceneGraphEncoder, encoder_config(state, path, max_triples, mask_padding), path)
     check_names(state, encoder.state_dict(), path, "graph encoder")
-    return _fill(encoder, state)
+    return fill_module(encoder, state, path)
 
 
 def load_encoder(
@@ -80,10 +75,10 @@ def _first_stage_of(tensors: dict, path, scale=1.0) -> FirstStage:
     "The first stage of a CompVis autoencoder's tensors; the networks of its loss are set aside."
     tensors = dict(tensors)
     set_aside(tensors, "loss.", LOSS, path)
-    config = replace(first_stage_config(tensors, path), scale=scale)
-    stage, n_levels = _meta(FirstStage, config), len(config.channels)
+    with sized(path): config = replace(first_stage_config(tensors, path), scale=scale)
+    stage, n_levels = _meta(FirstStage, config, path), len(config.channels)
     check_names(tensors, from_diffusers(stage.network.state_dict(), n_levels), path, "first stage")
-    _fill(stage.network, to_diffusers(tensors, n_levels))
+    fill_module(stage.network, to_diffusers(tensors, n_levels), path)
     return stage.eval()
 
 
@@ -115,9 +110,18 @@ def _check_schedule(tables: dict, path) -> None:
     for name, ours in (("betas", schedule.betas), ("alphas_cumprod", schedule.alphas_cumprod)):
         theirs = tables.get(name)
         if theirs is None: continue
-        if theirs.shape != ours.shape or (theirs.double() - ours).abs().max() > 1e-5:
-            raise SGDiffError(f"{path} was trained under another noise schedule: {name} has shape {tuple(theirs.shape)} and runs from "
-                              f"{theirs.flatten()[0]:.3g} to {theirs.flatten()[-1]:.3g}, expected {len(ours)} from {ours[0]:.3g} to {ours[-1]:.3g}")
+        fits = theirs.shape == ours.shape and theirs.is_floating_point()
+        if fits and (theirs.double() - ours).abs().max() <= 1e-5: continue
+        ends = f" and runs from {theirs[0]:.3g} to {theirs[-1]:.3g}" if fits else ""
+        raise SGDiffError(f"{path} was trained under another noise schedule: {name} has shape {tuple(theirs.shape)}"
+                          f"{ends}, expected {len(ours)} from {ours[0]:.3g} to {ours[-1]:.3g}")
+
+
+def _scale(tensors: dict, path) -> float:
+    "The number that latents were multiplied by, taken out of the tensors. Raises SGDiffError for none such."
+    scale = tensors.pop("scale_factor", torch.ones(()))
+    if scale.numel() == 1 and 1e-6 < float(scale) < 1e6: return float(scale)
+    raise SGDiffError(f"{path}: scale_factor is {scale.flatten()[:3].tolist()}, expected one number above 0, mostly 1 or 0.18215")
 
 
 def load_ldm(
@@ -131,17 +135,17 @@ def load_ldm(
     tensors, path = dict(checkpoint.tensors), checkpoint.path
     state, averages = take(tensors, "model.diffusion_model."), take(tensors, "model_ema.")
     _check_schedule({name: tensors.pop(name) for name in SCHEDULE if name in tensors}, path)
-    scale = float(tensors.pop("scale_factor", 1.0))
+    scale = _scale(tensors, path)
     stage, cond = take(tensors, "first_stage_model."), take(tensors, "cond_stage_model.")
     nothing_left(tensors, path, "model.diffusion_model., model_ema., first_stage_model., cond_stage_model. and the noise schedule's tables")
-    unet = _meta(UNet, unet_config(state, path, mask_padding))
+    unet = _meta(UNet, unet_config(state, path, mask_padding), path)
     check_names(state, unet.state_dict(), path, "UNet (model.diffusion_model.)")
     if ema:
         if not averages: raise SGDiffError(f"{path} holds no moving average of the weights (model_ema.): pass ema=False for the last weights")
         inside = {f"diffusion_model.{name}": name for name in state}
         state = {inside[name]: v for name, v in ema_weights(averages, inside, path).items()}
         check_names(state, unet.state_dict(), path, "UNet (model_ema.)")
-    return LatentDiffusion(_fill(unet, state),
+    return LatentDiffusion(fill_module(unet, state, path),
                            _encoder_of(cond, path, max_triples, mask_padding) if cond else None,
                            _first_stage_of(stage, path, scale) if stage else None, scale)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from .choosing import draw_best
+from .errors import SGDiffError
 from .evaluation import edit_locality, edited_boxes, evaluate
 from .judge import judge_accuracy, load_judge
 from .pipeline import SGDiffPipeline
@@ -70,6 +71,9 @@ def evaluate_weights(path,                      # folder: pipeline, judge/, pret
     "The report card. Raises SGDiffError where a part of the folder is missing."
     path = Path(path)
     pipe, judge, pretrained = SGDiffPipeline.from_pretrained(path, device), load_judge(path / "judge"), load_pretraining(path)
+    if (pipe.image_size, pipe.vocab.objects) != (EASY.image_size, EASY.vocab.objects):      # the judge knows no others
+        raise SGDiffError(f"{path} draws another world than the report card asks about, which is 'easy' ({EASY.image_size} pixels, {len(EASY.things)} things): "
+                          "of a run of `sgdiff train --data`, measure its folder with `sgdiff evaluate --folder`")
     if settings.get("guidance_scale") is None: settings["guidance_scale"] = pipe.diffusion.guidance_scale     # what was used, in the report too
     exam = make_dataset(EASY, n_exam, seed + 100, "test", progress=False)
     judge.accuracy = judge_accuracy(judge, exam)

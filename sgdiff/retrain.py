@@ -152,8 +152,9 @@ class Retrain(w.VBox):
 
     def save(self):
         "Writes the pipeline of the latest look to `weights` in the run's folder."
-        self.training.save(self.folder / "weights")
-        self.said.value = f"saved in {html.escape(str(self.folder / 'weights'))}: <code>SGDiffPipeline.from_pretrained({str(self.folder / 'weights')!r})</code>"
+        place = str(self.folder / "weights")
+        self.training.save(place)
+        self.said.value = f"saved in {html.escape(place)}: <code>{html.escape(f'SGDiffPipeline.from_pretrained({place!r})')}</code>"
 
     def open_editor(self):
         "A graph editor below, with the pipeline of the latest look; the training may go on."

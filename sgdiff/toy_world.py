@@ -33,7 +33,7 @@ import torch
 from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
-from .scene_graphs import SceneGraph, SceneGraphBatch, Vocab
+from .scene_graphs import SceneGraph, SceneGraphBatch, Vocab, as_seed
 
 # %% ../nbs/02_toy_world.ipynb #da3cd8f2
 FAMILIES = {"spatial": ("left of", "right of", "above", "below"),
@@ -497,8 +497,13 @@ def make_dataset(config: ToyWorldConfig,
                  distinct_graphs: bool = False,     # no two scenes whose graphs say the same
                  progress: bool = True,
                  ) -> ToyData:
-    "The first `n` scenes of a world. Raises ValueError where a world has not as many different graphs."
-    world, graphs, images, kept, seen, index = ToyWorld(config, seed, split), [], [], [], set(), 0
+    """The first `n` scenes of a world.
+
+    Raises: ValueError for fewer different graphs in a world, or a seed or a split that is none."""
+    if split not in ("train", "test"):
+        raise ValueError(f"split is {split!r}: expected 'train' or 'test'")
+    world = ToyWorld(config, as_seed(seed), split)
+    graphs, images, kept, seen, index = [], [], [], set(), 0
     bar = tqdm(total=n, desc=f"drawing {split} scenes", disable=not progress, leave=False)
     while len(graphs) < n:
         if index > 100 * n + 10_000: raise ValueError(f"found only {len(graphs)} different graphs in {index} scenes, {n} were asked for")

@@ -47,10 +47,12 @@ class TrainingChoice:
     def __post_init__(self):
         if self.world not in WORLDS: raise SGDiffError(f"there is no world {self.world!r}; the worlds are {', '.join(WORLDS)}")
         if not 0 < self.mask_probability < 1: raise SGDiffError(f"mask_probability is {self.mask_probability}, expected more than 0 and less than 1")
-        for name in ("pretrain_steps", "diffusion_steps"):
-            if getattr(self, name) < 1: raise SGDiffError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.n_scenes < 64: raise SGDiffError(f"n_scenes is {self.n_scenes}, expected at least 64, a batch")
         if self.dim % 32 or self.model_channels % 32: raise SGDiffError(f"widths are {self.dim} and {self.model_channels}, expected multiples of 32")
+        limits = {"pretrain_steps": (1, 10**7), "diffusion_steps": (1, 10**7), "n_scenes": (64, 10**6), "seed": (0, 2**32 - 1),
+                  "dim": (32, 1024), "model_channels": (32, 1024)}      # 64 scenes are a batch
+        for name, (least, most) in limits.items():
+            if least <= (value := getattr(self, name)) <= most: continue
+            raise SGDiffError(f"{name} is {value}, expected at least {least} and at most {most}")
 
     @property
     def stages(self) -> tuple:      # of stage names

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .core import check_shape
+from .errors import RangeError, check_fields
 from .graph_encoder import GraphEmbedding
 from .unet_blocks import (
     Block, Downsample, ResBlock, SpatialTransformer, Upsample, places_on_cpu, timestep_embedding, zeroed)
@@ -58,6 +59,14 @@ class UNetConfig:
     gradient_checkpointing: bool = False  # compute twice, remember less
 
     def __post_init__(self):
+        widest, one_to_16 = (1, 8192), (1, 16)
+        check_fields(self, in_channels=widest, out_channels=widest, model_channels=(32, 4096),
+                     channel_mult=(1, 64), num_res_blocks=one_to_16,
+                     attention_levels=(0, 15), head_dim=(1, 1024), transformer_depth=one_to_16,
+                     ff_mult=one_to_16,
+                     local_dim=(1, 32_768), global_dim=widest, context_dim=widest)
+        if not self.channel_mult:
+            raise RangeError("channel_mult is (): give one factor a level, such as (1, 2)")
         widths = [self.model_channels * m for m in self.channel_mult]
         if any(width % 32 or width % self.head_dim for width in widths):
             raise ValueError(f"level widths are {widths}, expected multiples of 32 (groups) and of head_dim {self.head_dim}: "

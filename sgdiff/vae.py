@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .core import check_shape
+from .errors import check_fields
 
 # %% ../nbs/10_vae.ipynb #0028a1f5
 def psnr(
@@ -47,6 +48,9 @@ class VAEConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "channels", tuple(self.channels))  # JSON makes lists of tuples
+        check_fields(self, in_channels=(1, 64), latent_channels=(1, 1024), channels=(1, 8192),
+                     n_blocks=(0, 32),
+                     n_groups=(1, 1024), kl_weight=(0.0, 1e6), edge_weight=(0.0, 1e6))
         if not self.channels: raise ValueError("channels is empty: give one width for each halving of the image, e.g. (64, 128)")
         if odd := [c for c in self.channels if c % self.n_groups]:
             raise ValueError(f"widths {odd} are not multiples of n_groups={self.n_groups}")

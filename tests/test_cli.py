@@ -93,7 +93,8 @@ def test_all_unknown_words_are_named_at_once_and_where_they_stand(weights, tmp_p
     assert "graph" not in message                           # there is but one
     (tmp_path / "g.json").write_text(json.dumps([{"objects": ["sky"]}, {"objects": ["hut", "tree"], "relationships": [[0, "eating", 1]]}]))
     assert run("generate", "unicorn", "dog", "--graph", str(tmp_path / "g.json"), weights=weights) == 1
-    first, last = capsys.readouterr().err.splitlines()
+    first, last, hint = capsys.readouterr().err.splitlines()
+    assert hint == "--skip-bad draws the others"
     assert first.startswith("sgdiff: graph 1 of 4: unknown object 'unicorn'")
     assert last.startswith("graph 4 of 4: unknown object 'hut'") and "unknown predicate 'eating'" in last
 
@@ -175,7 +176,7 @@ def test_missing_truncated_and_foreign_weights(weights, tmp_path):
     foreign = shutil.copytree(weights, tmp_path / "foreign", ignore=shutil.ignore_patterns("SHA256SUMS"))
     path = foreign / "unet" / "config.json"
     config = json.loads(path.read_text())
-    for changes, said in (({"model_channels": 2 * config["model_channels"]}, "does not fit UNet"), ({"model_channels": 7}, "multiples of 32"), ({"width": 3}, "width")):
+    for changes, said in (({"model_channels": 2 * config["model_channels"]}, "does not fit UNet"), ({"model_channels": 40}, "multiples of 32"), ({"width": 3}, "width")):
         path.write_text(json.dumps(config | changes))
         with pytest.raises(SGDiffError, match=said): SGDiffPipeline.from_pretrained(foreign)
 
@@ -217,6 +218,215 @@ def test_a_picture_depends_on_its_own_seed_and_graph_alone(weights):
     torch.testing.assert_close(among[:1], alone, rtol=1e-3, atol=1e-3)
     edit = pipe.edit(TEXT, "replace sheep by dog", seed=7, num_inference_steps=3)
     torch.testing.assert_close(edit.before.pixels, alone, rtol=1e-3, atol=1e-3)
+
+
+# --- what is written, and where
+
+def odd_process(args, **environment):
+    "A command in a process of its own, on an odd terminal."
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | {"PYTHONPATH": str(ROOT)} | environment
+    return subprocess.Popen([sys.executable, "-m", "sgdiff.cli", *map(str, args)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+QUICK = ("--n", "1", "--steps", "1")
+
+
+def told(capsys):
+    "The notes that were told, by the words that they are about."
+    return re.findall(r"note: (.+) is drawn as (.+): these weights know no", capsys.readouterr().err)
+
+
+def test_a_word_that_another_stands_in_for_is_told_once_and_kept_in_the_picture(weights, tmp_path, capsys):
+    out = tmp_path / "zebra.png"
+    assert run("generate", "zebra on top of the meadow", "zebra; bus", "dog", *QUICK, "--seed", "7", "--out", str(out), weights=weights) == 0
+    assert told(capsys) == [("zebra", "sheep"), ("meadow", "grass"), ("'on top of'", "above"), ("bus", "car")]
+    kept = Image.open(out).text
+    assert kept["graphs as written"] == "zebra on top of meadow\nzebra; bus\ndog" and kept["graphs as drawn"] == "sheep above grass\nsheep; car\ndog"
+    assert "zebra -> sheep" in kept["substitutions"] and kept["seed"] == "7" and kept["steps"] == "1" and kept["guidance"] == "4.0"
+    assert kept["Software"].startswith("sgdiff ") and len(kept["weights"].split()[-1]) == 16
+    assert run("edit", "zebra above grass", "--change", "replace zebra by bus", *QUICK, "--out", str(out), weights=weights) == 0
+    assert told(capsys) == [("zebra", "sheep"), ("bus", "car")]
+    assert Image.open(out).text["graphs as drawn"] == "sheep above grass\ncar above grass" and Image.open(out).text["change"] == "replace zebra by bus"
+    assert run("generate", "Sheep  ABOVE grass", *QUICK, "--out", str(out), weights=weights) == 0 and told(capsys) == []
+
+
+def test_a_pipeline_warns_of_other_words(weights):
+    pipe = SGDiffPipeline.from_pretrained(weights)
+    with pytest.warns(UserWarning, match="zebra is drawn as sheep: these weights know no zebra") as given:
+        out = pipe(["zebra above grass", "zebra"], num_inference_steps=1, seed=0)
+    assert len(given) == 1 and [g.objects for g in out.written] == [("zebra", "grass"), ("zebra",)] and out.graphs[1].objects == ("sheep",)
+
+
+@pytest.mark.parametrize("name", ["a b.png", "#%20?.png", "D:/x.png", "http:/y.png", "x\ny.png", "羊/羊.png", "-x.png", "no suffix", "a.pngg", ".hidden"])
+def test_a_path_is_a_path(name, weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run("generate", "sheep", *QUICK, f"--out={name}", weights=weights) == 0
+    assert Image.open(name).format == "PNG" and f"wrote {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("args, said", [
+    (["--guidance", "nan"], "'nan' is no number"), (["--relations", "inf"], "'inf' is no number"), (["--guidance", "1e30"], "is no number from"), (["--steps", "0"], "too small"),
+    (["--n", "10000000"], "expected 1 to 100"), (["--best-of", "1000"], "too large"), (["--seed", "-1"], "too small"), (["--seed", "1.5"], "'1.5' is no whole number"),
+    (["--seed", "9" * 20], "too large"), (["--out", "a.jpg"], "call it a.png"), (["--out", ""], "needs a name")])
+def test_wrong_options_are_told_before_anything_is_loaded(args, said, capsys):
+    assert run("generate", "sheep", *args, weights="nowhere") == 2
+    assert said in capsys.readouterr().err
+
+
+def test_out_is_written_to_and_through_and_never_replaced(weights, tmp_path, capsys):
+    draw = lambda out: run("generate", "sheep", *QUICK, "--out", str(out), weights=weights)
+    (tmp_path / "link.png").symlink_to(tmp_path / "new" / "target.png")
+    assert draw(tmp_path / "link.png") == 0 and (tmp_path / "link.png").is_symlink() and Image.open(tmp_path / "new" / "target.png")
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE) as reader:
+        assert draw(tmp_path / "pipe") == 0
+        assert reader.communicate()[0].startswith(b"\x89PNG") and (tmp_path / "pipe").is_fifo()
+    assert draw("/dev/null") == 0 and not os.path.isfile("/dev/null")
+    for place, said in ((tmp_path, "it is a folder"), (tmp_path / "link.png" / "a.png", "is a file, and no folder"), ("/dev/full", "No space left"), ("/proc/a.png", "cannot write")):
+        if str(place)[0:2] == "/d" and not os.path.exists(place): continue
+        capsys.readouterr()
+        assert draw(place) == 1 and said in capsys.readouterr().err, place
+
+
+def test_many_graphs_go_on_pages_of_the_same_pictures(weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sgdiff.picture_files.LONGEST_PAGE", 2)
+    drawn, figure = [], sys.modules["sgdiff.pipeline"].pictures_figure
+    monkeypatch.setattr("sgdiff.pipeline.pictures_figure", lambda graphs, rows, *more: (drawn.extend(i for row in rows for i in row), figure(graphs, rows, *more))[1])
+    texts = ["sheep", "dog", "tree", "car", "boat"]
+    ask = lambda *more: run("generate", *texts, "--n", "2", "--steps", "1", "--seed", "3", *more, weights=weights)
+    assert ask("--out", str(tmp_path / "a.png")) == 0 and "5 graphs on 3 pages" in capsys.readouterr().out
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a-2.png", "a-3.png", "a.png"] and Image.open(tmp_path / "a-3.png").text["graphs as drawn"] == "boat"
+    at_once = SGDiffPipeline.from_pretrained(weights)(texts, num_inference_steps=1, num_images_per_graph=2, seed=3).images
+    for one, other in zip(drawn, at_once, strict=True):
+        assert max(abs(a - b) for a, b in zip(one.tobytes(), other.tobytes())) <= 2
+    assert ask("--out", "/dev/null") == 1 and "/dev/null takes one picture" in capsys.readouterr().err
+
+
+def test_one_bad_graph_of_several_is_named_and_the_others_are_drawn_where_asked(weights, tmp_path, capsys):
+    (tmp_path / "g.json").write_text(json.dumps([{"objects": ["sheep"]}, {"objects": 5}, 7, {"objects": ["sky"], "relationships": [[0, "above", 9]]}, {"objects": ["dog"]}]))
+    ask = lambda *more: run("generate", "unicorn", "--graph", str(tmp_path / "g.json"), *QUICK, "--out", str(tmp_path / "a.png"), *more, weights=weights)
+    assert ask() == 1 and not (tmp_path / "a.png").exists()
+    capsys.readouterr()
+    assert ask("--skip-bad") == 0
+    assert re.findall(r"left out, graph (\d) of 6", capsys.readouterr().err) == ["1", "3", "4", "5"]
+    assert Image.open(tmp_path / "a.png").text["graphs as drawn"] == "sheep\ndog"
+    assert run("generate", "unicorn", "griffin", "--skip-bad", weights=weights) == 1 and "none of the graphs can be drawn" in capsys.readouterr().err
+    assert run("generate", "unicorn", "dog", weights=weights) == 1 and "--skip-bad draws the others" in capsys.readouterr().err
+
+
+# --- terminals
+
+def test_any_terminal_can_show_what_is_said(weights, tmp_path):
+    child = odd_process(["generate", "sheep", *QUICK, "--weights", weights, "--out", tmp_path / "羊.png"], PYTHONIOENCODING="cp1252:strict", PYTHONUTF8="0")
+    out, err = child.communicate()
+    assert child.returncode == 0 and b"\\u7f8a.png" in out and not err and (tmp_path / "羊.png").exists()
+
+
+def test_a_reader_who_goes_away_ends_a_command_quietly():
+    child = odd_process(["--help"])
+    child.stdout.close()
+    assert child.wait() == 141 and child.stderr.read() == b""
+
+
+def test_a_picture_through_standard_output_is_nothing_but_a_picture(weights):
+    child = odd_process(["generate", "zebra", *QUICK, "--weights", weights, "--out", "/dev/stdout"])
+    out, err = child.communicate()
+    assert child.returncode == 0 and out.startswith(b"\x89PNG") and out.endswith(b"IEND\xaeB`\x82")
+    assert b"wrote /dev/stdout" in err and b"zebra is drawn as sheep" in err
+
+
+# --- weights of every kind
+
+@pytest.fixture(scope="module")
+def official_weights(tmp_path_factory):
+    "Weights in the official form, random and small."
+    from sgdiff.first_stages import FirstStage, FirstStageConfig
+    from sgdiff.generation import DiffusionConfig
+    from sgdiff.official import OfficialPipeline
+    from sgdiff.scene_graphs import Vocab
+    torch.manual_seed(0)
+    vocab = Vocab(("__image__", "sky", "grass", "zebra"), ("__in_image__", "above"))
+    unet = UNet(UNetConfig.official(model_channels=32, channel_mult=(1,), num_res_blocks=1, attention_levels=(0,), local_dim=96, global_dim=32, context_dim=32, zero_init=False))
+    stage = FirstStage(FirstStageConfig(channels=(32, 32), n_blocks=1, attention_levels=(1,), n_codes=32))
+    encoder, path = SceneGraphEncoder(SceneGraphEncoderConfig.official(5, 2, dim=32)), tmp_path_factory.mktemp("official")
+    OfficialPipeline(encoder, unet, stage, vocab, DiffusionConfig("sqrt_linear", 1000, "eps", drop_probability=0.0), 16, max_things=30).save_pretrained(path)
+    return path
+
+
+def test_official_weights_draw_and_edit(official_weights, tmp_path, capsys):
+    out = tmp_path / "a.png"
+    assert run("generate", "zebra; sky above grass", "--n", "2", "--steps", "2", "--out", str(out), weights=official_weights) == 0
+    assert {k: Image.open(out).text[k] for k in ("steps", "guidance", "relations", "sampler")} == {"steps": "2", "guidance": "1.0", "relations": "0.0", "sampler": "ddim"}
+    assert run("edit", "sky above grass", "--change", "replace grass by zebra", "--n", "1", "--steps", "2", "--out", str(out), weights=official_weights) == 0
+    assert capsys.readouterr().out.endswith("before: sky above grass\nafter: sky above zebra\n"), "no judge has a word in this"
+    assert run("evaluate", weights=official_weights) == 1 and "nothing but the toy world" in capsys.readouterr().err
+    assert run("generate", "sky", *QUICK, "--best-of", "2", weights=official_weights) == 1 and "leave --best-of out" in capsys.readouterr().err
+
+
+def test_a_full_run_draws_and_edits(tmp_path, capsys):
+    from sgdiff.train import main as full
+    small = ["toy_scenes=16", "pretrain_batch=8", "diffusion_batch=8", "diffusion_images=16", "pretrain_epochs=1"]
+    assert full(["--data", "toy", "--preset", "tiny", "--out", str(tmp_path / "run"), "--quiet", *(p for s in small for p in ("--set", s))]) == 0
+    draw = lambda: run("generate", "zebra above grass", *QUICK, "--out", str(tmp_path / "a.png"), weights=tmp_path / "run")
+    assert draw() == 0 and told(capsys) == [("zebra", "sheep")]
+    assert run("edit", "sky above grass", "--change", "add dog", *QUICK, "--out", str(tmp_path / "a.png"), weights=tmp_path / "run") == 0
+    assert run("evaluate", weights=tmp_path / "run") == 1 and "sgdiff evaluate --folder" in capsys.readouterr().err
+    changed = json.loads((tmp_path / "run" / "run.json").read_text())
+    for change, said in (({"first_stage": "weights/none.ckpt"}, "start the command from the same folder"), ({"first_stage_fingerprint": "another"}, "another first stage"), ({"dim": "wide"}, "dim is 'wide'")):
+        (tmp_path / "run" / "run.json").write_text(json.dumps(changed | change))
+        assert draw() == 1 and said in capsys.readouterr().err
+    (tmp_path / "run" / "diffusion" / "unet.safetensors").unlink()
+    assert draw() == 1 and "unet.safetensors is missing" in capsys.readouterr().err
+
+
+def test_a_toy_run_is_found_by_its_folder(weights, tmp_path, capsys):
+    import shutil
+    (tmp_path / "preset.json").write_text("{}")
+    draw = lambda: run("generate", "sheep", *QUICK, "--out", str(tmp_path / "a.png"), weights=tmp_path)
+    assert draw() == 1 and "no weights yet" in capsys.readouterr().err
+    shutil.copytree(weights, tmp_path / "weights")
+    assert draw() == 0
+
+
+def test_missing_weights_say_what_to_do(monkeypatch, capsys):
+    monkeypatch.delenv("SGDIFF_WEIGHTS", raising=False)
+    monkeypatch.setattr("sgdiff.__file__", "/nowhere/site/sgdiff/__init__.py")
+    for command in (["generate", "sheep"], ["edit", "sheep", "--change", "add dog"], ["demo"], ["evaluate"]):
+        assert run(*command) == 1
+        message = capsys.readouterr().err
+        assert "pip install -e ." in message and "SGDIFF_WEIGHTS=FOLDER" in message and "--weights FOLDER" in message
+    monkeypatch.setenv("SGDIFF_WEIGHTS", "/nowhere/at/all")
+    assert run("generate", "sheep") == 1 and "which SGDIFF_WEIGHTS names" in capsys.readouterr().err
+
+
+def test_what_evaluate_needs_is_looked_at_first(weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sgdiff.report.evaluate_weights", lambda *args, **more: pytest.fail("it began to measure"))
+    assert run("evaluate", "--out", str(tmp_path)) == 1 and "it is a folder" in capsys.readouterr().err
+    assert run("evaluate", weights=weights) == 1 and "has no folder `judge`" in capsys.readouterr().err
+
+
+def test_inception_that_cannot_be_had_is_told_in_words_of_the_command_line(monkeypatch, tmp_path):
+    pytest.importorskip("torch_fidelity", reason="Inception needs torch-fidelity: pip install 'sgdiff[eval]'")
+    from sgdiff.full_commands import check_inception
+
+    def offline(*args, **more): raise OSError("no network")
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", offline)
+    with pytest.raises(SGDiffError, match=r"no network.*--features judge"): check_inception()
+
+
+@pytest.mark.parametrize("main_of, command, again", [("sgdiff.full_commands", ["train"], "run the same with --resume"), ("sgdiff.train", [], "run the same with --resume")])
+def test_a_full_run_is_told_that_it_goes_on_with_resume(main_of, command, again, tmp_path, monkeypatch, capsys):
+    import importlib
+    import sgdiff.training as training
+    save = training._save
+
+    def pressed(run):
+        save(run)
+        signal.raise_signal(signal.SIGINT)
+    monkeypatch.setattr(training, "_save", pressed)
+    asked = [*command, "--data", "toy", "--preset", "tiny", "--stage", "pretrain", "--set", "toy_scenes=16", "--set", "pretrain_epochs=1", "--out", str(tmp_path), "--quiet"]
+    assert importlib.import_module(main_of).main(asked) == 130
+    assert f"saved in {tmp_path / 'pretrain'}; {again} to go on" in capsys.readouterr().err
 
 
 def test_help_imports_no_torch():

@@ -70,6 +70,40 @@ def test_board_and_form_show_the_same(sequence):
         assert [tuple(box.value for box in row.boxes) for row in form.triple_rows.children] == list(g.triples)
 
 
+def test_a_word_that_another_stands_in_for_is_said_in_every_view():
+    model = EditorModel(VOCAB, "zebra on top of line")
+    canvas, form = GraphCanvas(model), GraphForm(model)
+    notes = lambda: [row.note.value for rows in (form.object_rows, form.triple_rows) for row in rows.children]
+    assert model.notes == [f"{a} is drawn as {b}: these weights know no {a}" for a, b in (("zebra", "sheep"), ("line", "street"), ("'on top of'", "above"))]
+    assert notes() == ["written as “zebra”", "written as “line”", "written as “on top of”"]
+    assert [n["written"] for n in canvas.board["nodes"]] == ["zebra", "line"] and canvas.board["edges"][0]["written"] == "on top of"
+    model.do("replace_object", row=0, word="bus")
+    model.do("load", graph="bus on top of street")
+    assert model.notes == ["bus is drawn as car: these weights know no bus", "'on top of' is drawn as above: these weights know no 'on top of'"]
+    model.do("load", graph="car above street")
+    assert model.notes == [] and notes() == ["", "", ""]
+
+
+def test_the_editor_says_beside_the_pictures_what_it_draws_instead():
+    import torch
+    from sgdiff.graph_editor import GraphEditor
+    from sgdiff.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
+    from sgdiff.pipeline import SGDiffPipeline
+    from sgdiff.unet import UNet, UNetConfig
+    from sgdiff.vae import VAE, VAEConfig
+    torch.manual_seed(0)
+    encoder = SceneGraphEncoder(SceneGraphEncoderConfig(VOCAB.n_objects, VOCAB.n_predicates, dim=16, hidden_dim=16, n_layers=2, global_dim=16))
+    unet = UNet(UNetConfig(model_channels=32, channel_mult=(1,), attention_levels=(0,), local_dim=48, global_dim=16, context_dim=32, zero_init=False))
+    editor = GraphEditor(SGDiffPipeline(encoder, unet, VAE(VAEConfig(channels=(16, 16))), VOCAB), graph="sheep above grass", pictures=1, steps=1)
+    assert editor.wait() and editor.view.message == "drawn"
+    editor.load("zebra above grass")                                        # the same picture: it is there already
+    assert editor.view.message == "zebra is drawn as sheep: these weights know no zebra" and editor.text.value == "sheep above grass"
+    editor.load("zebra above grass; bus")
+    assert editor.wait() and "bus is drawn as car" in editor.view.message and "zebra is drawn as sheep" in editor.view.message
+    editor.load('[{"objects": ["dog"]}, {"objects": ["tree"]}]')
+    assert editor.wait() and "of 2 graphs in the list this is the first" in editor.view.message
+
+
 def test_the_buttons_of_a_row_and_what_it_says():
     model = EditorModel(VOCAB, "sheep left of tree; sky above grass")
     form, start = GraphForm(model), model.now
@@ -115,9 +149,10 @@ def test_a_file_is_opened_or_said_to_be_none():
     def choose(name, content):      # as the browser sends it
         exchange.upload.set_state({"value": [{"name": name, "type": "", "size": len(content), "last_modified": 0, "content": memoryview(content)}]})
     graph = SceneGraph(("dog", "sky"), ((1, "above", 0),))
-    for content in (json.dumps(graph.to_json()), "\ufeff \n" + json.dumps([graph.to_json()])):        # one graph; a list with a byte order mark
+    text = json.dumps(graph.to_json())
+    for content in (text.encode(), ("\ufeff \n[" + text + "]").encode(), ("\r\n" + text).encode("utf-16"), text.encode("utf-16-le")):      # one graph; a list with a byte order mark; other programs' text
         model.do("load", graph="boat")
-        choose("graph.json", content.encode())
+        choose("graph.json", content)
         assert model.graph == graph and exchange.error.value == "" and json.loads(exchange.text.value)["objects"] == ["dog", "sky"]
         assert exchange.upload.value == (), "the same file can be opened again"
     for name, content, said in (("notes<b>.txt", b"a dog", "notes&lt;b&gt;.txt holds no JSON"), ("cut.json", b'{"objects": ["dog"', "broken JSON"),

@@ -2,6 +2,7 @@
 
 Layout and recorded tensors lie beside the repository (`../shared`); tests that need them skip and say so where they are absent.
 """
+import hashlib
 import json
 import os
 import pickle
@@ -20,7 +21,7 @@ from sgdiff.errors import SGDiffError  # noqa: E402
 from sgdiff.first_stages import FirstStage, FirstStageConfig, from_diffusers  # noqa: E402
 from sgdiff.graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderConfig  # noqa: E402
 from sgdiff.pipeline import SGDiffPipeline  # noqa: E402
-from sgdiff.scene_graphs import GraphError, SceneGraph, SceneGraphBatch, UnknownWordError, Vocab, read_graphs  # noqa: E402
+from sgdiff.scene_graphs import GraphError, SceneGraph, SceneGraphBatch, UnknownWordError, Vocab, check_graph, read_graphs  # noqa: E402
 from sgdiff.unet import UNet, UNetConfig  # noqa: E402
 
 WORDS, RELATIONS = ("__image__", "sheep", "tree", "grass", "sky", "zebra"), ("__in_image__", "left of", "above", "standing on")
@@ -363,8 +364,8 @@ def test_settings_that_these_weights_cannot_have(pipe):
         pipe(SCENE, sampler="euler")
     with pytest.raises(UnknownWordError, match="unicorn"):
         pipe("unicorn")
-    with pytest.raises(GraphError, match="itself"):
-        pipe({"objects": ["sky"], "relationships": [[0, "above", 0]]})
+    with pytest.raises(GraphError, match="empty"):
+        pipe({"objects": [], "relationships": []})
 
 
 def test_more_triples_than_tokens_give_a_warning(pipe):
@@ -424,6 +425,27 @@ def test_saved_without_pickles(pipe, tmp_path):
         SGDiffPipeline.from_pretrained(tmp_path / "converted")
 
 
+def test_a_converted_folder_knows_its_files_and_where_they_are_from(files, tmp_path):
+    paths = files()
+    pipe = SGDiffPipeline.from_official(**paths, image_size=16)
+    pipe.save_pretrained(tmp_path / "converted")
+    told = json.loads((tmp_path / "converted" / "sources.json").read_text())
+    assert told == {name: {"file": f"{name}.ckpt", "sha256": hashlib.sha256(paths[name].read_bytes()).hexdigest()} for name in ("sip", "ldm", "vq")}
+    assert read_checkpoint(paths["sip"]).sha256 == told["sip"]["sha256"]
+    file = tmp_path / "converted" / "unet" / "model.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(SGDiffError, match="unet/model.safetensors is not the file that was written"):
+        official.OfficialPipeline.from_pretrained(tmp_path / "converted")
+
+
+@pytest.mark.parametrize("settings, told", [({"image_size": 33}, "image_size is 33, expected a multiple of 4"), ({"image_size": 0}, "image_size"), ({"image_size": 10**9}, "image_size"),
+                                            ({"image_size": "16"}, "image_size"), ({"max_triples": 0}, "max_triples"), ({"max_triples": -1}, "max_triples")])
+def test_sizes_that_cannot_be_had_are_told_when_the_weights_are_opened(files, settings, told):
+    with pytest.raises(SGDiffError, match=told):
+        SGDiffPipeline.from_official(**files(), **{"image_size": 16} | settings)
+
+
 @pytest.mark.parametrize("name, said", [
     ("model_index.json", []), ("model_index.json", {"_class_name": "OfficialPipeline"}), ("model_index.json", {"_class_name": "OfficialPipeline", "image_size": None}),
     ("scheduler/scheduler_config.json", {"_class_name": "DDIMScheduler", "beta_start": 0.0015}), ("scheduler/scheduler_config.json", {"schedule": "linear"}),
@@ -454,8 +476,89 @@ def test_vocabulary_of_coco():
         pytest.skip(f"no sample of COCO's annotations at {samples}")
     vocab = official.coco_vocab(*annotations)
     assert vocab.predicates[1:] == ("left of", "right of", "above", "below", "inside", "surrounding")
-    assert vocab.object_id("person") == 1 and vocab.objects[12].startswith("__unused") and vocab.n_predicates == 7
+    assert vocab.object_id("person") == 1 and vocab.objects[12] == "__none_12__" and vocab.n_predicates == 7
     assert vocab.n_objects == 184 and vocab.object_id("other") == 183  # the official table has 185 rows, one more than there are
+
+
+def test_one_rule_for_vocabularies(tmp_path):
+    "The file of a preparation means the same here as where it is trained on."
+    from sgdiff.real_data import read_vocab
+    objects, predicates = {"__image__": 0, "person": 1, "car": 3}, {"__in_image__": 0, "left of": 1}
+    content = {"object_name_to_idx": objects, "object_idx_to_name": ["__image__", "person", "NONE", "car"],
+               "pred_name_to_idx": predicates, "pred_idx_to_name": list(predicates)}
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "vocab.json").write_text(json.dumps(content), encoding=encoding)
+        assert official.read_vocab(tmp_path / "vocab.json") == read_vocab(tmp_path / "vocab.json") == official.read_vocab(content)
+    assert read_vocab(tmp_path / "vocab.json").objects == ("__image__", "person", "__none_2__", "car")
+    lists = {name: words for name, words in content.items() if name.endswith("to_name")}
+    assert official.read_vocab(lists) == official.read_vocab(content)
+
+
+@pytest.mark.parametrize("objects", [{"person": 0}, {"__image__": 0, "person": 10**12}, {"__image__": 0, "person": -1}, {"__image__": 0, "person": "1"}, {"__image__": 0, "person": 1.0},
+                                     {"__image__": 0, "person": 0}, {}, ["__image__"], None])
+def test_vocabularies_that_are_none(tmp_path, objects):
+    (tmp_path / "vocab.json").write_text(json.dumps({"object_name_to_idx": objects, "pred_name_to_idx": {"__in_image__": 0}}))
+    with pytest.raises(SGDiffError, match="vocab.json is no vocabulary"):
+        official.read_vocab(tmp_path / "vocab.json")
+
+
+@pytest.mark.parametrize("categories, told", [
+    ([{"id": 0, "name": "person"}], "number them from 1"), ([{"id": 10**12, "name": "person"}], "has the id"), ([{"id": "1", "name": "person"}], "has the id"),
+    ([{"id": 1, "name": "person"}, {"id": 2, "name": "person"}], "has the ids 1 and 2"), ([{"id": 1, "name": "person"}, {"id": 1, "name": "car"}], "not each once"),
+    ([{"id": 1}], "'name' is missing"), ([5], "COCO's annotations"), ("person", "COCO's annotations"), ([], "no categories")])
+def test_categories_that_cannot_be_those_of_the_weights(tmp_path, categories, told):
+    (tmp_path / "stuff.json").write_text(json.dumps({"categories": categories}))
+    with pytest.raises(SGDiffError, match=told):
+        official.coco_vocab(tmp_path / "stuff.json")
+
+
+# --- graphs as they were published
+
+def words_of(graphs):
+    "A vocabulary that has every word of these graphs."
+    objects, predicates = (list(dict.fromkeys(words)) for words in ([w for g in graphs for w in g.objects], [p for g in graphs for _, p, _ in g.triples]))
+    return Vocab(("__image__", *objects), ("__in_image__", *predicates))
+
+
+def drawn(graphs, parts, files):
+    "The graphs by way of the three files, with random weights: as many embeddings as there are words."
+    vocab = words_of(graphs)
+    torch.manual_seed(0)
+    encoder = SceneGraphEncoder(SceneGraphEncoderConfig.official(vocab.n_objects + 1, vocab.n_predicates, dim=32)).eval()
+    paths = files(sip=encoder.state_dict(), ldm=official.official_layout(encoder, *parts[1:])["ldm"])
+    pipe = SGDiffPipeline.from_official(**paths | {"vocab": vocab}, image_size=32)
+    return pipe, pipe(graphs, num_inference_steps=1, seed=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*become tokens")
+@pytest.mark.parametrize("name", ["figure_5_vg", "figure_5_coco", "figure_6_sheep", "figure_6_street"])
+def test_every_published_graph_is_drawn(name, parts, files):
+    path = SHARED / "samples" / "scene_graphs" / f"{name}.json"
+    if not path.is_file():
+        pytest.skip(f"no published graphs at {path}")
+    graphs = read_graphs(path)
+    _, out = drawn(graphs, parts, files)
+    assert len(out.images) == len(graphs) and out.pixels.isfinite().all() and [g.triples for g in out.graphs] == [g.triples for g in graphs]
+    assert (name == "figure_5_vg") == any(s == o for g in graphs for s, _, o in g.triples)
+
+
+STREET = {"objects": ["building", "bus", "bus", "sign"],
+          "relationships": [[0, "next to", 0], [0, "next to", 0], [1, "behind", 2], [2, "has", 3]]}
+
+
+def test_an_object_related_to_itself_is_drawn_by_the_official_path_and_by_no_other(parts, files):
+    graph = SceneGraph.from_json(STREET)
+    pipe, out = drawn([graph], parts, files)
+    assert out.graphs[0].triples == graph.triples
+    from_text = official.official_graph("building next to building; bus behind bus#2; bus#2 has sign", pipe.vocab)
+    assert from_text.triples == (graph.triples[0], *graph.triples[2:])
+    other = pipe([SceneGraph(graph.objects, graph.triples[2:])], num_inference_steps=1, seed=0)
+    assert not out.pixels.equal(other.pixels)
+    assert out.figure() is not None and "building next to building" in out.graphs[0].to_text()
+    with pytest.raises(GraphError, match="ties an object to itself"):
+        check_graph(graph, pipe.vocab)
+    local = pipe.graph_encoder(SceneGraphBatch.from_graphs([graph], pipe.vocab)).local[0]
+    assert local[0, :32].equal(local[0, 64:]) and local[0].equal(local[1])
 
 
 @pytest.mark.filterwarnings("ignore:.*become tokens")

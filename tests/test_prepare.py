@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgdiff import json_stream
-from sgdiff.errors import SGDiffError
+from sgdiff.errors import SGDiffError, save_json
 from sgdiff.json_stream import Tally, stream_json, stream_members
 
 h5py = pytest.importorskip("h5py", reason="the extra [data] is not installed")
@@ -276,7 +276,8 @@ def test_packed_data_name_what_is_wrong_with_a_folder(packed, tmp_path):
     index = json.loads((folder / "index.json").read_text())
     del index["fingerprint"]                                                        # as shards were written once
     (tmp_path / "old" / "index.json").write_text(json.dumps(index))
-    with pytest.raises(SGDiffError, match="index.json does not fit packed data: 'fingerprint' is missing"): PackedData(tmp_path / "old", progress=False)
+    (tmp_path / "old" / "SHA256SUMS").unlink()
+    with pytest.warns(UserWarning, match="cannot be told"), pytest.raises(SGDiffError, match="index.json does not fit packed data: 'fingerprint' is missing"): PackedData(tmp_path / "old", progress=False)
     assert len(PackedData(folder, progress=False)) == len(data)
 
 
@@ -293,10 +294,13 @@ def test_shards_notice_other_records_and_a_missing_image(packed, tmp_path):
 
     with pytest.raises(SGDiffError, match="another data set"): write_shards(Other(), folder, per_shard=2, progress=False)
     before = json.loads((folder / "index.json").read_text())
+    sums = (folder / "SHA256SUMS").read_bytes()
+    (folder / "SHA256SUMS").unlink()
     (folder / "index.json").write_text(json.dumps({k: v for k, v in before.items() if k != "records"}))     # as shards had it that were written earlier
     assert "records" not in write_shards(data, folder, per_shard=2, progress=False)
-    (folder / "index.json").write_text(json.dumps(before))
+    save_json(before, folder / "index.json")
+    (folder / "SHA256SUMS").write_bytes(sums)
     gone = Other()
     gone.folder = tmp_path
     with pytest.raises(SGDiffError, match="cannot read the image .*No such file"): write_shards(gone, tmp_path / "shards", per_shard=2, progress=False)
-    assert not (tmp_path / "shards").exists()
+    assert [path.name for path in (tmp_path / "shards").iterdir()] == [".lock"]

@@ -84,6 +84,8 @@ function render({ model, el }) {
     const mid = { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 }, across = { x: -(b.y - a.y) / long, y: (b.x - a.x) / long };
     return { x: mid.x + 2 * off * across.x, y: mid.y + 2 * off * across.y };     // the control point of the curve
   };
+  const spoken = what => what.written ? `, written as “${what.written}”` : "";      // another word stood here
+  const tip = what => what.written ? [make("title", {}, `written as “${what.written}”, a word that these weights do not know`)] : [];
   const caption = e => e.predicate + ({ true: " ✓", false: " ✗" }[e.verdict] ?? "");
   const along = (row, t, off = 0) => {                               // a point of a relation's curve, or beside it
     const e = edges()[row], a = place(e.subject), c = bend(row), b = place(e.object), long = Math.hypot(b.x - a.x, b.y - a.y) || 1;
@@ -124,14 +126,14 @@ function render({ model, el }) {
   };
   const edge = (row, { x, y, w, h }) => {
     const e = edges()[row], said = names(), judged = { true: ", the judge sees it", false: ", the judge does not see it" }[e.verdict] ?? "";
-    const g = item(`t${row}`, `${said[e.subject]} ${e.predicate} ${said[e.object]}${judged}`, e.changed,
-      make("rect", { x: x - w / 2, y: y - h / 2, width: w, height: h, rx: h / 2 }), text(x, y + 4, caption(e)));
+    const g = item(`t${row}`, `${said[e.subject]} ${e.predicate} ${said[e.object]}${judged}${spoken(e)}`, e.changed,
+      ...tip(e), make("rect", { x: x - w / 2, y: y - h / 2, width: w, height: h, rx: h / 2 }), text(x, y + 4, caption(e)));
     if (judged) g.classList.add(e.verdict ? "yes" : "no");
     return g;
   };
   const node = i => {
     const n = nodes()[i], { x, y } = place(i), w = width(n.word);
-    return item(`o${i}`, `${names()[i]}, object`, n.changed, make("rect", { x: x - w / 2, y: y - hand.node / 2, width: w, height: hand.node, rx: 7 }),
+    return item(`o${i}`, `${names()[i]}, object${spoken(n)}`, n.changed, ...tip(n), make("rect", { x: x - w / 2, y: y - hand.node / 2, width: w, height: hand.node, rx: 7 }),
       text(x, y + 5, n.word), make("circle", { class: "dot", cx: x + w / 2, cy: y, r: hand.dot }),
       make("circle", { class: "reach", cx: x + w / 2 + hand.reach - hand.dot - 2, cy: y, r: hand.reach }));       // easier to hit than it looks
   };
