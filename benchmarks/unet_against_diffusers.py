@@ -1,12 +1,12 @@
 """Our UNet in the official form against diffusers' `UNet2DConditionModel` of the same shape: the time of one as a share of the other's.
 
-    python benchmarks/unet_against_diffusers.py     # needs diffusers: pip install -e ".[dev]"
+    python benchmarks/unet_against_diffusers.py     # needs diffusers: pip install -e ".[dev]"; ten minutes on two free cores
 
 Both have random weights and see the same latents. They run in turn, A B B A ..., and what counts is the median of the ratios of
-neighbours: whatever else the machine does slows both. Writes benchmarks/unet_against_diffusers.json, which notebook 12 shows.
+neighbours: whatever else the machine does slows both. Beside the clock on the wall stands the processor time of all threads, which a
+busy machine spoils less. Everything is done twice. Writes benchmarks/unet_against_diffusers.json, which notebook 12 shows.
 """
 import argparse
-import gc
 import statistics
 import time
 from functools import partial
@@ -17,11 +17,11 @@ import torch
 from sgdiff.errors import save_json
 from sgdiff.unet import UNet, UNetConfig
 
-SIZES = {"256 channels, batch 1": (256, 1, 30), "64 channels, batch 16": (64, 16, 30)}  # width, images, pairs of runs
+SIZES = {"256 channels, batch 1": (256, 1), "64 channels, batch 16": (64, 16)}  # width of the finest level, images
 PLACES, TOKENS = 32, 16  # latents of 32 x 32 places (256 pixels); 15 triples and the whole graph
 
 
-def theirs(config: UNetConfig):
+def diffusers_unet(config: UNetConfig):
     "diffusers' UNet of the same shape: the same number of parameters in the same layers."
     from diffusers import UNet2DConditionModel
     widths = [config.model_channels * m for m in config.channel_mult]
@@ -42,58 +42,67 @@ def forward_and_backward(ask):
     ask().square().mean().backward()
 
 
-def ratios(jobs, pairs):  # jobs: ours, theirs
-    "Seconds of both in each pair of runs, after one of each that is not counted; who is first changes."
-    for job in jobs: job()
-    found = []
-    for i in range(pairs):
-        seconds = [0.0, 0.0]
-        for who in ((0, 1) if i % 2 else (1, 0)):
-            start = time.perf_counter()
-            jobs[who]()
-            seconds[who] = time.perf_counter() - start
-        found.append(seconds)
-    return found
+WAYS = {"forward": (forward, 20), "forward and backward": (forward_and_backward, 10)}  # what is timed, pairs of runs
 
 
-def compare(width, batch, pairs, measures):
-    "For forward, and forward and backward: the median ratio, its quartiles, and the median seconds of both."
+def timed(job):  # -> seconds on the wall, seconds of all threads
+    "How long `job()` takes."
+    wall, processor = time.perf_counter(), time.process_time()
+    job()
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def pairs_of_seconds(ours, theirs, n):  # -> n x (ours, theirs) x (wall, processor)
+    "Both in turn, after one run of each that is not counted; who is first changes."
+    ours(), theirs()
+    pairs = []
+    for i in range(n):
+        first, second = (ours, theirs) if i % 2 else (theirs, ours)
+        seconds = {job: timed(job) for job in (first, second)}
+        pairs.append((seconds[ours], seconds[theirs]))
+    return pairs
+
+
+def told(pairs, clock):  # clock: 0 wall, 1 processor
+    "Median and quartiles of the ratios, and the median seconds of both."
+    ratios = [ours[clock] / theirs[clock] for ours, theirs in pairs]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    seconds = [statistics.median(pair[who][clock] for pair in pairs) for who in (0, 1)]
+    return {"ratio": round(middle, 3), "quartiles": [round(low, 3), round(high, 3)], "seconds": round(seconds[0], 3), "seconds_of_diffusers": round(seconds[1], 3)}
+
+
+def compare(width, batch, shorter):
+    "Both networks at one size, forward, and forward and backward."
     torch.manual_seed(0)
     config = UNetConfig.official(model_channels=width, zero_init=False)
-    ours, other = UNet(config), theirs(config)
-    n, n_other = (sum(p.numel() for p in m.parameters()) for m in (ours, other))
-    x, t, context = torch.randn(batch, 4, PLACES, PLACES), torch.randint(1000, (batch,)), torch.randn(batch, TOKENS, config.context_dim)
-    mask = torch.ones(batch, TOKENS, dtype=torch.bool)
-    asks = [partial(ours, x, t, context, mask), lambda: other(x, t, context).sample]
-    report = {"parameters": n, "parameters_of_diffusers": n_other}
-    for name in measures:
-        run = MEASURES[name]
-        pairs_of_seconds = ratios([partial(run, ask) for ask in asks], pairs)
-        low, middle, high = statistics.quantiles([a / b for a, b in pairs_of_seconds], n=4)
-        medians = [round(statistics.median(s), 4) for s in zip(*pairs_of_seconds)]
-        report[name] = {"ratio": round(middle, 3), "quartiles": [round(low, 3), round(high, 3)], "seconds": medians[0], "seconds_of_diffusers": medians[1]}
+    ours, theirs = UNet(config), diffusers_unet(config)
+    x, t = torch.randn(batch, config.in_channels, PLACES, PLACES), torch.randint(1000, (batch,))
+    context, mask = torch.randn(batch, TOKENS, config.context_dim), torch.ones(batch, TOKENS, dtype=torch.bool)
+    counts = [sum(p.numel() for p in m.parameters()) for m in (ours, theirs)]
+    report = {"parameters": counts[0], "parameters_of_diffusers": counts[1]}
+    for name, (way, n) in WAYS.items():
+        pairs = pairs_of_seconds(partial(way, lambda: ours(x, t, context, mask)), partial(way, lambda: theirs(x, t, context).sample), max(2, n // shorter))
+        report[name] = {"pairs": len(pairs), "wall": told(pairs, 0), "processor": told(pairs, 1)}
     return report
-
-
-MEASURES = {"forward": forward, "forward and backward": forward_and_backward}
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--pairs", type=int, help="runs of each; default 30")
-    p.add_argument("--sizes", nargs="*", default=SIZES)
-    p.add_argument("--measures", nargs="*", default=MEASURES)
-    p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    p.add_argument("--rounds", type=int, default=2, help="how often all is done")
+    p.add_argument("--shorter", type=int, default=1, help="so many times fewer pairs")
+    p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"), help="JSON file for the figures")
     args = p.parse_args()
     torch.set_num_threads(args.threads)
-    report = {"threads": args.threads, "torch": torch.__version__, "sizes": {}}
-    for name in args.sizes:
-        width, batch, pairs = SIZES[name]
-        report["sizes"][name] = compare(width, batch, args.pairs or pairs, args.measures)
-        for m in args.measures: print(name, m, report["sizes"][name][m], flush=True)
-        gc.collect()
-    save_json(report, args.out)
+    report = {"threads": args.threads, "torch": torch.__version__, "rounds": []}
+    for _ in range(args.rounds):
+        report["rounds"].append({})
+        for size, (width, batch) in SIZES.items():
+            report["rounds"][-1][size] = found = compare(width, batch, args.shorter)
+            for way in WAYS:
+                clocks = (f"{found[way][clock]['ratio']:.3f} ({clock})" for clock in ("wall", "processor"))
+                print(f"{size:24s}{way:22s} of diffusers' time:", *clocks, flush=True)
+            save_json(report, args.out)
 
 
 if __name__ == "__main__": main()

@@ -78,7 +78,8 @@ class GEGLU(nn.Module):
 
     def forward(self, x):  # (..., dim) float -> (..., out_dim)
         "The gated values."
-        value, gate = self.proj(x).chunk(2, dim=-1)
+        weights, biases = self.proj.weight.chunk(2), self.proj.bias.chunk(2)
+        value, gate = (F.linear(x, w, b) for w, b in zip(weights, biases, strict=True))
         return value * F.gelu(gate)
 
 

@@ -314,7 +314,7 @@ def make_parser() -> argparse.ArgumentParser:
         if draws:
             c.add_argument("--weights", help="folder of a pipeline, of a toy run or of a full run (default: the shipped toy weights)")
             c.add_argument("--seed", type=SEED, default=0, help="of the noise (default: 0)")
-            c.add_argument("--steps", type=COUNT, help="sampling steps (default: what suits the weights, 30 for the shipped)")
+            c.add_argument("--steps", type=COUNT, help="sampling steps (default: what suits the weights, 16 for the shipped)")
             c.add_argument("--guidance", type=SCALE, help="guidance scale; 1, with --relations 0: none (default: what suits the weights, 4 for the shipped)")
             c.add_argument("--relations", type=SCALE, help="relation scale: extra weight of the relations; 0: they count like the objects (default: what suits the weights, 1 for the shipped)")
             c.add_argument("--sampler", choices=("dpm", "ddim", "ddpm"), help="(default: what suits the weights, dpm for the shipped)")

@@ -35,7 +35,7 @@ class PictureRequest:
     version: int = 0            # of the graph on the board: pictures of another version are stale
     seed: int = 0               # of the first picture; the others count up
     n: int = 4                  # N, how many
-    steps: int = 30             # num_inference_steps
+    steps: int = 16             # num_inference_steps
     guidance: float = 4.0       # guidance_scale
     relations: float = 1.0      # relation_scale
     sampler: str = "dpm"

@@ -30,7 +30,7 @@ from .scene_graphs import check_graph, object_names
 # %% ../nbs/20_graph_editor.ipynb #d0309206
 class PictureSettings(w.VBox):
     "Seed, number of pictures, steps, how much the graph counts; apart from them, in `bar`, draw, cancel and progress."
-    def __init__(self, pictures: int = 4, steps: int = 30, guidance: float = 4.0, relations: float = 1.0, seed: int = 0):
+    def __init__(self, pictures: int = 4, steps: int = 16, guidance: float = 4.0, relations: float = 1.0, seed: int = 0):
         wide = dict(style={"description_width": "70px"}, layout=w.Layout(width="auto", flex="1 1 190px", max_width="260px"))
         line = lambda *boxes: w.HBox(boxes, layout=w.Layout(flex_flow="row wrap"))        # on a phone, one below the other
         self.seed = w.BoundedIntText(seed, min=0, max=999_999, description="seed", **wide)

@@ -188,7 +188,7 @@ class SGDiffPipeline:
     @torch.no_grad()
     def __call__(self,
                  graphs,                            # what `as_graph` takes, or a list of it
-                 num_inference_steps: int = 30,     # how many times the UNet is asked
+                 num_inference_steps: int = 16,     # how many times the UNet is asked
                  guidance_scale: float = None,      # larger: the graph counts more; 1, with relation_scale 0: as trained; None: the weights' own
                  relation_scale: float = 1.0,       # extra weight of the relations; 0: they count like the objects
                  generator=None,                    # torch.Generator, or one an image
