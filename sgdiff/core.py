@@ -59,10 +59,11 @@ def find_device(
 ) -> torch.device:
     "A device of this machine. Raises SGDiffError for one that it lacks."
     if name == "auto": name = "cuda" if torch.cuda.is_available() else "cpu"
-    try: return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # PyTorch without CUDA asserts
-        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())), *["mps"] * torch.backends.mps.is_available()]
-        raise SGDiffError(f"there is no device {name!r} here; there is {', '.join(there)}") from error
+    try:
+        if torch.device(name).type in ("cpu", "cuda", "mps"): return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError): pass  # PyTorch without CUDA asserts
+    there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())), *["mps"] * torch.backends.mps.is_available()]
+    raise SGDiffError(f"there is no device {str(name)!r} here; there is {', '.join(there)}")
 
 
 def device_of(
@@ -189,28 +190,57 @@ def save_weights(
     with atomic_write(path, "wb") as file: file.write(save(tensors))
 
 # %% ../nbs/00_core.ipynb #8fcaa38c
+def _no_floats(tensor: torch.Tensor, wanted: torch.Tensor) -> bool:
+    "Whether a tensor holds whole numbers, or floats of eight bits, where floats are wanted."
+    return wanted.is_floating_point() and not (tensor.is_floating_point() and tensor.itemsize > 1)
+
+
+def _misfits(state: dict, wanted: dict) -> dict:  # fault -> names, and what there is to say of them
+    "How tensors do not fit those wanted."
+    both = [name for name in state if name in wanted]
+    return {
+        "missing": [name for name in wanted if name not in state],
+        "left over": [name for name in state if name not in wanted],
+        "of another shape": [f"{name} {tuple(state[name].shape)} for {tuple(wanted[name].shape)}"
+                             for name in both if state[name].shape != wanted[name].shape],
+        "of another type": [f"{name} holds {str(state[name].dtype).removeprefix('torch.')}, "
+                            "expected float16, bfloat16 or float32"
+                            for name in both if _no_floats(state[name], wanted[name])],
+    }
+
+
 def check_state_dict(
     state: dict[str, torch.Tensor],  # name -> tensor
     module: nn.Module,  # what they are meant for
     source: str | Path,  # where they come from, for the message
 ) -> None:
-    """Nothing, if the weights fit the module.
+    """Nothing, if the weights fit the module and are numbers.
 
-    Raises: SGDiffError that lists the missing and left-over keys, and those of another shape."""
+    Raises: SGDiffError that lists the missing and left-over keys, and those of another shape or type;
+    or that names the tensor with a NaN or an infinity."""
     wanted = module.state_dict()
-    faults = {
-        "missing": [name for name in wanted if name not in state],
-        "left over": [name for name in state if name not in wanted],
-        "of another shape": [f"{name} {tuple(state[name].shape)} for {tuple(wanted[name].shape)}"
-                             for name in state if name in wanted and state[name].shape != wanted[name].shape],
-    }
+    if state and all(name.startswith("module.") and name not in wanted for name in state):
+        raise SGDiffError(f"{source}: all names begin with 'module.', as DataParallel writes them; "
+                          "save the weights of `model.module` instead, or take the prefix off")
     lines = [f"  {len(names)} {fault}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"
-             for fault, names in faults.items() if names]
+             for fault, names in _misfits(state, wanted).items() if names]
     if lines:
         raise SGDiffError("\n".join([f"{source} does not fit {type(module).__name__}:", *lines,
                                      "Was the model built from the configuration saved beside these weights?"]))
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise SGDiffError(f"{source}: {name} holds NaN or infinity. The training that made it "
+                              "has diverged, or the file is damaged: make or fetch it again.")
 
 # %% ../nbs/00_core.ipynb #2c0430e5
+def _in_place_of(path: Path) -> str:
+    "What lies where a file of weights should, for the message that there is none."
+    if path.is_dir(): return f": it is {kind_of_file(path)}"
+    other = [file.name for file in sorted(path.parent.glob("*")) if file.suffix in (".bin", ".pt", ".pth", ".ckpt")]
+    if not other: return ""
+    return f"; {other[0]} beside it is no safetensors file: save its weights as one (safetensors.torch.save_file)"
+
+
 def load_weights(
     path: str | Path,  # a .safetensors file
     module: nn.Module | None = None,  # if given, the weights are loaded into it, all of them or none
@@ -219,8 +249,7 @@ def load_weights(
 
     Raises: SGDiffError if the file is missing, cut short, something else, or does not fit the module (lists the keys)."""
     path = Path(path)
-    if not path.is_file():
-        raise SGDiffError(f"no weights at {path}" + (f": it is {kind_of_file(path)}" if path.is_dir() else ""))
+    if not path.is_file(): raise SGDiffError(f"no weights at {path}{_in_place_of(path)}")
     try: state = load_file(path)
     except Exception as error:  # of safetensors, of the system, of a type of numbers that PyTorch lacks
         kind = kind_of_file(path)
