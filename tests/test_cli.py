@@ -418,7 +418,7 @@ def test_what_an_edit_or_a_picture_leaves_out_is_told(weights, tmp_path, capsys)
     assert ask("edit", "sheep above grass", "--change", "replace sheep by dog") == 0 and same not in capsys.readouterr().err
     (tmp_path / "g.json").write_text('{"objects": ["sheep"], "boxes": [[0, 0, 0.5, 0.5]]}')
     assert ask("generate", "--graph", str(tmp_path / "g.json")) == 0 and "boxes are not drawn" in capsys.readouterr().err
-    assert ask("generate", "sheep", "--steps", "5000") == 1
+    assert run("generate", "sheep", "--steps", "5000", weights=weights) == 1
     said = capsys.readouterr().err
     assert "--steps is 5000" in said and "num_inference_steps" not in said
 
