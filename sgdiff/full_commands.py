@@ -140,8 +140,10 @@ def run_pipeline(
 ):  # SGDiffPipeline, or OfficialPipeline for the official form
     "The pipeline of a run; data are opened only where the first stage is made of them. Raises SGDiffError."
     from sgdiff.full_runs import check_first_stage, open_data
-    check_finished(out := Path(out), "diffusion")
+    out = Path(out)
+    with described(out / "run.json", "a run of `sgdiff train --data`") as told: told["data"]
     (told, preset), data = open_run(out), None
+    check_finished(out, "diffusion")
     try:
         check_first_stage(preset)
         if preset.first_stage == "pca":

@@ -257,7 +257,7 @@ def test_a_pipeline_warns_of_other_words(weights):
     assert len(given) == 1 and [g.objects for g in out.written] == [("zebra", "grass"), ("zebra",)] and out.graphs[1].objects == ("sheep",)
 
 
-@pytest.mark.parametrize("name", ["a b.png", "#%20?.png", "D:/x.png", "http:/y.png", "x\ny.png", "羊/羊.png", "-x.png", "no suffix", "a.pngg", ".hidden"])
+@pytest.mark.parametrize("name", ["a b.png", "#%20?.png", "D:/x.png", "http:/y.png", "x\ny.png", "羊/羊.png", "-x.png", "no suffix", "a.PNG", ".hidden"])
 def test_a_path_is_a_path(name, weights, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run("generate", "sheep", *QUICK, f"--out={name}", weights=weights) == 0
@@ -267,7 +267,9 @@ def test_a_path_is_a_path(name, weights, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("args, said", [
     (["--guidance", "nan"], "'nan' is no number"), (["--relations", "inf"], "'inf' is no number"), (["--guidance", "1e30"], "is no number from"), (["--steps", "0"], "too small"),
     (["--n", "10000000"], "expected 1 to 100"), (["--best-of", "1000"], "too large"), (["--seed", "-1"], "too small"), (["--seed", "1.5"], "'1.5' is no whole number"),
-    (["--seed", "9" * 20], "too large"), (["--out", "a.jpg"], "call it a.png"), (["--out", ""], "needs a name")])
+    (["--seed", "9" * 20], "too large"), (["--out", "a.jpg"], "call it a.png"), (["--out", ""], "needs a name"),
+    (["--out", "graph.json"], "call it graph.png"), (["--out", "a.pngg"], "call it a.png"),
+    *((["--out", f"{scheme}://x/a.png"], "is an address, and no path") for scheme in ("http", "https", "s3", "file", "HTTPS"))])
 def test_wrong_options_are_told_before_anything_is_loaded(args, said, capsys):
     assert run("generate", "sheep", *args, weights="nowhere") == 2
     assert said in capsys.readouterr().err
@@ -282,7 +284,7 @@ def test_out_is_written_to_and_through_and_never_replaced(weights, tmp_path, cap
         assert draw(tmp_path / "pipe") == 0
         assert reader.communicate()[0].startswith(b"\x89PNG") and (tmp_path / "pipe").is_fifo()
     assert draw("/dev/null") == 0 and not os.path.isfile("/dev/null")
-    for place, said in ((tmp_path, "it is a folder"), (tmp_path / "link.png" / "a.png", "is a file, and no folder"), ("/dev/full", "No space left"), ("/proc/a.png", "cannot write")):
+    for place, said in ((tmp_path, "it is a folder"), (f"{tmp_path}/newdir/", "it is a folder"), (tmp_path / "link.png" / "a.png", "is a file, and no folder"), ("/dev/full", "No space left"), ("/proc/a.png", "cannot write")):
         if str(place)[0:2] == "/d" and not os.path.exists(place): continue
         capsys.readouterr()
         assert draw(place) == 1 and said in capsys.readouterr().err, place
@@ -371,12 +373,108 @@ def test_a_full_run_draws_and_edits(tmp_path, capsys):
     assert draw() == 0 and told(capsys) == [("zebra", "sheep")]
     assert run("edit", "sky above grass", "--change", "add dog", *QUICK, "--out", str(tmp_path / "a.png"), weights=tmp_path / "run") == 0
     assert run("evaluate", weights=tmp_path / "run") == 1 and "sgdiff evaluate --folder" in capsys.readouterr().err
-    changed = json.loads((tmp_path / "run" / "run.json").read_text())
+    whole = json.loads((tmp_path / "run" / "run.json").read_text())
     for change, said in (({"first_stage": "weights/none.ckpt"}, "start the command from the same folder"), ({"first_stage_fingerprint": "another"}, "another first stage"), ({"dim": "wide"}, "dim is 'wide'")):
-        (tmp_path / "run" / "run.json").write_text(json.dumps(changed | change))
+        (tmp_path / "run" / "run.json").write_text(json.dumps(whole | change))
         assert draw() == 1 and said in capsys.readouterr().err
+    (tmp_path / "run" / "run.json").write_text(json.dumps(whole))
     (tmp_path / "run" / "diffusion" / "unet.safetensors").unlink()
     assert draw() == 1 and "unet.safetensors is missing" in capsys.readouterr().err
+
+
+def test_neither_the_graph_nor_a_strangers_page_is_drawn_over(weights, tmp_path, monkeypatch, capsys):
+    (tmp_path / "graph").write_text('{"objects": ["sheep"]}')
+    (tmp_path / "link.png").symlink_to("graph")
+    for out in ("graph", "link.png"):
+        for command in (["generate"], ["edit", "--change", "add dog"]):
+            assert run(*command, "--graph", str(tmp_path / "graph"), *QUICK, "--out", str(tmp_path / out), weights=weights) == 1
+            assert "is the file of --graph" in capsys.readouterr().err
+    assert "sheep" in (tmp_path / "graph").read_text()
+    monkeypatch.setattr("sgdiff.picture_files.LONGEST_PAGE", 1)
+    draw = lambda: run("generate", "sheep", "dog", *QUICK, "--out", str(tmp_path / "a.png"), weights=weights)
+    assert draw() == draw() == 0                                    # its own pages, twice
+    Image.new("RGB", (9, 9)).save(tmp_path / "a-2.png")
+    strange = (tmp_path / "a-2.png").read_bytes()
+    (tmp_path / "a.png").unlink()
+    assert draw() == 1 and f"{tmp_path / 'a-2.png'} is there already, no picture of sgdiff" in capsys.readouterr().err
+    assert (tmp_path / "a-2.png").read_bytes() == strange and not (tmp_path / "a.png").exists()
+
+
+def test_words_without_quotes_and_files_without_their_option_are_understood(weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for command in (["generate"], ["generate", "--skip-bad"], ["edit", "--change", "add dog"]):
+        assert run(*command, "sheep", "left", "of", "tree", weights=weights) == 1
+        said = capsys.readouterr().err
+        assert "4 graphs were given; did you mean one? Put it in quotes: 'sheep left of tree'" in said and "--skip-bad" not in said
+    (tmp_path / "graph.json").write_text("{}")
+    assert run("generate", "graph.json", weights=weights) == 1 and "graph.json is a file: write --graph graph.json" in capsys.readouterr().err
+    assert not (tmp_path / "sgdiff.png").exists()
+
+
+def test_what_an_edit_or_a_picture_leaves_out_is_told(weights, tmp_path, capsys):
+    ask = lambda *args: run(*args, *QUICK, "--out", str(tmp_path / "a.png"), weights=weights)
+    same = "note: the change leaves the drawn graph as it is"
+    assert ask("edit", "zebra above grass", "--change", "replace zebra by sheep") == 0 and same in capsys.readouterr().err
+    assert ask("edit", "sheep above grass", "--change", "replace sheep by dog") == 0 and same not in capsys.readouterr().err
+    (tmp_path / "g.json").write_text('{"objects": ["sheep"], "boxes": [[0, 0, 0.5, 0.5]]}')
+    assert ask("generate", "--graph", str(tmp_path / "g.json")) == 0 and "boxes are not drawn" in capsys.readouterr().err
+    assert run("generate", "sheep", "--steps", "5000", weights=weights) == 1
+    said = capsys.readouterr().err
+    assert "--steps is 5000" in said and "num_inference_steps" not in said
+
+
+def refitted(weights, folder, name, change):
+    "A copy of weights with one of its files changed."
+    import shutil
+    shutil.copytree(weights, folder, ignore=shutil.ignore_patterns("SHA256SUMS"))
+    (folder / name).write_text(json.dumps(change(json.loads((folder / name).read_text()))))
+    return folder
+
+
+@pytest.mark.parametrize("name, change, said", [
+    ("vocab.json", lambda d: d | {"objects": [*d["objects"], "unicorn"]}, r"vocab.json has (\d+) objects, the graph encoder \d+: they are not of the same weights"),
+    ("vocab.json", lambda d: d | {"predicates": [*d["predicates"], "eats"]}, "predicates, the graph encoder"),
+    *(("model_index.json", lambda d, size=size: d | {"image_size": size}, f"image_size is {size}: .* a multiple of 4 pixels, of at least 4") for size in (33, 1)),
+])
+def test_words_and_sizes_must_fit_the_weights(name, change, said, weights, tmp_path):
+    with pytest.raises(SGDiffError, match=said): SGDiffPipeline.from_pretrained(refitted(weights, tmp_path / "w", name, change))
+
+
+def test_official_weights_must_fit_too(official_weights, tmp_path):
+    from sgdiff.official import OfficialPipeline
+    two_more = refitted(official_weights, tmp_path / "w", "vocab.json", lambda d: d | {"objects": [*d["objects"], "lion", "bear"]})
+    with pytest.raises(SGDiffError, match="6 objects, the graph encoder 5"): OfficialPipeline.from_pretrained(two_more)
+
+
+def test_weights_are_named_by_their_folder(weights, tmp_path, monkeypatch, capsys):
+    ask = lambda name: run("generate", "sheep", *QUICK, "--out", str(tmp_path / "a.png"), "--weights", str(name))
+    assert ask("") == 1 and "--weights is empty: name a folder" in capsys.readouterr().err
+    for part in ("unet", "model_index.json", "unet/model.safetensors"):
+        assert ask(weights / part) == 1 and f"name the folder above, --weights {weights}" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert ask(tmp_path / "file") == 1 and "is a file: --weights names a folder" in capsys.readouterr().err
+    monkeypatch.chdir(weights)
+    assert ask(".") == 0 and Image.open(tmp_path / "a.png").text["weights"].split()[0] == weights.name
+
+
+@pytest.mark.parametrize("text, said", [("{}", "'data' is missing"), ("[]", "got a list"), ('{"data"', "broken JSON"), ('{"lr": 1}', "'data' is missing")])
+def test_a_foreign_run_json_is_no_run(text, said, weights, tmp_path, capsys):
+    import shutil
+    ask = lambda folder: run("generate", "sheep", *QUICK, "--out", str(tmp_path / "a.png"), weights=folder)
+    (tmp_path / "run.json").write_text(text)
+    assert ask(tmp_path) == 1
+    message = capsys.readouterr().err
+    assert said in message and "run.json" in message and "train it first" not in message
+    shutil.copytree(weights, tmp_path / "both")
+    (tmp_path / "both" / "run.json").write_text(text)
+    assert ask(tmp_path / "both") == 0
+
+
+def test_the_demo_is_of_the_toy_world_alone(official_weights, tmp_path, capsys):
+    assert run("demo", "--out", str(tmp_path), weights=official_weights) == 1
+    assert "these weights know others: use generate" in capsys.readouterr().err
+    assert run("generate", "sky", *QUICK, "--guidance", "3", "--out", str(tmp_path / "a.png"), weights=official_weights) == 1
+    assert "--guidance is 3.0: the official weights" in capsys.readouterr().err
 
 
 def test_a_toy_run_is_found_by_its_folder(weights, tmp_path, capsys):
