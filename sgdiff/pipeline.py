@@ -124,6 +124,25 @@ class SGDiffPipeline:
         self.graph_encoder, self.unet, self.vae = (m.eval() for m in (graph_encoder, unet, vae))
         self.vocab, self.diffusion, self.image_size, self.max_things = vocab, diffusion, image_size, max_things
         self.schedule = diffusion.noise_schedule()
+        self._check_words()
+        self._check_size()
+
+    def _check_words(self):
+        "Nothing, if the encoder has a row for each word. Raises SGDiffError."
+        encoder = self.graph_encoder.config
+        spare = 0 if encoder.residual else 1        # the official table has a row more
+        for kind, words, rows, more in (("objects", self.vocab.n_objects, encoder.n_objects, spare),
+                                        ("predicates", self.vocab.n_predicates, encoder.n_predicates, 0)):
+            if not 0 <= rows - words <= more:
+                raise SGDiffError(f"vocab.json has {words} {kind}, the graph encoder {rows}: "
+                                  "they are not of the same weights")
+
+    def _check_size(self):
+        "Nothing, if first stage and UNet can halve a picture as often as they do. Raises SGDiffError."
+        unit = self.vae.config.factor * 2 ** (len(self.unet.config.channel_mult) - 1)
+        if self.image_size < unit or self.image_size % unit:
+            raise SGDiffError(f"image_size is {self.image_size}: these weights draw nothing but "
+                              f"a multiple of {unit} pixels, of at least {unit}")
 
     @property
     def device(self): return device_of(self.unet)
@@ -240,7 +259,9 @@ class SGDiffPipeline:
         self.read(graph)
         before = graph_from(graph, self.vocab)
         after = edit_graph(before, change, self.vocab)  # as written: there its words are found too
-        self.read(after)                                # both can be drawn
+        same = lambda a, b: (a.objects, a.triples) == (b.objects, b.triples)
+        if same(self.read(before), self.read(after)):   # both can be drawn
+            warnings.warn("the change leaves the drawn graph as it is", stacklevel=2)
         n = check_whole("num_images_per_graph", num_images_per_graph, 1, MOST_PICTURES)
         noise = self._noise(n, generator, seed)
         if seed is None: seed = _drawn_seed(generator)                          # of the noise along the way, where a sampler wants it
