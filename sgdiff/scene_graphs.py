@@ -1026,10 +1026,12 @@ def _add(graph, parts, vocab):
     faults = Faults()
     for name in parts[::2]: faults.catch(_name_fault, name, vocab)
     faults.refuse()
+    rows = []
     for name in parts[::2]:
-        if not _rows_named(graph, name, vocab): graph = add_object(graph, _new_word(graph, name, vocab))
-    s, o = (_find_named(graph, name, vocab) for name in parts[::2])
-    return add_triple(graph, s, parts[1], o)
+        there = bool(_rows_named(graph, name, vocab))
+        if not there: graph = add_object(graph, _new_word(graph, name, vocab))
+        rows.append(_find_named(graph, name, vocab) if there else len(graph) - 1)
+    return add_triple(graph, rows[0], parts[1], rows[1])
 
 
 def _remove(graph, parts, vocab):
