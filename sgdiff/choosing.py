@@ -50,4 +50,5 @@ def draw_best(pipe: SGDiffPipeline,
     n, pixels = len(out.graphs), out.pixels.unflatten(0, (len(out.graphs), n_candidates))      # (N n, ...) -> (N, n, ...)
     fit = graph_image_similarity(model, out.graphs, pixels.to(device_of(model)), pipe.vocab)
     chosen = (torch.arange(n) * n_candidates + fit.argmax(1).cpu()).tolist()
-    return PipelineOutput([out.images[k] for k in chosen], out.graphs, out.latents[chosen], out.pixels[chosen]), fit
+    return PipelineOutput([out.images[k] for k in chosen], out.graphs, out.latents[chosen], out.pixels[chosen],
+                          out.written), fit

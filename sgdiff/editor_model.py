@@ -15,12 +15,14 @@ change is not possible, and tells every listener. `version` rises when the graph
 """
 
 # %% ../nbs/19b_editor_model.ipynb #da82ea03
-from dataclasses import dataclass, replace
+import inspect
+from dataclasses import dataclass, field, replace
+from math import isfinite
 
 from .errors import SGDiffError, parse_json
-from .scene_graphs import (DIRECTIONS, GraphError, SceneGraph, Vocab, check_graph, graph_from_json, graph_from_networkx,
-                                 graph_from_text, place_objects, remove_object, replace_object, replace_predicate, substitutions,
-                                 told_substitution)
+from .scene_graphs import (DIRECTIONS, GraphError, SceneGraph, Vocab, check_graph, graph_from, graph_from_json,
+                                 place_objects, refuse_texts, remove_object, replace_object, replace_predicate, shown,
+                                 substitutions, told_substitution, whole_number)
 from .toy_world import GROUNDS, SKIES
 
 # %% ../nbs/19b_editor_model.ipynb #da82ea09
@@ -37,6 +39,7 @@ class Moment:
     graph: SceneGraph = SceneGraph(())
     keys: tuple = ()            # of int, one per object
     places: tuple = ()          # of (x, y) in [0, 1], y down, one per object
+    written: dict = field(default_factory=dict, compare=False)      # (key, word) or keyed triple -> the other word that it was asked for by
 
     def keyed_triples(self) -> list:        # of (subject key, predicate, object key)
         "The relations in names that survive the removal of other objects."
@@ -116,19 +119,18 @@ def agrees(graph: SceneGraph, places: dict) -> bool:        # places: row -> (x,
 
 def listed_graphs(source) -> list:      # of data; empty where `source` is no JSON list
     "The graphs of a list, which is how sg2im's files hold them. Raises SGDiffError where it is broken."
-    if not isinstance(source, str) or not source.lstrip().startswith("["): return []
-    graphs = parse_json(source, "the list")
+    text = source.lstrip("\ufeff \t\r\n") if isinstance(source, str) else ""
+    if not text.startswith("["): return []
+    graphs = parse_json(text, "the list")
     if not graphs: raise GraphError("the list holds no graph")
+    refuse_texts(graphs)
     return graphs
 
 
 def read_graph(source, vocab: Vocab) -> SceneGraph:     # source: SceneGraph, text, JSON text (of a list: its first graph), dict in sg2im's form, networkx graph
     "A graph from whatever describes one. Raises GraphError, UnknownWordError."
-    if hasattr(source, "nodes"): return graph_from_networkx(source)
-    if isinstance(source, dict): return graph_from_json(source)
-    if not isinstance(source, str): return source
-    if graphs := listed_graphs(source): return graph_from_json(graphs[0])
-    return graph_from_json(source) if source.lstrip().startswith("{") else graph_from_text(source, vocab)
+    graphs = listed_graphs(source)
+    return graph_from_json(graphs[0], vocab) if graphs else graph_from(source, vocab)
 
 # %% ../nbs/19b_editor_model.ipynb #da82ea11
 COMMANDS = ("add_object", "replace_object", "remove_object", "move_object", "add_triple", "replace_predicate", "turn_triple",
@@ -141,7 +143,6 @@ class EditorModel:
                  graph=None):       # anything that `read_graph` reads; None: an empty board
         self.vocab, self.listeners, self.error, self.version = vocab, [], "", 0
         self.past, self.future, self.now, self._next_key = [], [], Moment(), 0
-        self.written = {}       # what is on the board -> the other word that it was asked for by
         self._listed = 0, 1     # version, graphs in the list that it came from
         if graph is not None: self.load(graph)
         self.past = []
@@ -165,31 +166,43 @@ class EditorModel:
         try:
             if command not in COMMANDS: raise GraphError(f"unknown command {command!r}; there are {', '.join(COMMANDS)}")
             self.error = ""
+            self._check_arguments(command, arguments)
             getattr(self, command)(**arguments)
         except SGDiffError as e: self.error = str(e)
-        except (TypeError, ValueError) as e: self.error = f"{command} was called with {arguments}: {e}"
+        except (TypeError, ValueError) as e: self.error = f"{command} cannot use {shown(arguments)}: {e}"
         for listener in self.listeners: listener(self)
         return not self.error
+
+    def _check_arguments(self, command, arguments):
+        "Nothing. Raises GraphError where an argument lacks or is none of the command's."
+        takes = inspect.signature(getattr(self, command)).parameters
+        needs = [name for name, p in takes.items() if p.default is p.empty]
+        if set(needs) <= set(arguments) <= set(takes): return
+        raise GraphError(f"{command} takes {', '.join(takes) or 'nothing'}; got {', '.join(arguments) or 'nothing'}")
 
     def _go(self, moment: Moment,
             written: SceneGraph = None):    # the graph in the words of whoever asks for it; None: the moment's
         "Makes `moment` the present, if it is another one and may be."
-        written = written or moment.graph
+        asked, kept = written or moment.graph, {} if written else self.now.written
         own = [word for word in (*moment.graph.objects, *(p for _, p, _ in moment.graph.triples)) if word.startswith("__")]
         if own: raise GraphError(f"{own[0]!r} is no word to draw: the model adds it to every graph by itself")
         if len(moment.graph): moment = replace(moment, graph=check_graph(moment.graph, self.vocab))
-        self._remember(moment, written)
-        if moment == self.now: return
+        moment = replace(moment, written=kept | self._others(moment, asked))
+        if moment == self.now:
+            self.now = moment           # perhaps in other words
+            return
         self.past.append(self.now)
         self.future.clear()
         self._show(moment)
 
-    def _remember(self, moment, written):
-        "Keeps the words that others stand in for, by the keys of what is drawn."
-        drawn = dict(substitutions(written, moment.graph))
-        self.written |= {(k, drawn[w]): w for k, w in zip(moment.keys, written.objects) if w in drawn}
-        triples = replace(moment, graph=written).keyed_triples()
-        self.written |= {(a, drawn[p], b): p for a, p, b in triples if p in drawn}
+    def _others(self, moment, asked):
+        "The words that others stand in for, by the keys of what is drawn; None where a new word is drawn as it is."
+        drawn, was = dict(substitutions(asked, moment.graph)), self.now
+        stay = {*zip(was.keys, was.graph.objects), *was.keyed_triples()}
+        words = list(zip(moment.keys, asked.objects))
+        found = {(k, drawn.get(w, w)): w if w in drawn else None for k, w in words if w in drawn or (k, w) not in stay}
+        triples = replace(moment, graph=asked).keyed_triples()
+        return found | {(a, drawn.get(p, p), b): p if p in drawn else None for a, p, b in triples if p in drawn or (a, p, b) not in stay}
 
     def _show(self, moment):
         self.version += moment.graph != self.now.graph
@@ -197,13 +210,21 @@ class EditorModel:
         self.now = moment
 
     def _row(self, row, n, what):
-        if not isinstance(row, int) or not 0 <= row < n: raise GraphError(f"there is no {what} {row!r}: the graph has {n}")
-        return row
+        number = whole_number(row)
+        if number is None or not 0 <= number < n: raise GraphError(f"there is no {what} {shown(row)}: the graph has {n}")
+        return number
+
+    def _place(self, x, y):
+        "A place on the board, brought inside it where it lies outside. Raises GraphError."
+        try: place = float(x), float(y)
+        except (TypeError, ValueError, OverflowError): place = ()
+        if place and all(map(isfinite, place)): return tuple(min(max(round(v, 3), 0.0), 1.0) for v in place)
+        raise GraphError(f"a place is two numbers from 0 to 1, got {shown(x)} and {shown(y)}")
 
     def add_object(self, word: str, x: float = None, y: float = None):
         "One more object, at a place or where there is room."
         m = self.now
-        place = free_place(m.places) if x is None or y is None else (float(x), float(y))
+        place = free_place(m.places) if x is None or y is None else self._place(x, y)
         self._go(Moment(SceneGraph((*m.graph.objects, word), m.graph.triples), (*m.keys, self._next_key), (*m.places, place)))
 
     def replace_object(self, row: int, word: str):
@@ -220,7 +241,7 @@ class EditorModel:
     def move_object(self, row: int, x: float, y: float):
         "An object goes elsewhere on the board: the graph stays the same."
         self._row(row, len(self.graph), "object")
-        place = tuple(min(max(round(float(v), 3), 0.0), 1.0) for v in (x, y))
+        place = self._place(x, y)
         self._go(replace(self.now, places=tuple(place if i == row else p for i, p in enumerate(self.now.places))))
 
     def add_triple(self, subject: int, predicate: str, object: int):
@@ -252,7 +273,6 @@ class EditorModel:
         "Another graph altogether; objects that both have keep their places."
         written, n = read_graph(graph, self.vocab), len(listed_graphs(graph))
         moment = follow(self.now, replace(check_graph(written, self.vocab), boxes=None), self._next_key)
-        self.written = {}                       # all of it is asked for anew
         self._go(moment, written)
         self._listed = self.version, n
 
@@ -288,7 +308,7 @@ def board(model: EditorModel,
           ) -> dict:                    # nodes, edges, can_undo, can_redo, error: JSON
     "What is on the board."
     m, change = model.now, what_changed(since, model.now) if since is not None else Change()
-    written = lambda what: model.written.get(what, "")      # another word that stood here
+    written = lambda what: m.written.get(what) or ""      # another word that stood here
     nodes = [dict(key=k, word=w, x=x, y=y, changed=i in change.objects, written=written((k, w)))
              for i, (k, w, (x, y)) in enumerate(zip(m.keys, m.graph.objects, m.places))]
     edges = [dict(subject=s, predicate=p, object=o, changed=i in change.triples, verdict=verdicts[i] if i < len(verdicts) else None,

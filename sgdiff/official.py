@@ -94,7 +94,7 @@ def official_graph(
     """A checked graph in the vocabulary's own words; relations given twice, and of an object to itself, stay.
 
     Raises: GraphError, UnknownWordError."""
-    return check_graph(graph_from(graph, vocab), vocab, as_in_data=True)
+    return check_graph(graph_from(graph, vocab, as_in_data=True), vocab, as_in_data=True)
 
 
 class OfficialPipeline(SGDiffPipeline):

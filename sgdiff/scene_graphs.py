@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['MOST_TOLD', 'LARGEST_GRAPH', 'LARGEST_SEED', 'REFUSED', 'MOST_OBJECTS', 'MOST_RELATIONS', 'ARTICLES', 'LONGEST_TEXT',
-           'GRAPH_KEYS', 'NOTES', 'DIRECTIONS', 'HIGH', 'LOW', 'EDIT_FORMS', 'MOST_STEPS', 'UnknownWordError',
-           'GraphError', 'shown', 'brief', 'folded', 'closest_words', 'Vocab', 'Faults', 'whole_number', 'as_seed',
-           'SceneGraph', 'check_graph', 'split_clause', 'split_name', 'graph_from_text', 'object_names',
-           'graph_to_text', 'graph_to_json', 'graph_from_json', 'graph_entries', 'read_each', 'refuse_bad',
-           'read_graphs', 'graph_to_networkx', 'graph_from_networkx', 'graph_from', 'place_objects', 'draw_graph',
-           'find_object', 'replace_object', 'replace_predicate', 'add_object', 'remove_object', 'add_triple',
-           'remove_triple', 'edit_graph', 'without_relations', 'substitutions', 'told_substitution', 'SceneGraphBatch']
+           'GRAPH_KEYS', 'NOTES', 'JSON_FORM', 'DIRECTIONS', 'HIGH', 'LOW', 'EDIT_FORMS', 'MOST_STEPS',
+           'UnknownWordError', 'GraphError', 'shown', 'brief', 'folded', 'closest_words', 'Vocab', 'Faults',
+           'whole_number', 'as_seed', 'SceneGraph', 'check_graph', 'split_clause', 'split_name', 'graph_from_text',
+           'object_names', 'graph_to_text', 'refuse_texts', 'graph_to_json', 'graph_from_json', 'graph_entries',
+           'read_each', 'refuse_bad', 'read_graphs', 'graph_to_networkx', 'graph_from_networkx', 'graph_from',
+           'place_objects', 'draw_graph', 'find_object', 'replace_object', 'replace_predicate', 'add_object',
+           'remove_object', 'add_triple', 'remove_triple', 'edit_graph', 'without_relations', 'substitutions',
+           'told_substitution', 'SceneGraphBatch']
 
 # %% ../nbs/01_scene_graphs.ipynb #34e66972
 """Scene graphs: vocabulary, one graph, many graphs in one batch.
@@ -47,7 +48,14 @@ class GraphError(SGDiffError):
     "A scene graph that cannot be drawn: what is wrong with it, and what is allowed."
 
 # %% ../nbs/01_scene_graphs.ipynb #94274e92
-_SHORT = reprlib.Repr()
+class _Shown(reprlib.Repr):
+    "Python's way to write a value, cut short; what is NumPy's is written as Python's own."
+    def repr_instance(self, value, level):
+        if isinstance(value, np.generic): return self.repr1(value.item(), level)
+        return super().repr_instance(value, level)
+
+
+_SHORT = _Shown()
 _SHORT.maxstring = _SHORT.maxother = 60
 
 
@@ -91,6 +99,9 @@ def _spellings(words, aliases) -> dict:     # folded word -> the word as the voc
     return {key: same[0] for key, same in found.items() if len(meanings[key]) == 1}
 
 
+_ARTICLE = {"object": "an object", "predicate": "a predicate"}
+
+
 @dataclass(frozen=True)
 class Vocab:
     "The words of one data set: objects, predicates, and other words for them, in any case."
@@ -101,11 +112,11 @@ class Vocab:
 
     def __post_init__(self):
         for kind, words, first in (("objects", self.objects, "__image__"), ("predicates", self.predicates, "__in_image__")):
+            self._check_words(kind, words, getattr(self, f"{kind[:-1]}_aliases"))
             object.__setattr__(self, kind, tuple(words))
             if not words or words[0] != first: raise ValueError(f"{kind}[0] must be {first!r}, got {list(words)[:1]}")
             if len(set(words)) != len(words):
                 raise ValueError(f"{kind} holds a word twice: {[w for w, n in Counter(words).items() if n > 1]}")
-            self._check_words(kind, words, getattr(self, f"{kind[:-1]}_aliases"))
         object.__setattr__(self, "_object_rows", {w: i for i, w in enumerate(self.objects)})
         object.__setattr__(self, "_predicate_rows", {w: i for i, w in enumerate(self.predicates)})
         said = {"_objects_said": _spellings(self._object_rows, self.object_aliases),
@@ -116,10 +127,17 @@ class Vocab:
 
     def _check_words(self, kind, words, aliases):
         "Nothing. Raises ValueError where a word is none, or aliases are no words for words."
+        if not isinstance(words, (list, tuple)):
+            raise ValueError(f"{kind} are a list of words, got {shown(words)}")
         if not isinstance(aliases, dict):
             raise ValueError(f"the aliases of {kind} are a dict, got {shown(aliases)}")
         wrong = [w for w in (*words, *aliases, *aliases.values()) if not isinstance(w, str)]
         if wrong: raise ValueError(f"{kind} holds {shown(wrong[0])}, which is no word")
+        known = set(words)
+        lost = [alias for alias, word in aliases.items() if word not in known]
+        if lost:
+            raise ValueError(f"the alias {shown(lost[0])} stands for {shown(aliases[lost[0]])}, "
+                             f"which is none of the {kind}: add that word, or drop the alias")
 
     @property
     def n_objects(self) -> int: return len(self.objects)         # `__image__` counted
@@ -160,7 +178,7 @@ class Vocab:
 
     def _row(self, word, own, rows, aliases, kind):
         if not isinstance(word, str):
-            raise UnknownWordError(f"an {kind} is a word, got {shown(word)}")
+            raise UnknownWordError(f"{_ARTICLE[kind]} is a word, got {shown(word)}")
         row = rows.get(own(word))
         if row is not None: return row
         near = closest_words(word, [w for w in {**rows, **aliases} if not w.startswith("__")])
@@ -246,29 +264,50 @@ def _as_predicate(value, triple):
     return value.strip()
 
 
-def _as_row(value, role, triple, n_objects):
+def _row_hint(value, objects):
+    "How to write a row that came as a name, or as a number between quotes."
+    if not isinstance(value, str) or len(value) > 100: return ""
+    words = [folded(w) if isinstance(w, str) else None for w in objects]
+    if folded(value) in words:
+        row = words.index(folded(value))
+        return f": write {row}, the row of {str(objects[row])!r}"
+    number = value.strip()
+    return f": write {number} without quotes" if number.isdecimal() else ""
+
+
+def _order_hint(parts):
+    "How to write a triple whose predicate does not stand in the middle."
+    words = [p for p in parts if isinstance(p, str)]
+    rows = [p for p in parts if whole_number(p) is not None]
+    if len(words) != 1 or len(rows) != 2 or isinstance(parts[1], str): return ""
+    return f": the predicate stands in the middle, as in {shown([rows[0], words[0], rows[1]])}"
+
+
+def _as_row(value, role, triple, objects):
     row = value if type(value) is int else whole_number(value)
     plain = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if row is None and plain and value == value // 1: row = int(value)      # 2.0, as JSON may say
     if row is None:
         raise GraphError(f"the {role} of a triple is a row number, "
-                         f"got {shown(value)} in {shown(triple)}")
+                         f"got {shown(value)} in {shown(triple)}"
+                         f"{_order_hint(triple) or _row_hint(value, objects)}")
+    n_objects = len(objects)
     if 0 <= row < n_objects: return row
     raise GraphError(f"triple {shown(triple)} points outside the graph: its {role} is row "
                      f"{shown(row)}, but the graph has {n_objects} objects "
                      f"(rows 0 to {n_objects - 1})")
 
 
-def _as_triple(triple, n_objects):
-    "(s, predicate, o) checked against the number of objects."
+def _as_triple(triple, objects):
+    "(s, predicate, o) checked against the objects."
     try: parts = list(_listed(triple, "the parts of a triple"))
     except GraphError: parts = []
     if len(parts) != 3:
         raise GraphError(f"a triple is [subject row, predicate, object row], got {shown(triple)}")
     faults = Faults()
-    s = faults.catch(_as_row, parts[0], "subject", parts, n_objects)
+    s = faults.catch(_as_row, parts[0], "subject", parts, objects)
     p = faults.catch(_as_predicate, parts[1], parts)
-    o = faults.catch(_as_row, parts[2], "object", parts, n_objects)
+    o = faults.catch(_as_row, parts[2], "object", parts, objects)
     faults.refuse()
     return (s, p, o)
 
@@ -300,16 +339,24 @@ def _as_boxes(boxes, n_objects):
 REFUSED = object()      # stands where a word was refused, so that rows keep their numbers
 
 
+def _predicate_of(triple):
+    "The predicate of a triple that was refused, if it has one."
+    plain = isinstance(triple, (list, tuple)) and len(triple) == 3
+    return triple[1].strip() if plain and isinstance(triple[1], str) else None
+
+
 def _sound(objects, triples, boxes, faults):
-    "The parts of a graph as tuples: REFUSED for a word that is none, nothing for a bad triple."
+    """The parts of a graph as tuples: REFUSED for a word that is none, nothing for a bad triple.
+    Last the predicates of the bad ones."""
     objects = faults.catch(_few, objects, "objects")
-    if objects is None: return (), (), None
+    if objects is None: return (), (), None, ()
     triples = faults.catch(_few, triples, "relationships") or ()
     words = [w if w is REFUSED else faults.catch(_as_word, w, "an object") for w in objects]
-    kept = [faults.catch(_as_triple, t, len(objects)) for t in triples]
+    kept = [faults.catch(_as_triple, t, objects) for t in triples]
+    lost = [_predicate_of(t) for t, good in zip(triples, kept) if good is None]
     boxes = None if boxes is None else faults.catch(_as_boxes, boxes, len(objects))
     words = tuple(REFUSED if w is None else w for w in words)
-    return words, tuple(t for t in kept if t is not None), boxes
+    return words, tuple(t for t in kept if t is not None), boxes, tuple(p for p in lost if p)
 
 # %% ../nbs/01_scene_graphs.ipynb #745cd97a
 @dataclass(frozen=True)
@@ -353,7 +400,7 @@ MOST_OBJECTS, MOST_RELATIONS = 30, 1000     # of a graph to be drawn; 30 as in s
 
 def _word_fault(word, row, kind):
     "Nothing. Raises GraphError or UnknownWordError for a word that no picture can show."
-    if not word: raise GraphError(f"an {kind} is an empty word: write one, or leave it out")
+    if not word: raise GraphError(f"{_ARTICLE[kind]} is an empty word: write one, or leave it out")
     if word.startswith("__"):
         raise GraphError(f"{shown(word)} is no word for a graph: every batch adds its own "
                          "`__image__` and `__in_image__`; leave it out")
@@ -409,12 +456,13 @@ def _drawing_faults(objects, triples, vocab, max_objects, faults, as_in_data=Fal
     if not as_in_data: _relation_faults(objects, triples, vocab, faults)
 
 
-def _build(objects, triples, boxes, faults, vocab=None):
+def _build(objects, triples, boxes, faults, vocab=None, as_in_data=False):
     "The graph of these parts. With a vocabulary words are checked; all faults are told at once."
-    objects, triples, boxes = _sound(objects, triples, boxes, faults)
+    objects, triples, boxes, lost = _sound(objects, triples, boxes, faults)
     if vocab is not None and not faults: _word_faults(objects, triples, vocab, faults)
     if vocab is not None and faults and objects:
-        _drawing_faults(objects, triples, vocab, MOST_OBJECTS, faults)
+        _drawing_faults(objects, triples, vocab, MOST_OBJECTS, faults, as_in_data)
+        _word_faults((), [(None, p, None) for p in lost], vocab, faults)
     faults.refuse()
     return SceneGraph(objects, triples, boxes)
 
@@ -476,11 +524,26 @@ def split_name(name: str) -> tuple:     # ("sheep", 2) of "sheep#2", ("sheep", 1
     return parts[1], int(parts[2] or 1)
 
 
+def _clause_fault(name, listed, vocab):
+    "Nothing. Raises GraphError where a clause holds too much, or words joined by signs."
+    if len(split_clause(name, vocab)) == 3:
+        raise GraphError(f"two relations in one clause, the second in {shown(name)}: "
+                         "part them by ';' and name the object in both")
+    if listed:
+        raise GraphError(f"cannot read {shown(name)}: write one clause for each, parted by ';'")
+    plain = re.sub(r"[_-]+", " ", name)
+    if len(split_clause(plain, vocab)) == 3 and "__" not in name:
+        raise GraphError(f"cannot read {shown(name)}: write {shown(plain)}")
+
+
 def _read_name(name, vocab):
     "The word and the number of an object in a text, the word in the vocabulary's letters."
     word, number = split_name(name)
     word = vocab.spelt_object(word)
-    if vocab.own_object(word) in vocab.objects or len(word.split()) < 3: return word, number
+    listed = re.search(r",|&|\band\b", word, re.IGNORECASE)
+    if vocab.own_object(word) in vocab.objects: return word, number
+    if len(word.split()) < 3 and not listed: return word, number
+    _clause_fault(name, listed, vocab)
     known = [p for p in vocab.predicates if not p.startswith("__")]
     near = known if len(known) <= 20 else closest_words(" ".join(word.split()[1:-1]), known, 20)
     raise GraphError(f"cannot read {shown(name)}: write 'object predicate object' "
@@ -504,10 +567,20 @@ def _number_faults(names, alone, faults):   # (word, number) of all; how often e
                                  "number objects of one name without a gap"))
 
 
+def _by_number(names):      # (word, number) of each object, as they were met
+    "The same names where those of one word stand in the order of their numbers."
+    of_word = {}
+    for name in sorted(names, key=lambda name: -name[1]): of_word.setdefault(name[0], []).append(name)
+    return [of_word[word].pop() for word, _ in names]
+
+
 def graph_from_text(text: str,      # clauses between ";" or line ends
                     vocab: Vocab,   # decides what is a predicate and what is an object
+                    as_in_data: bool = False,   # as in `check_graph`
                     ) -> SceneGraph:
-    "The graph that a text describes. Raises UnknownWordError or GraphError, all faults at once."
+    """The graph that a text describes: `sheep#2` is the second sheep wherever it is named first.
+
+    Raises UnknownWordError or GraphError, all faults at once."""
     faults, names, triples, alone = Faults(), {}, [], Counter()
 
     def row(name):
@@ -524,7 +597,10 @@ def graph_from_text(text: str,      # clauses between ";" or line ends
         raise GraphError("the text holds no object; "
                          "write for example 'sheep looking at tree; sky above grass'")
     _number_faults(names, alone, faults)
-    return _build(tuple(word for word, _ in names), triples, None, faults, vocab)
+    met, ordered = list(names), _by_number(names)
+    rows = {name: row for row, name in enumerate(ordered)}
+    triples = [(rows[met[s]], p, rows[met[o]]) for s, p, o in triples]
+    return _build([word for word, _ in ordered], triples, None, faults, vocab, as_in_data)
 
 
 def object_names(graph: SceneGraph) -> list:    # of str, in the order of the objects
@@ -550,13 +626,41 @@ NOTES = ("id", "image_id", "name", "title", "label", "caption", "comment", "url"
          "pos", "color", "size", "weight", "key")
 
 
+JSON_FORM = '{"objects": [...], "relationships": [[s, "predicate", o], ...]}'
+
+
+def _meant(keys, known):
+    "A question after the known keys that are spelt much like these; nothing where none is."
+    near = [difflib.get_close_matches(folded(str(key)[:100]), known, 1, 0.6) for key in keys]
+    words = dict.fromkeys(repr(word) for found in near for word in found)
+    return f"did you mean {' or '.join(words)}? " if words else ""
+
+
+def _refuse_annotations(data):
+    "Nothing. Raises GraphError for the scene graphs of Visual Genome and GQA."
+    first = next(iter(data.values()), None)
+    graph = first if isinstance(first, dict) and "objects" not in data else data
+    parts = [graph.get("objects"), graph.get("relationships")]
+    firsts = [part[0] for part in parts if isinstance(part, (list, tuple)) and part]
+    if isinstance(parts[0], dict) or any(isinstance(part, dict) for part in firsts):
+        raise GraphError("this looks like Visual Genome's or GQA's annotations: "
+                         "`sgdiff prepare` reads those; here objects are words")
+
+
+def refuse_texts(entries: list, where: str = "") -> None:
+    "Nothing. Raises GraphError for a list of JSON that holds a text in a graph's place."
+    for number, entry in enumerate(entries, 1):
+        if not isinstance(entry, str): continue
+        raise GraphError(f"{where}graph {number} of {len(entries)} is a text: give it as an "
+                         f"argument, or write it as {JSON_FORM}")
+
+
 def _only_known(found, known, what):
     "Nothing. Raises GraphError for keys that would be lost."
     lost = [key for key in found if key not in known and key not in NOTES][:5]
     if not lost: return
-    near = dict.fromkeys(closest_words(str(key), known, 1)[0] for key in lost)
     raise GraphError(f"{what} has {', '.join(map(shown, lost))}, which nobody reads: "
-                     f"did you mean {' or '.join(map(repr, near))}? Known are {', '.join(known)}, "
+                     f"{_meant(lost, known)}known are {', '.join(known)}, "
                      f"and as notes, not read either, {', '.join(NOTES)}")
 
 
@@ -577,15 +681,19 @@ def _json_data(text):
 
 def graph_from_json(data,               # dict in sg2im's form, or its JSON text
                     vocab: Vocab = None,    # with it, unknown words are refused too
+                    as_in_data: bool = False,   # as in `check_graph`
                     ) -> SceneGraph:
     "A graph from sg2im's JSON form. Raises GraphError that tells all faults."
     if isinstance(data, (str, bytes)): data = _json_data(data)
+    if isinstance(data, dict): _refuse_annotations(data)
     if not isinstance(data, dict) or "objects" not in data:
-        raise GraphError("a graph in JSON is {'objects': [...], 'relationships': "
-                         f"[[s, predicate, o], ...]}}, got {shown(data)}")
+        meant = _meant(data, GRAPH_KEYS[:1]) if isinstance(data, dict) else ""
+        raise GraphError(f"a graph in JSON is {JSON_FORM}, got {shown(data)}"
+                         f"{meant and '; ' + meant.rstrip()}")
     faults = Faults()
     faults.catch(_only_known, data, GRAPH_KEYS, "the graph")
-    return _build(data["objects"], data.get("relationships", ()), data.get("boxes"), faults, vocab)
+    return _build(data["objects"], data.get("relationships", ()), data.get("boxes"), faults, vocab,
+                  as_in_data)
 
 
 def graph_entries(path) -> list:            # of dicts, or whatever else the JSON file holds
@@ -594,6 +702,7 @@ def graph_entries(path) -> list:            # of dicts, or whatever else the JSO
     except SGDiffError as error: raise GraphError(str(error)) from error
     entries = data if isinstance(data, list) else [data]
     if not entries: raise GraphError(f"{path} holds no graph")
+    refuse_texts(entries, f"{path}, ")
     return entries
 
 
@@ -674,6 +783,7 @@ def _networkx_parts(nodes, edges, faults):
 
 def graph_from_networkx(g,      # networkx graph: nodes with "word", "box"; edges with "predicate"
                         vocab: Vocab = None,    # with it, unknown words are refused too
+                        as_in_data: bool = False,   # as in `check_graph`
                         ) -> SceneGraph:
     "A graph from networkx; nodes keep their order. Raises GraphError that tells all faults."
     if not _is_networkx(g): raise GraphError(f"expected a networkx graph, got {shown(g)}")
@@ -682,21 +792,23 @@ def graph_from_networkx(g,      # networkx graph: nodes with "word", "box"; edge
         raise GraphError("this networkx graph has no directions, so nobody can tell which end "
                          "of an edge is the subject: make it a networkx.MultiDiGraph (or DiGraph) "
                          "with edges from subject to object")
-    return _build(*_networkx_parts(nodes, edges, faults), faults, vocab)
+    return _build(*_networkx_parts(nodes, edges, faults), faults, vocab, as_in_data)
 
 
 def graph_from(source,                  # SceneGraph, text, JSON text, sg2im's dict, networkx graph
                vocab: Vocab,
+               as_in_data: bool = False,    # as in `check_graph`
                ) -> SceneGraph:         # in the words in which it was written
     "A graph, whatever form it came in. Raises GraphError, UnknownWordError."
     if isinstance(source, SceneGraph): return source
-    if isinstance(source, dict): return graph_from_json(source, vocab)
-    if _is_networkx(source): return graph_from_networkx(source, vocab)
+    if isinstance(source, dict): return graph_from_json(source, vocab, as_in_data)
+    if _is_networkx(source): return graph_from_networkx(source, vocab, as_in_data)
     if not isinstance(source, str):
         raise GraphError("a graph is a text, a dict in sg2im's form, a SceneGraph or a networkx "
                          f"graph, got {shown(source)}")
     form = source.lstrip("\ufeff \t\r\n")[:1]
-    return graph_from_json(source, vocab) if form in ("{", "[") else graph_from_text(source, vocab)
+    read = graph_from_json if form in ("{", "[") else graph_from_text
+    return read(source, vocab, as_in_data)
 
 # %% ../nbs/01_scene_graphs.ipynb #6e0203f6
 DIRECTIONS = {"left of": (-1, 0), "right of": (1, 0), **dict.fromkeys(("above", "over", "on", "on top of"), (0, -1)),      # of the subject,
@@ -792,8 +904,19 @@ def _relations_told(graph):
     return brief("; ".join(" ".join(t) for t in graph.named_triples()) or "none", 2000)
 
 
+def _one_relation(graph, rows, old, spelt):      # rows: of the triples that may be meant; old, spelt: str
+    "The row that is meant, one in the exact letters first; None for no rows. Raises GraphError for several."
+    rows = [i for i in rows if graph.triples[i][1] == spelt] or rows
+    if len(rows) < 2: return rows[0] if rows else None
+    names = object_names(graph)
+    ways = [f"{names[s]} {p} {names[o]}" for s, p, o in (graph.triples[i] for i in rows)]
+    s, _, o = graph.triples[rows[0]]
+    raise GraphError(f"{len(rows)} relations are {shown(old)}: {brief('; '.join(ways), 2000)}; say which: "
+                     f"'{ways[0]} -> {names[s]} PREDICATE {names[o]}'")
+
+
 def replace_predicate(graph: SceneGraph, old, new: str) -> SceneGraph:
-    "The graph with one predicate changed; `old` is a row of `triples` or a predicate (the first triple that has it)."
+    "The graph with one predicate changed; `old` is a row of `triples`, or a predicate that one triple alone has."
     row = whole_number(old)
     if row is None:
         rows = [i for i, (_, p, _) in enumerate(graph.triples)
@@ -801,7 +924,7 @@ def replace_predicate(graph: SceneGraph, old, new: str) -> SceneGraph:
         if not rows:
             raise GraphError(f"no relation is {shown(old)}; "
                              f"the graph's are: {_relations_told(graph)}")
-        row = min(rows, key=lambda i: graph.triples[i][1] != old)
+        row = _one_relation(graph, rows, old, old)
     if not 0 <= row < len(graph.triples):
         raise GraphError(f"there is no triple {shown(row)}: the graph has {len(graph.triples)}")
     triples = list(graph.triples)
@@ -872,6 +995,8 @@ def _edit_once(graph, change, vocab):
     if "->" in change: return _change_word(graph, *map(_strip_article, change.split("->", 1)), vocab)
     m = re.fullmatch(r"replace (.+?) (?:by|with) (.+)", change, re.IGNORECASE)
     if m: return _change_word(graph, _strip_article(m[1]), _strip_article(m[2]), vocab)
+    arrow = re.search("→|⇒|=>|[–—]>", change)
+    if arrow: raise GraphError(f"cannot read {arrow[0]!r} in the change {shown(change)}: write ->")
     verb, *rest = change.split(maxsplit=1)
     if verb.lower() not in ("add", "remove") or not rest:
         raise GraphError(f"cannot read the change {shown(change)}; write {EDIT_FORMS}")
@@ -901,15 +1026,19 @@ def _add(graph, parts, vocab):
     faults = Faults()
     for name in parts[::2]: faults.catch(_name_fault, name, vocab)
     faults.refuse()
+    rows = []
     for name in parts[::2]:
-        try: _find_named(graph, name, vocab)
-        except GraphError: graph = add_object(graph, _new_word(graph, name, vocab))
-    s, o = (_find_named(graph, name, vocab) for name in parts[::2])
-    return add_triple(graph, s, parts[1], o)
+        there = bool(_rows_named(graph, name, vocab))
+        if not there: graph = add_object(graph, _new_word(graph, name, vocab))
+        rows.append(_find_named(graph, name, vocab) if there else len(graph) - 1)
+    return add_triple(graph, rows[0], parts[1], rows[1])
 
 
 def _remove(graph, parts, vocab):
     "One object less, or one relation less."
+    if len(parts) == 1 and vocab.own_predicate(parts[0]) in vocab.predicates:
+        raise GraphError(f"{shown(parts[0])} alone is no relation: write 'remove OBJECT {parts[0]} "
+                         f"OBJECT'; the graph's are: {_relations_told(graph)}")
     rows = [_find_named(graph, name, vocab) for name in parts[::2]]
     if len(parts) == 1: return remove_object(graph, rows[0])
     i = _find_relation(graph, parts[1], vocab, rows)
@@ -918,38 +1047,61 @@ def _remove(graph, parts, vocab):
 
 def _change_word(graph, old, new, vocab):
     "One predicate or one object under a new name, whichever `old` is."
+    if not (old and new):
+        side = "after" if old else "before"
+        raise GraphError(f"the change has nothing {side} its '->'; write {EDIT_FORMS}")
     i = _find_relation(graph, old, vocab)
     if i is not None:
         _word_fault(new, vocab.predicate_id, "predicate")
         return replace_predicate(graph, i, vocab.spelt_predicate(new))
     was, said = split_clause(old, vocab), split_clause(new, vocab)
-    try:
-        if len(was) == len(said) == 3:                              # "sheep left of tree -> sheep right of tree"
-            rows = [_find_named(graph, name, vocab) for name in (*was[::2], *said[::2])]
-            i = _find_relation(graph, was[1], vocab, rows[:2])
-            if i is not None and rows[:2] == rows[2:]: return replace_predicate(graph, i, said[1])
-        row = _find_named(graph, old, vocab)
-    except GraphError as e:
+    if len(was) == len(said) == 3: return _change_relation(graph, was, said, vocab)
+    if not _rows_named(graph, old, vocab):
         raise GraphError(f"{shown(old)} is neither a relation nor an object of the graph "
-                         f"({brief(graph.to_text(), 2000)}); write {EDIT_FORMS}") from e
+                         f"({brief(graph.to_text(), 2000)}); write {EDIT_FORMS}")
+    row = _find_named(graph, old, vocab)
     return replace_object(graph, row, _new_word(remove_object(graph, row), new, vocab))
 
 
+def _change_relation(graph, was, said, vocab):
+    "One relation under another predicate: 'sheep left of tree -> sheep right of tree'."
+    rows = [_find_named(graph, name, vocab) for name in was[::2]]
+    if any(_rows_named(graph, name, vocab) != [row] for name, row in zip(said[::2], rows)):
+        raise GraphError("both sides must name the same two objects, in the same order: "
+                         f"'{' '.join(was)} -> {was[0]} PREDICATE {was[2]}', got {shown(' '.join(said))}")
+    i = _find_relation(graph, was[1], vocab, rows)
+    if i is None:
+        raise GraphError(f"the graph has no relation {shown(' '.join(was))}; it has: {_relations_told(graph)}")
+    return replace_predicate(graph, i, said[1])
+
+
+def _rows_named(graph, name, vocab):
+    "The rows that a name may mean: as the graph writes it or, failing that, in the vocabulary's own words."
+    word, number = split_name(name)
+    rows = [i for i, w in enumerate(graph.objects) if w == word]
+    rows = rows or [i for i, w in enumerate(graph.objects) if folded(w) == folded(word)]
+    if rows: return rows[number - 1:number]
+    own = vocab.own_object(word)
+    rows = [i for i, w in enumerate(graph.objects) if vocab.own_object(w) == own]
+    return rows[number - 1:number] if "#" in name else rows
+
+
 def _find_named(graph, name, vocab):
-    "The row of an object called so in the graph or, failing that, in the vocabulary's own words. Raises GraphError."
-    try: return find_object(graph, name)
-    except GraphError as error:
-        word, _, n = name.partition("#")
-        own = replace(graph, objects=tuple(vocab.own_object(w) for w in graph.objects))
-        try: return find_object(own, vocab.own_object(word.strip()) + (f"#{n}" if n else ""))
-        except GraphError: raise error from None
+    "The row of an object called so. Raises GraphError where it is none, or could be several."
+    rows = _rows_named(graph, name, vocab)
+    if not rows: return find_object(graph, name)        # which says what there is
+    if len(rows) == 1: return rows[0]
+    names = object_names(graph)
+    there = ", ".join(repr(names[i]) for i in rows)
+    raise GraphError(f"{shown(name)} could be {len(rows)} objects, say which: {brief(there, 2000)}")
 
 
 def _find_relation(graph, predicate, vocab, ends=None):
-    "The row of the first triple with this predicate, another word for it allowed, between these two rows if given; None where there is none."
+    "The row of the triple with this predicate, another word for it allowed, between these two rows if given; None where there is none."
     own = vocab.own_predicate(predicate)
     rows = [i for i, (s, p, o) in enumerate(graph.triples) if vocab.own_predicate(p) == own and (ends is None or [s, o] == ends)]
     spelt = vocab.spelt_predicate(predicate)
+    if ends is None: return _one_relation(graph, rows, predicate, spelt)
     return min(rows, key=lambda i: graph.triples[i][1] != spelt, default=None)
 
 # %% ../nbs/01_scene_graphs.ipynb #dccacd18

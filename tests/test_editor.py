@@ -161,3 +161,35 @@ def test_a_file_is_opened_or_said_to_be_none():
         choose(name, content)
         assert said in exchange.error.value and "role='alert'" in exchange.error.value and model.graph == graph, (name, exchange.error.value)
         assert exchange.upload.value == ()
+
+
+def test_graphs_come_to_the_board_through_the_same_door():
+    model = EditorModel(VOCAB, '\ufeff[{"objects": ["sheep"]}]')
+    assert model.graph.to_text() == "sheep"
+    assert not model.do("load", graph={"objects": ["unicorn", "tree"], "relationships": [[0, "eats", 9]]})
+    assert all(word in model.error for word in ("unicorn", "eats", "row 9"))
+    assert not model.do("load", graph='["sheep", "tree"]') and "graph 1 of 2 is a text" in model.error
+    assert not model.do("load", graph=5) and "a graph is a text" in model.error
+
+
+def test_a_note_goes_with_the_word_that_it_is_about():
+    model = EditorModel(VOCAB, "sheep above ocean")
+    note = model.notes
+    assert len(note) == 1 and "ocean" in note[0]
+    assert model.do("replace_object", row=1, word="tree") and not model.notes
+    assert model.do("replace_object", row=1, word="water") and not model.notes
+    model.undo(), model.undo()
+    assert model.notes == note
+    assert model.do("add_object", word="dog") and model.notes == note
+    assert model.do("load", graph="sheep above water") and not model.notes
+
+
+def test_a_view_that_asks_wrongly_is_answered_in_words():
+    model = EditorModel(VOCAB, "sheep above tree")
+    before = model.now
+    for x in (float("nan"), float("inf"), "far", None):
+        assert not model.do("move_object", row=0, x=x, y=0.5) and "a place is two numbers" in model.error
+    assert not model.do("add_object", word="dog", x=float("nan"), y=0) and "a place is two numbers" in model.error
+    assert not model.do("replace_object", row=0) and model.error == "replace_object takes row, word; got row"
+    assert not model.do("undo", steps=2) and model.error == "undo takes nothing; got steps"
+    assert not model.do("remove_object", row=True) and model.now == before

@@ -11,8 +11,8 @@ from sgdiff.cli import main
 from sgdiff.errors import SGDiffError, default_weights
 from sgdiff.pipeline import SGDiffPipeline, as_graph, as_graphs, sort_graphs
 from sgdiff.samplers import SAMPLERS, as_seeds, image_generators, initial_noise
-from sgdiff.scene_graphs import (GraphError, SceneGraph, UnknownWordError, Vocab, edit_graph, graph_entries, object_names,
-                                 read_graphs)
+from sgdiff.scene_graphs import (GraphError, SceneGraph, UnknownWordError, Vocab, edit_graph, find_object, graph_entries,
+                                 graph_from, object_names, read_graphs)
 from sgdiff.toy_world import EASY, make_dataset
 
 VOCAB = EASY.vocab
@@ -103,8 +103,11 @@ def test_direction_and_keys_are_never_guessed():
     for kind in (nx.DiGraph, nx.MultiDiGraph): assert as_graph(networkx_graph(objects, triples, kind), VOCAB).to_text() == "tree left of sheep"
     for kind in (nx.Graph, nx.MultiGraph):
         with pytest.raises(GraphError, match="no directions"): as_graph(networkx_graph(objects, triples, kind), VOCAB)
-    for key, near in (("relations", "relationships"), ("triples", ""), ("attributes", ""), ("object", "objects"), (5, "")):
+    for key, near in (("relations", "relationships"), ("Relationship", "relationships"), ("object", "objects"), ("BOXES", "boxes")):
         with pytest.raises(GraphError, match=f"{key}.*did you mean '{near}"): as_graph({"objects": objects, key: triples}, VOCAB)
+    for key in ("triples", "attributes", 5):
+        with pytest.raises(GraphError, match=f"{key}.*known are objects, relationships, boxes") as refused: as_graph({"objects": objects, key: triples}, VOCAB)
+        assert "did you mean" not in str(refused.value)
     assert as_graph({"objects": objects, "relationships": triples, "image_id": 7, "url": "x"}, VOCAB).triples
     net = networkx_graph(objects, triples)
     net.nodes[0]["wrod"] = "dog"
@@ -226,3 +229,79 @@ def test_the_command_line_says_it_in_one_message(args, said, capsys, tmp_path):
     assert said in message and "Traceback" not in message
     assert bad_option or message.startswith("sgdiff: ")
     assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("said, after", [
+    ("sheep#2 left of sheep", "sheep#2 left of sheep"), ("sheep#2 left of tree; sheep right of tree", "sheep#2 left of tree; sheep right of tree"),
+    ("dog above sheep#3; sheep#2; sheep", "dog above sheep#3; sheep; sheep#2")])
+def test_a_number_in_a_text_stays_with_its_object(said, after):
+    graph = as_graph(said, VOCAB)
+    assert graph.to_text() == after and as_graph(after, VOCAB).to_text() == after
+    assert object_names(graph)[find_object(graph, "sheep#2")] == "sheep#2"
+
+
+def test_an_edit_that_could_mean_several_is_asked_back():
+    vocab = Vocab(("__image__", "person", "tree", "dog"), ("__in_image__", "left of", "right of"), {"man": "person", "woman": "person"})
+    graph = graph_from("man left of tree; woman left of tree", vocab)
+    for change in ("replace person by dog", "person -> dog", "remove person", "add person right of tree", "left of -> right of", "replace LEFT OF by right of"):
+        with pytest.raises(GraphError, match="say which: .*man"): edit_graph(graph, change, vocab)
+    with pytest.raises(GraphError, match="no 'man#2'"): edit_graph(graph, "remove man#2", vocab)
+    for change in ("replace woman by dog", "person#2 -> dog"): assert edit_graph(graph, change, vocab).objects == ("man", "tree", "dog")
+    assert edit_graph(graph, "woman left of tree -> woman right of tree", vocab).to_text() == "man left of tree; woman right of tree"
+    assert edit_graph(graph_from("dog; dog#2", vocab), "remove dog", vocab).objects == ("dog",)
+
+
+@pytest.mark.parametrize("change, said", [
+    ("sheep left of tree -> tree left of sheep", "same two objects, in the same order"), ("sheep left of tree -> dog left of tree", "same two objects"),
+    ("tree left of sheep -> tree right of sheep", "no relation 'tree left of sheep'"), ("-> dog", "nothing before"), ("left of ->", "nothing after"),
+    ("remove left of", "remove OBJECT left of OBJECT"), ("left of \u2192 right of", "write ->"), ("left of => right of", "write ->"), ("left of -> flies", "unknown predicate")])
+def test_a_wrong_edit_is_told_in_words(change, said):
+    with pytest.raises(SGDiffError, match=said): edit_graph(as_graph("sheep left of tree", VOCAB), change, VOCAB)
+
+
+@pytest.mark.parametrize("said, mend", [
+    ("sheep left of tree above grass", "two relations in one clause"), ("sheep left of tree, sky above grass", "two relations in one clause"),
+    ("sheep left of tree and sky above grass", "two relations in one clause"), ("sheep, tree", "parted by ';'"), ("sheep and tree", "parted by ';'"),
+    ("sheep left_of tree", "write 'sheep left of tree'"), ("sheep looking-at tree", "write 'sheep looking at tree'")])
+def test_a_clause_that_holds_too_much_is_told_in_words(said, mend):
+    with pytest.raises(SGDiffError, match=mend): as_graph(said, VOCAB)
+
+
+@pytest.mark.parametrize("triple, mend", [
+    (["sheep", "left of", 1], "write 0, the row of 'sheep'"), (["0", "left of", 1], "write 0 without quotes"), ([0, 1, "left of"], r"as in \[0, 'left of', 1\]"),
+    (["left of", 0, 1], r"as in \[0, 'left of', 1\]"), ([9, "eats", 1], "unknown predicate 'eats'")])
+def test_a_wrong_triple_says_how_to_mend_it(triple, mend):
+    with pytest.raises(GraphError, match=mend): as_graph({"objects": ["sheep", "tree"], "relationships": [triple]}, VOCAB)
+    array = np.array(["sheep", "left of", "1"])
+    with pytest.raises(GraphError) as refused: as_graph({"objects": ["sheep", "tree"], "relationships": [array]}, VOCAB)
+    assert "np." not in str(refused.value)
+
+
+def test_json_that_is_no_graph_says_what_it_looks_like(tmp_path):
+    for data in ({"objects": [{"names": ["sheep"]}]}, {"objects": {"1": {"name": "sheep"}}}, {"image_id": 1, "relationships": [{"predicate": "on"}]},
+                 {"2407890": {"objects": {"1": {"name": "sheep"}}}}):
+        with pytest.raises(GraphError, match="sgdiff prepare"): as_graph(data, VOCAB)
+    for key in ("Objects", "object"):
+        with pytest.raises(GraphError, match="did you mean 'objects'"): as_graph({key: ["sheep"]}, VOCAB)
+    with pytest.raises(GraphError, match='{"objects": '): as_graph({"a": 1}, VOCAB)
+    (tmp_path / "g.json").write_text('["sheep left of tree", "sheep"]')
+    with pytest.raises(GraphError, match="graph 1 of 2 is a text: give it as an argument"): read_graphs(tmp_path / "g.json")
+
+
+def test_a_relation_to_itself_is_no_fault_in_data():
+    data = {"objects": ["sheep", "unicorn"], "relationships": [[0, "above", 0]]}
+    for flag in (True, False):
+        with pytest.raises(SGDiffError) as refused: graph_from({**data, "boxes": [3, 3]}, VOCAB, flag)
+        assert ("itself" in str(refused.value)) is not flag and "unicorn" in str(refused.value)
+
+
+@pytest.mark.parametrize("objects, aliases, said", [
+    (("__image__", "sheep"), {"lamb": "shep"}, "stands for 'shep'"), ({"__image__": 0}, {}, "list of words"), (None, {}, "list of words"), (("__image__", [1]), {}, "no word")])
+def test_a_wrong_vocabulary_is_refused_in_words(objects, aliases, said):
+    with pytest.raises(ValueError, match=said): Vocab(objects, ("__in_image__",), aliases)
+
+
+def test_the_best_pictures_keep_the_words_they_were_asked_in(pipe, monkeypatch):
+    monkeypatch.setattr("sgdiff.choosing.graph_image_similarity", lambda model, graphs, images, vocab: torch.zeros(images.shape[:2]))
+    out, _ = draw_best(pipe, torch.nn.Linear(1, 1), ["sheep above ocean"], 2, num_inference_steps=1)
+    assert [g.to_text() for g in out.written] == ["sheep above ocean"]
