@@ -65,7 +65,8 @@ def _decompressed(code: str | bytes) -> np.ndarray:
 def _from_runs(counts, height, width):
     "(H, W) bool of run lengths, down the columns, zeros first. Raises ValueError."
     if not isinstance(counts, list): runs = _decompressed(counts)
-    elif {*map(type, counts)} <= {int} and all(-1 < n < 2**32 for n in counts): runs = np.array(counts)
+    elif any(isinstance(n, str) for n in counts): raise ValueError("its runs are text, expected numbers")
+    elif all(type(n) in (int, float) and -1 < n < 2**32 and n == int(n) for n in counts): runs = np.array(counts)
     else: raise ValueError("its runs are not all whole numbers from 0 up")
     runs = runs.astype(np.int64)
     pixels = height * width
@@ -74,7 +75,13 @@ def _from_runs(counts, height, width):
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
-def _corners(polygon):          # -> (n, 2) float
+def _is_pair(value): return isinstance(value, list) and len(value) == 2
+
+
+def _corners(polygon):          # x, y, x, y ... or [x, y], [x, y] ...; -> (n, 2) float
+    if isinstance(polygon, list) and polygon and all(map(_is_pair, polygon)): polygon = [value for pair in polygon for value in pair]
+    if isinstance(polygon, list) and any(isinstance(value, str) for value in polygon):
+        raise ValueError("its coordinates are text, expected numbers")
     if isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0:
         if {*map(type, polygon)} <= {int, float}: return np.array(polygon, float).reshape(-1, 2)
     raise misfit("a polygon", polygon, "x and y of at least three corners")
@@ -84,12 +91,13 @@ def _from_polygons(polygons, height, width):
     "(H, W) bool of the insides of polygons. Raises ValueError."
     from pycocotools import mask as masks       # here, because it is an extra
     corners = [_corners(polygon) for polygon in polygons]
+    flat = [polygon.ravel().tolist() for polygon in corners]
     if not all((abs(c) <= 2 * max(height, width)).all() for c in corners):
         raise ValueError("a corner of its polygons is far from the image")
     outline = sum(np.abs(c - np.roll(c, 1, 0)).max(1).sum() + len(c) for c in corners)
     if outline > LONGEST_OUTLINE:
         raise ValueError(f"the outline of its polygons has {outline:,.0f} pixels, more than {LONGEST_OUTLINE:,}")
-    return masks.decode(masks.merge(masks.frPyObjects(polygons, height, width))).astype(bool)
+    return masks.decode(masks.merge(masks.frPyObjects(flat, height, width))).astype(bool)
 
 
 def decode_mask(segmentation, height: int, width: int) -> np.ndarray:   # (H, W) bool

@@ -167,6 +167,8 @@ def open_data(
     folder = Path("prepared") / data if data in ("vg", "coco", "gqa") and not Path(data).is_dir() else Path(data)
     if (folder / split / "index.json").is_file():
         from sgdiff.shards import PackedData
+        from sgdiff.tables import stale_shards, told_stale
+        if split in (stale := stale_shards(folder)): raise SGDiffError(told_stale(folder, stale))
         return PackedData(folder / split, image_size, fit=fit)
     if not (folder / "vocab.json").is_file():
         if packed := sorted(path.parent.name for path in folder.glob("*/index.json")): raise SGDiffError(f"{folder} holds shards of {', '.join(packed)}, none of {split}")

@@ -20,11 +20,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 from .errors import SGDiffError
 from .folders import inside
+from .json_stream import other_kind
 
 # %% ../nbs/03_pictures.ipynb #6bde1a3c
 def _white(
@@ -65,6 +66,15 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 LARGEST_PICTURE = 89_478_485  # pixels; Pillow warns from here on
 
 
+def _in_words(
+    file,  # path, or open binary file
+    error: Exception,  # what went wrong with it
+) -> Exception:  # the same, or one that says what the file is in place of a picture
+    if isinstance(error, UnidentifiedImageError) and isinstance(file, (str, Path)):
+        if kind := other_kind(file, "a picture"): return ValueError(f"it is {kind}")
+    return error
+
+
 @contextlib.contextmanager
 def opened(
     file,  # path, or open binary file
@@ -83,10 +93,11 @@ def opened(
                 )
             yield image
     except Exception as error:
+        why = _in_words(file, error)
         raise SGDiffError(
-            f"cannot read the image {name or file}: {str(error) or type(error).__name__}. "
+            f"cannot read the image {name or file}: {str(why) or type(why).__name__}. "
             "`sgdiff prepare` leaves broken and missing images out and lists them."
-        ) from error
+        ) from why
 
 
 class _OtherSize(ValueError): pass
@@ -137,6 +148,22 @@ def image_fault(
     return None
 
 
+def _outside(
+    folder: str | Path,  # of images
+    path: str,  # below it, that leads out
+) -> str:  # the reason, with a remedy where a link is to blame
+    reason, place = "not inside the folder of images", Path(folder)
+    if ".." in Path(path).parts or Path(path).is_absolute(): return reason
+    for part in Path(path).parts:
+        place /= part
+        if place.is_symlink(): break
+    else: return reason
+    if place == Path(folder) / path: found = "links to files elsewhere"
+    else: found = f"{place.relative_to(folder)} is a link to {os.readlink(place)}"
+    return (f"{reason}: {found}: name a folder that holds the files themselves with --images, "
+            "or mount it there")
+
+
 def picture_faults(
     folder: str | Path,  # of images
     paths: list,  # N paths below it, as a table names them
@@ -147,7 +174,7 @@ def picture_faults(
     "What is wrong with each picture of a table; one that is not inside the folder is never opened."
     def fault(path, size):
         try: return image_fault(inside(folder, path), size)
-        except SGDiffError as error: return "not inside the folder of images", error
+        except SGDiffError as error: return _outside(folder, path), error
 
     pool = ThreadPoolExecutor()
     try:

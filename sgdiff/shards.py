@@ -37,8 +37,8 @@ from tqdm.auto import tqdm
 
 from .errors import SGDiffError, described, load_json, parse_json, save_json
 from .feeding import data_fingerprint
-from .folders import SUMS, check_sums, inside, one_writer, read_sums, write_sums
-from .json_stream import Tally
+from .folders import SUMS, check_sums, file_sum, inside, one_writer, read_sums, write_sums
+from .json_stream import Tally, other_kind
 from .pictures import picture_faults
 from .real_data import PreparedData, RealData, square_picture
 from .records import RealConfig, Record, fit_boxes, is_seen, make_graph, record_rng
@@ -83,7 +83,9 @@ def _sum_line(key, kind, data):
     return f"{hashlib.sha256(data).hexdigest()}  {key}.{kind}\n".encode()
 
 
-def _not_whole(path, error): return SGDiffError(f"{path} is not a whole shard ({error}). Write the shards again.")
+def _not_whole(path, error):
+    if kind := other_kind(path, "a tar archive"): return SGDiffError(f"{path} is {kind}")
+    return SGDiffError(f"{path} is not a whole shard ({error}). Write the shards again.")
 
 
 def read_index(
@@ -103,12 +105,17 @@ def read_index(
             isinstance(word, str) for word in (*vocab.objects, *vocab.predicates, fingerprint)
         ):
             raise ValueError("a word is no text")
+        if not isinstance(shards, dict):
+            raise ValueError("'shards' is no {...} of shards and their numbers of samples")
         for name, n in shards.items():
             if not re.fullmatch(r"\d{6,9}\.tar", name) or type(n) is not int or not 0 < n < 10**9:
                 raise ValueError(
                     f"the shard {name!r} has {n!r} samples, "
                     "expected something like '000000.tar' and a whole number"
                 )
+        if (n := sum(shards.values())) != index.get("samples", n):
+            raise ValueError(f"its shards have {n} samples, 'samples' is {index['samples']!r}: "
+                             "a shard is missing in the list, or one too many")
     return vocab, fingerprint, shards
 
 
@@ -194,6 +201,7 @@ def write_shards(data: RealData,
         "seed": seed,
         "samples": len(data),
         "per_shard": per_shard,
+        "tables": _tables(data),
         "shards": {},
     }
     if (before := _packed(out, index)) is not None: return before
@@ -208,6 +216,14 @@ def write_shards(data: RealData,
     return index
 
 
+def _tables(data):
+    "The sums of the files that a data set was read from."
+    if not hasattr(data, "table"): return {}
+    path = Path(data.table.path)
+    return {name: file_sum(path.with_name(name)) for name in (path.name, "vocab.json")
+            if path.with_name(name).is_file()}
+
+
 def _packed(out, index):
     "The index of whole shards of this data set, or None. Raises SGDiffError for another one's."
     if not (out / "index.json").exists(): return None
@@ -216,7 +232,7 @@ def _packed(out, index):
         before = load_json(out / "index.json")
     except SGDiffError as error: return print(f"{out} is not whole and is made again: {error}")
     if isinstance(before, dict) and all(
-        before.get(k, v) == v for k, v in index.items() if k != "shards"
+        before.get(k, v) == v for k, v in index.items() if k not in ("shards", "tables")
     ):
         return before
     raise SGDiffError(
@@ -399,6 +415,8 @@ def pack_prepared(folder,               # that `sgdiff prepare` wrote
     splits = [split for split in ("train", "val", "test") if (Path(folder) / f"{split}.h5").exists()]
     if not splits: raise SGDiffError(f"{folder} holds no train.h5, val.h5 or test.h5: give the folder that `sgdiff prepare` wrote")
     opened = {split: PreparedData(folder, images, split, progress=progress, fit="squash") for split in splits}     # nothing is cut away
+    for path in sorted(Path(folder).glob("*.h5")):
+        if path.stem not in splits: tally.add("tables", f"{path.name} passed over: no train, val or test")
     with one_writer(out):
         for split, data in opened.items():
             leave_broken_out(data, tally, split, progress)

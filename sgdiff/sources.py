@@ -22,8 +22,8 @@ from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
-from .errors import read_text
-from .json_stream import Broken, Tally, attempt, read_each, stream_json, watched
+from .errors import SGDiffError, read_text
+from .json_stream import Broken, Tally, attempt, other_kind, read_each, stream_json, watched
 
 # %% ../nbs/03d_sources.ipynb #75b62fcd
 MOST = 10_000                   # objects or relationships of an image; Visual Genome has hundreds
@@ -147,6 +147,8 @@ def read_aliases(path,
     """One line: canonical, other, other ...; a later line overwrites an earlier one.
 
     Raises: SGDiffError if it is no text."""
+    kind = other_kind(path, "a text", "a JSON text", "an empty file")
+    if kind: raise SGDiffError(f"{path} is {kind}")
     aliases, lines = {}, read_text(path).splitlines()
     name = lambda place, _: f"line {place + 1} of {Path(path).name}"
     for line in read_each(lines, _alias_line, tally or Tally(), "aliases", "cannot be read", name):
@@ -169,10 +171,16 @@ def _box(d):
     return tuple([round(number(d, key)) for key in "xywh"])
 
 
+def _name(d):
+    "The one name of a thing, which may be empty. Raises ValueError."
+    if isinstance(found := part(d, "name"), str): return found
+    raise misfit("'name'", found, "words")
+
+
 def _thing(d):
     "(id, names, box, merged ids) of an object, or of an end of a relationship."
     thing, box = _id(d, "object_id"), _box(d)
-    names = words(d["names"] if "names" in d else [part(d, "name")], "names")
+    names = words(d["names"], "names") if "names" in d else [_name(d)]
     return thing, names, box, entries(d, "merged_object_ids") if d.get("merged_object_ids") else ()
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MOST_WORDS', 'LAYOUT', 'NEEDED', 'RELATIONS', 'KINDS', 'LARGEST_COLUMN', 'INSIDE', 'vocab_from_sg2im', 'read_vocab',
            'read_columns', 'leads_out', 'as_text', 'check_columns', 'check_record', 'Table', 'table_bytes',
-           'write_table', 'check_files', 'open_table', 'renewed']
+           'write_table', 'check_files', 'open_table', 'renewed', 'stale_shards', 'told_stale']
 
 # %% ../nbs/03a_tables.ipynb #8ee31f2c
 """Prepared tables: the vocabulary, what a row may say, reading and writing.
@@ -23,8 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import SGDiffError, atomic_write, cannot_write, described
+from .errors import SGDiffError, atomic_write, cannot_write, described, load_json
 from .folders import SUMS, file_sum, read_sums
+from .json_stream import other_kind
 from .records import Record
 from .scene_graphs import Vocab
 
@@ -189,6 +190,7 @@ def read_columns(
             _check_axes(found)
             return {name: data[()] for name, data in found.items()}
     except OSError as error:
+        if kind := other_kind(path, "an HDF5 file"): raise SGDiffError(f"{path} is {kind}") from error
         raise SGDiffError(
             f"{path} is not a whole HDF5 file ({error}). Was a copy cut short? Make it again."
         ) from error
@@ -269,11 +271,17 @@ class _Checks:
         boxes = self.c["object_boxes"]
         sound = np.isfinite(boxes).all(2) & (boxes[..., 2:] > 0).all(2)
         self.refuse("object_boxes", used & ~sound, "x, y and a width and a height above 0")
+        if "image_sizes" in self.c: self.near(used, boxes, self.c["image_sizes"][:, None])
         if "object_centres" in self.c:
             self.refuse(
                 "object_centres", used & ~np.isfinite(self.c["object_centres"]).all(2), "x and y"
             )
         return used
+
+    def near(self, used, boxes, sizes):  # sizes: (N, 1, 2), as sources.far_out says it of one box
+        low, sides = boxes[..., :2], boxes[..., 2:]
+        far = ((sides > 4 * sizes) | (low > sizes) | (low + sides < 0)).any(2)
+        self.refuse("object_boxes", used & far, "a box that fits its image (column image_sizes)")
 
     def relations(self):
         R = self.c["relationship_subjects"].shape[1]
@@ -294,6 +302,9 @@ class _Checks:
                 "objects"
             )
         many = np.iinfo(values.dtype).max if self.attributes is None else self.attributes
+        if many == 0:
+            self.refuse("attributes_per_object", used & (counts > 0),
+                        "0: the vocab.json beside it has no words for attributes")
         self.between(
             "object_attributes", 0, many, np.arange(values.shape[1]) < counts[used][:, None]
         )
@@ -448,6 +459,8 @@ def check_files(
         )
     for name in names if wanted is not None else ():
         if file_sum(folder / name) == wanted.get(name): continue
+        kind = other_kind(folder / name, "an HDF5 file", "a JSON text", "a text")
+        if kind: raise SGDiffError(f"{folder / name} is {kind}")
         raise SGDiffError(
             f"{folder / name} is not the file that was written (by {SUMS} beside it): make it or "
             f"copy it again. If you have changed it yourself, remove {SUMS}"
@@ -481,6 +494,10 @@ def renewed(
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         yield part
+        for name in os.listdir(part):
+            if not (folder / name).is_dir(): continue
+            raise SGDiffError(f"{folder / name} is a folder, where a file of that name is to be "
+                              "written: move it away, or choose another folder")
         first = sorted(set(os.listdir(part)) - set(last))
         for name in (*first, *last): _take_place(part / name, folder / name)
     except OSError as error: raise cannot_write(folder, error) from error
@@ -492,3 +509,27 @@ def _take_place(new: Path, old: Path) -> None:
     if not old.is_symlink(): return os.replace(new, old)
     with atomic_write(old, "wb") as file, open(new, "rb") as source:
         shutil.copyfileobj(source, file)
+
+# %% ../nbs/03a_tables.ipynb #9cc915e7
+def stale_shards(
+    folder: str | Path,  # of tables, of shards in folders called as the splits, or of both
+) -> list:  # of splits
+    "The splits whose shards were packed from other tables than those that lie beside them now."
+    def is_stale(path):
+        index = load_json(path)
+        told = index.get("tables") if isinstance(index, dict) else None
+        if not isinstance(told, dict): return False
+        here = [name for name in ("vocab.json", f"{path.parent.name}.h5") if (folder / name).is_file()]
+        return any(file_sum(folder / name) != told.get(name) for name in here)
+
+    folder = Path(folder)
+    return [path.parent.name for path in sorted(folder.glob("*/index.json")) if is_stale(path)]
+
+
+def told_stale(
+    folder: str | Path,
+    splits: list,  # as `stale_shards` gives them
+) -> str:
+    "What to say of such shards."
+    return (f"{folder} holds shards of an earlier preparation beside newer tables: remove "
+            f"{', '.join(str(Path(folder) / split) for split in splits)}, and pack again if you want shards")

@@ -380,7 +380,7 @@ SQUARE = [0, 0, 300, 0, 300, 300, 0, 300]
     None, "x", 7, [], {}, True, [None], [[1, 2, 3]], [[1, 2, 3, 4, 5, 6, 7]], [SQUARE, [1, 2, 3]], [["a"] * 8], [[None] * 8], [[1e400] * 8], [[0, 0, 1e9, 0, 1e9, 1e9]],
     [SQUARE * 100_000], [[float("nan")] * 8], {"size": [320, 450]}, {"size": None, "counts": []}, {"size": [320, 450], "counts": None},
     {"size": [10**9, 10**9], "counts": [10**18]}, {"size": [10**9, 10**9], "counts": "abc"}, {"size": [320, 450], "counts": [-10, 144010]},
-    {"size": [320, 450], "counts": [2**63, -(2**63) + 144000]}, {"size": [320, 450], "counts": [144000.0]}, {"size": [320, 450], "counts": [True, 143999]},
+    {"size": [320, 450], "counts": [2**63, -(2**63) + 144000]}, {"size": [320, 450], "counts": [143999.5, 0.5]}, {"size": [320, 450], "counts": ["144000"]}, {"size": [320, 450], "counts": [True, 143999]},
     {"size": [320, 450], "counts": "P"}, {"size": [320, 450], "counts": "oooooooooooo"}, {"size": [320, 450], "counts": "\u2603"}, {"size": [320, 450], "counts": "\ud800"},
     {"size": [320, 450], "counts": ""}, {"size": [320, 450], "counts": []}, {"size": [320, 450], "counts": "0" * 100_000}, {"size": "ab", "counts": "1"}])
 def test_no_mask_can_hurt(mask):
@@ -445,3 +445,38 @@ def test_a_file_of_another_kind_is_told(vg, gqa):
     with pytest.raises(SGDiffError, match="holds a list, expected a dictionary"): gqa.prepare()
     shutil.copy(vg.file("objects.json"), Path(vg.file("relationships.json")))
     with pytest.raises(SGDiffError, match="no image id or no relationships"): vg.prepare()
+
+
+@pytest.mark.parametrize("data, told", [(b"version https://git-lfs.github.com/spec/v1\n", "git-lfs"), (b"\x1f\x8b\x08\0", "gunzip"), (b"", "empty"), (b"<html>", "web page")])
+def test_what_is_no_annotation_file_is_told_as_what_it_is(coco, vg, data, told):
+    coco.file("stuff_val2017.json").write_bytes(data)
+    with pytest.raises(SGDiffError, match=told): coco.prepare()
+    vg.file("objects.json").write_bytes(data)
+    with pytest.raises(SGDiffError, match=told): vg.prepare()
+
+
+def test_masks_have_one_meaning_however_they_are_written():
+    pairs = [SQUARE[k:k + 2] for k in range(0, 8, 2)]
+    flat = decode_mask([SQUARE], 320, 450)
+    assert flat.sum() == 300 * 300 and (decode_mask([pairs], 320, 450) == flat).all()
+    runs = [1000, 500, 142_500]
+    assert (decode_mask({"size": [320, 450], "counts": list(map(float, runs))}, 320, 450) == decode_mask({"size": [320, 450], "counts": runs}, 320, 450)).all()
+    for text in ([list(map(str, SQUARE))], [[list(map(str, pair)) for pair in pairs]]):
+        with pytest.raises(ValueError, match="its coordinates are text"): decode_mask(text, 320, 450)
+    with pytest.raises(ValueError, match="its runs are text"): decode_mask({"size": [320, 450], "counts": list(map(str, runs))}, 320, 450)
+
+
+def test_a_name_that_is_a_number_is_shown(gqa):
+    key, thing = next((k, o) for k, image in gqa.data["sceneGraphs.json"].items() for o in image["objects"])
+    gqa.change("sceneGraphs.json", lambda d: d[key]["objects"][thing].update(name=7))
+    assert "'name' is 7, expected words" in str(gqa.prepare()["broken"])
+
+
+def test_what_nobody_sees_in_a_predicate_makes_no_other_word(vg):
+    def edit(data):
+        for image in data:
+            for k, relation in enumerate(image["relationships"]):
+                relation["predicate"] = ("\u200b" * (k % 2)) + relation["predicate"].replace(" ", "  ")
+    vg.change("relationships.json", edit)
+    vg.prepare()
+    assert vg.tables() == vg.whole[1]

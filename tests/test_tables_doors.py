@@ -18,6 +18,7 @@ h5py = pytest.importorskip("h5py", reason="the extra [data] is not installed")
 pytest.importorskip("webdataset", reason="the extra [data] is not installed")
 
 from sgdiff.cli import main  # noqa: E402
+from sgdiff.full_runs import open_data  # noqa: E402
 from sgdiff.pictures import as_rgb, image_fault, read_image  # noqa: E402
 from sgdiff.raw_formats import write_tiny_coco, write_tiny_vg  # noqa: E402
 from sgdiff.real_data import CocoStuff, VisualGenome, read_vocab, vocab_from_sg2im  # noqa: E402
@@ -543,3 +544,88 @@ def test_two_preparations_of_one_folder_the_second_is_told(copy, capsys):
 def test_check_record_is_quiet_about_what_tables_hold(made):
     data = open_vg(made)
     for i in range(len(data)): check_record(data.record(i), data.config.vocab)
+
+
+# --- what lies where something else was meant
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 7\n"
+
+
+def test_shards_of_an_earlier_preparation_do_not_stand_for_newer_tables(copy, capsys):
+    out, images = copy / "out", ("--images", copy / "images")
+    assert sgdiff("prepare", "shards", "--tables", out, *images, "--out", out, "--quiet") == 0
+    assert len(open_data(out, "train", 16, copy / "images")) == 8
+    assert prepare_vg(copy) == 0 and "earlier preparation" not in capsys.readouterr().out
+    splits = json.loads((copy / "raw" / "vg_splits.json").read_text())
+    save_json(splits | {"train": splits["train"][:4]}, copy / "raw" / "vg_splits.json")
+    for told in ("note: ", "Nothing to do"):
+        assert prepare_vg(copy) == 0
+        said = capsys.readouterr().out
+        assert told in said and "shards of an earlier preparation" in said
+    with pytest.raises(SGDiffError, match="remove .*train.*pack again"): open_data(out, "train", 16, copy / "images")
+    shutil.rmtree(out / "train")
+    assert len(open_data(out, "train", 16, copy / "images")) == 4
+
+
+def test_another_data_set_does_not_replace_the_first_unasked(copy, capsys):
+    root = write_tiny_coco(copy / "coco", 8)
+    words, before = ("prepare", "coco", "--raw", root, "--out", copy / "out", "--quiet"), contents(copy / "out")
+    assert sgdiff(*words) == 1 and "holds vg" in capsys.readouterr().err and contents(copy / "out") == before
+    assert sgdiff(*words, "--force") == 0 and contents(copy / "out") != before
+
+
+@pytest.mark.parametrize("edit, told", [(lambda d: d["shards"].popitem(), "'samples' is 8"), (lambda d: d.update(shards=["000000.tar"]), "'shards' is no")])
+def test_an_index_that_has_lost_a_shard_is_told(copy, edit, told):
+    change(copy / "sh" / "train" / "index.json", edit)
+    write_sums(copy / "sh" / "train")
+    with pytest.raises(SGDiffError, match=told): read_index(copy / "sh" / "train")
+
+
+def test_a_split_of_another_name_is_told_before_it_is_lost(copy, capsys):
+    splits = json.loads((copy / "raw" / "vg_splits.json").read_text())
+    splits["valid"] = splits.pop("val")
+    save_json(splits, copy / "raw" / "vg_splits.json")
+    assert prepare_vg(copy) == 1 and "is it 'val'?" in capsys.readouterr().err
+    shutil.copy(copy / "out" / "val.h5", copy / "out" / "valid.h5")
+    assert sgdiff("prepare", "shards", "--tables", copy / "out", "--images", copy / "images", "--out", copy / "packed", "--quiet") == 0
+    assert "valid.h5 passed over" in capsys.readouterr().out
+
+
+def test_images_behind_a_link_are_told_with_the_remedy_once(copy, capsys):
+    shutil.move(copy / "images" / "VG_100K", copy / "elsewhere")
+    (copy / "images" / "VG_100K").symlink_to(copy / "elsewhere")
+    assert prepare_vg(copy, "--force") == 0
+    said = capsys.readouterr().out
+    assert f"VG_100K is a link to {copy / 'elsewhere'}: name a folder" in said.split("broken image files", 1)[1] and said.count("or mount it there") <= 4
+
+
+@pytest.mark.parametrize("data, told", [(POINTER, "git-lfs"), ("", "empty"), ("<html><title>Log in</title>", "web page")])
+def test_what_a_file_is_in_place_of_the_one_that_was_meant(copy, data, told):
+    image = next((copy / "images").rglob("*.jpg"))
+    for path in (copy / "out" / "train.h5", copy / "sh" / "train" / "000000.tar", image): path.write_text(data)
+    with pytest.raises(SGDiffError, match=told): open_vg(copy)
+    without_sums(copy / "out")
+    with pytest.raises(SGDiffError, match=told): open_vg(copy)
+    with pytest.raises(SGDiffError, match=told): PackedData(copy / "sh" / "train", progress=False)
+    with pytest.raises(SGDiffError, match=told): read_image(image)
+    assert told in str(image_fault(image, (1, 1))[1])
+
+
+def test_a_folder_in_the_place_of_a_table_is_told_before_anything_moves(copy, capsys):
+    (copy / "out" / "train.h5").unlink()
+    (copy / "out" / "train.h5").mkdir()
+    before = contents(copy / "out")
+    assert prepare_vg(copy, "--force") == 1 and "train.h5 is a folder" in capsys.readouterr().err and contents(copy / "out") == before
+
+
+def test_a_box_far_from_its_image_and_attributes_without_words_are_told(copy):
+    without_sums(copy / "out")
+    with h5py.File(copy / "out" / "train.h5", "a") as h5: h5["object_boxes"][0, 0] = 100_000, 0, 50, 50
+    with pytest.raises(SGDiffError, match="object_boxes, row 0, place 0 .*fits its image"): open_vg(copy)
+    with h5py.File(copy / "out" / "train.h5", "a") as h5: h5["object_boxes"][0, 0] = 0, 0, 50, 50
+    change(copy / "out" / "vocab.json", lambda d: d.update(attribute_name_to_idx={}, attribute_idx_to_name=[]))
+    with pytest.raises(SGDiffError, match="no words for attributes"): open_vg(copy)
+
+
+def test_a_least_number_below_none_is_refused(copy, capsys):
+    assert prepare_vg(copy, "--min-object-instances=-1") == 1 and "-1, expected 0 or more" in capsys.readouterr().err
