@@ -1080,8 +1080,8 @@ def _rows_named(graph, name, vocab):
     word, number = split_name(name)
     rows = [i for i, w in enumerate(graph.objects) if w == word]
     rows = rows or [i for i, w in enumerate(graph.objects) if folded(w) == folded(word)]
-    if rows: return rows[number - 1:number]
     own = vocab.own_object(word)
+    if rows and (number <= len(rows) or folded(own) != folded(word)): return rows[number - 1:number]
     rows = [i for i, w in enumerate(graph.objects) if vocab.own_object(w) == own]
     return rows[number - 1:number] if "#" in name else rows
 
