@@ -53,7 +53,14 @@ def _shown(held) -> str:
     names = {key[:60]: value for key, value in held.items() if isinstance(key, str)}
     wrong = [name for name, value in names.items() if not isinstance(value, Stored)]
     said = ", ".join(list(names)[:8]) or "nothing"
-    return said + "".join(f"; {name!r} is no tensor" for name in wrong[:1])
+    return said + "".join(f"; {name!r} is {_no_tensor(names[name])}" for name in wrong[:1])
+
+
+def _no_tensor(held) -> str:
+    "What stands in a tensor's place."
+    if "_rebuild_sparse" in getattr(held, "name", ""):
+        return "a sparse tensor, and only dense ones are read: save it with .to_dense()"
+    return "no tensor"
 
 # %% ../nbs/30c_checkpoints.ipynb #6a5ca701
 WRAPPERS = ("module.", "_orig_mod.")  # of DistributedDataParallel and of torch.compile
@@ -82,6 +89,15 @@ def unwrap(
     return tensors
 
 
+def _read_dense(path: Path):
+    "As `read_torch_file`; numbers of a type that is not read are no reason to fetch the file again."
+    try: return read_torch_file(path)
+    except SGDiffError as error:
+        if "of a type that is not read here" not in str(error): raise
+        raise SGDiffError(f"{path} holds tensors of a type that is not read here, such as "
+                          f"quantised ones: save them with .dequantize()") from error
+
+
 def read_checkpoint(
     path,  # a .pt, .pth or .ckpt that torch.save wrote, or a .safetensors
 ) -> Checkpoint:
@@ -94,7 +110,7 @@ def read_checkpoint(
     named_so = path.suffix == ".safetensors" and not is_torch_file(path)
     if named_so or kind_of_file(path) == "a file of safetensors":
         return Checkpoint(path, unwrap(load_weights(path)))
-    file = read_torch_file(path)
+    file = _read_dense(path)
     held = file.content
     if isinstance(held, dict): held = held.get("state_dict", held)
     if not (isinstance(held, dict) and held and all(map(_is_weight, held.items()))):

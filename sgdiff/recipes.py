@@ -43,7 +43,7 @@ from .pretraining import (PretrainingConfig, PretrainingModel, feed_pretraining,
                                 pretraining_loss)
 from .steps import rehearse
 from .toy_world import WORLDS, make_dataset
-from .training import Diverged, FitConfig, batch_indices, finish_stage, fit, stage_faults
+from .training import Diverged, FitConfig, batch_indices, finish_stage, fit, read_settings, stage_faults
 from .unet import UNet, UNetConfig
 from .vae import VAE, VAEConfig, fit_latent_scale, forgiving_loss, start_from_pca, train_decoder_only, vae_loss
 
@@ -257,7 +257,7 @@ def train_stage(stage: str,
     folder, files = Path(out) / stage, stage_files(stage)
     faults = stage_faults(folder, files)
     if not faults: return None
-    if (folder / "stage.json").exists():
+    if any((folder / name).exists() for name in ("stage.json", "model.safetensors")):
         warnings.warn(f"stage {stage!r} is made again: {faults[0]}", stacklevel=2)
     if data is None: data = stage_data(stage, p, progress is not False)
     model, loss_fn = SETUPS[stage](p, data, Path(out))
@@ -326,8 +326,9 @@ def train_all(p: Preset, out, stages=None, on_log=None, should_stop=None, progre
 def check_preset(p: Preset, out: Path):
     "Writes the preset into a new run's folder; raises SGDiffError where the folder holds a run of another preset."
     path = out / "preset.json"
+    if (out / "run.json").exists(): raise SGDiffError(f"{out} holds a full run (run.json): choose another --out")
     if path.exists():
-        old = load_json(path)
+        old = read_settings(path)
         changed = [f"{k} {old.get(k)!r} -> {v!r}" for k, v in asdict(p).items() if k != "save_every" and old.get(k) != v]
         if changed: raise SGDiffError(f"{out} holds a run with other settings ({', '.join(changed)}); choose another folder with --out")
     save_json(asdict(p), path)

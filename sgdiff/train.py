@@ -94,14 +94,17 @@ def check_settings(
     held: dict,  # what was found: training_images, data_fingerprint, first_stage_fingerprint
 ) -> None:
     "Nothing, if `out` is new or holds this run; its `run.json` is written. Raises SGDiffError."
+    from sgdiff.training import read_settings
     path = request.out / "run.json"
+    if (request.out / "preset.json").exists(): raise SGDiffError(f"{request.out} holds a toy run (preset.json): choose another --out")
     preset = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(request.preset).items()}
     now = {"data": request.data, "images": request.images, **held, **preset}
     begun = [stage for stage in ONLY if any((request.out / stage / name).exists() for name in ("checkpoint.pt", "model.safetensors"))]
     if request.stage in begun and not request.resume:
         raise SGDiffError(f"{request.folder} holds a run already: add --resume to go on with it, or choose another --out")
-    then = load_json(path) if begun and path.exists() else now
-    settled = [name for stage in begun if stage != request.stage for name in ONLY[stage]]  # of the other stage: not asked of this one
+    then = read_settings(path, ("data",)) if begun and path.exists() else now
+    others = ["diffusion"] if request.stage == "pretrain" else [stage for stage in begun if stage != request.stage]  # stage 1 minds nothing of stage 2, begun or not
+    settled = [name for stage in others for name in ONLY[stage]]  # not asked of this stage
     loose = {*FREE, *settled, *(() if request.stage in begun else ONLY[request.stage])}
     differing = [f"  {name}: {then.get(name)!r} there, {value!r} now" for name, value in now.items() if name not in loose and then.get(name, value) != value]  # an older run may know fewer
     if differing: raise SGDiffError("\n".join([f"{request.out} holds a run with other settings:", *differing, "Choose another --out."]))
@@ -177,7 +180,7 @@ def check_finished(
     from sgdiff.training import stage_faults
     faults = stage_faults(out / stage, stage_files(stage))
     if not faults: return
-    if not (out / stage / "stage.json").exists():
+    if not any((out / stage / name).exists() for name in ("stage.json", "model.safetensors")):
         raise SGDiffError(f"stage {stage!r} is not finished in {out}: train it first")
     raise SGDiffError(f"{faults[0]}: `sgdiff train --stage {stage} --resume`, with the options of "
                       f"the run, makes it again from its checkpoint")
@@ -275,7 +278,8 @@ def train_stage(
     check_settings(request, held)
     faults = stage_faults(request.folder, stage_files(request.stage))
     if not faults: return True
-    if (request.folder / "stage.json").exists() and state.is_main_process:
+    written = any((request.folder / name).exists() for name in ("stage.json", "model.safetensors"))
+    if written and state.is_main_process:
         warnings.warn(f"stage {request.stage!r} is made again: {faults[0]}", stacklevel=2)
     model, loss_fn = PREPARE[request.stage](request, data, state)
     model.to(state.device)
@@ -369,7 +373,7 @@ def main(
     argv: list | None = None,  # of str; None: the process's own
 ) -> int:  # exit status: 0 done, 1 a mistake, 75 stopped and saved, 130 Ctrl-C
     "Trains a full run, or one stage of it."
-    parser = argparse.ArgumentParser(prog="python -m sgdiff.train", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="sgdiff train", description=main.__doc__)
     add_options(parser)
     def run():
         request = read_request(parser.parse_args(argv))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SEAL', 'SEAL_LENGTH', 'FREE', 'ADJUSTABLE', 'MOST_LOST', 'Unfinished', 'Interrupted', 'Diverged', 'FitResult', 'fit',
-           'finish_stage', 'stage_faults', 'FitConfig', 'Part', 'batch_indices', 'learning_rate_at', 'parameter_groups',
-           'EMA']
+           'finish_stage', 'stage_faults', 'read_settings', 'FitConfig', 'Part', 'batch_indices', 'learning_rate_at',
+           'parameter_groups', 'EMA']
 
 # %% ../nbs/07_training.ipynb #c0f8f925
 """One training loop for every model: `fit(model, loss_fn, config, out_dir)`.
@@ -40,7 +40,7 @@ from torch import nn
 from .core import (SGDiffError, atomic_write, check_state_dict, device_of, load_json, save_json,
                          step_generator)
 from .distributed import leave_group, shared_writer
-from .errors import cannot_write
+from .errors import cannot_write, described
 from .folders import file_sum
 from .muon import make_optimizers, set_learning_rate
 from .steps import EMA, FitConfig, Part, batch_indices, learning_rate_at, parameter_groups
@@ -96,7 +96,7 @@ def _read_checkpoint(path: Path) -> dict:
         sealed = _is_sealed(path)
         if sealed is False: raise ValueError("its bytes are not those that were written")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        state["config"], state["step"]
+        state["config"], state["step"], dict(state["model"])
     except Exception as error:  # torch.load has many ways to say it
         what = error if isinstance(error, (ValueError, OSError)) else type(error).__name__
         raise SGDiffError(f"{path} is not a whole checkpoint ({what}). "
@@ -111,15 +111,20 @@ FREE = ("save_every", "log_every", "accumulate")  # may change within a run: the
 ADJUSTABLE = ("learning_rate", "warmup_steps", "grad_clip", "precision")  # may change too, with a warning
 
 
-def _load_checkpoint(path: Path, config: FitConfig) -> dict:
-    "The state saved at `path`, if it is whole and of a run with this configuration. Warns of what was adjusted."
+def _parts(state: dict) -> set: return {name.partition(".")[0] for name in state}
+
+
+def _load_checkpoint(path: Path, config: FitConfig, model: nn.Module) -> dict:
+    "The state saved at `path`, if it is whole, of such a model and of a run with this configuration. Warns of what was adjusted."
     state = _read_checkpoint(path)
+    if _parts(state["model"]) != _parts(model.state_dict()):
+        raise SGDiffError(f"{path} is the checkpoint of another stage, or of another model: put the right one in its place, or remove it to begin anew")
     then, now = state["config"], dataclasses.asdict(config)
     differing = {name: f"  {name}: {then.get(name)} in the checkpoint, {now.get(name)} now" for name in {**then, **now}
                  if name not in FREE and then.get(name) != now.get(name)}
     if differing.keys() - {*ADJUSTABLE}:
         raise SGDiffError("\n".join([f"{path} belongs to a run with another configuration:", *differing.values(),
-                                     "Go on with the old values, or choose another out_dir."]))
+                                     "Go on with the old values, or choose another folder."]))
     if differing: warnings.warn("\n".join([f"from step {state['step']} on, the run in {path.parent} is another one:", *differing.values()]), stacklevel=4)
     return state
 
@@ -264,7 +269,7 @@ def _save(run: _Run) -> None:
 def _load(run: _Run) -> None:
     "Puts the run where the checkpoint in its folder was made, if there is one; all processes must have found the same."
     path = None if run.folder is None else run.folder / "checkpoint.pt"
-    if path is not None and path.exists(): _restore(run, _load_checkpoint(path, run.config))
+    if path is not None and path.exists(): _restore(run, _load_checkpoint(path, run.config, run.model))
     steps = run.accelerator.gather(torch.tensor([run.step], device=run.device)).tolist()
     if len({*steps}) > 1:
         raise SGDiffError(f"the processes found checkpoints of different steps in {run.folder} ({', '.join(map(str, steps))}): all of them must see the same folder")
@@ -275,7 +280,7 @@ def _restore(run: _Run, saved: dict) -> None:
     then, now = saved.get("parts", saved["processes"]), run.part().count
     if saved["step"] < run.config.max_steps and then != now and not run.in_parts:  # its batches would be others
         raise SGDiffError(f"the run in {run.folder} began with {then} batches a step (processes x accumulate) and cannot go on exactly "
-                          f"with {now}: make the product the same again, or choose another out_dir.")
+                          f"with {now}: make the product the same again, or choose another folder.")
     check_state_dict(saved["model"], run.model, run.folder / "checkpoint.pt")
     run.model.load_state_dict(saved["model"])
     for optimizer, state in zip(run.optimizers, saved["optimizers"], strict=True): optimizer.load_state_dict(state)
@@ -432,7 +437,26 @@ def stage_faults(
     try:
         if (folder / "stage.json").exists():
             told = load_json(folder / "stage.json").get("files", {})
+        if not told and (folder / "checkpoint.pt").exists():
+            return [f"{folder / 'stage.json'} does not tell the sums of its files"]
+        if not told:
+            warnings.warn(f"{folder / 'stage.json'} tells no sums: whether the files beside it "
+                          f"are as they were written cannot be told", stacklevel=2)
         others = [name for name in files if told and file_sum(folder / name) != told.get(name)]
         return [f"{folder / name} is not the file that was written" for name in others]
     except (SGDiffError, AttributeError):
         return [f"{folder / 'stage.json'} is not as it was written"]
+
+
+def read_settings(
+    path: str | Path,  # run.json, or preset.json
+    needed: tuple = (),  # names that it must have
+) -> dict:
+    "The settings that a run's folder tells. Raises SGDiffError where they are none."
+    with described(path, "the settings of a run") as told:
+        for name in needed: told[name]
+        for name in {"data", "images"} & told.keys():
+            if isinstance(told[name], str) or (name == "images" and told[name] is None): continue
+            raise ValueError(f"{name} is {told[name]!r}, expected a text")
+    return told
+

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from sgdiff import cli, full_commands
+from sgdiff.checkpoints import read_checkpoint
 from sgdiff.core import SGDiffError, load_weights
 from sgdiff.errors import load_json, save_json
 from sgdiff.folders import SUMS, one_writer
@@ -292,18 +293,100 @@ def test_without_inception_nothing_is_drawn(full, tmp_path, capsys, monkeypatch)
     assert str(tmp_path / "home") in said and not (tmp_path / "none").exists()
 
 
-def test_old_runs_without_sums_are_still_read(full, finished, tmp_path):
+def test_old_runs_without_sums_are_made_again_or_told(full, finished, tmp_path, capsys):
     "Of a release before: stage.json without sums, or none; checkpoints without a seal."
     out = shutil.copytree(full, tmp_path / "full")
-    for path in out.rglob("stage.json"): path.unlink()
-    assert train([*FULL, "--out", str(out),
-                  "--resume"]) == 0 and not (out / "pretrain" / "stage.json").exists()
+    before = contents(out)
+    (out / "pretrain" / "stage.json").unlink()
+    (out / "diffusion" / "stage.json").write_text("{}")
+    turn(out / "diffusion" / "unet.safetensors")
+    assert train([*FULL, "--out", str(out), "--resume"]) == 0
+    assert contents(out) == before
+    said = capsys.readouterr().err
+    assert "'pretrain' is made again" in said and "'diffusion' is made again" in said
+    for stage in ("pretrain", "diffusion"):
+        for name in ("stage.json", "checkpoint.pt"): (out / stage / name).unlink()
+    assert train([*FULL, "--out", str(out), "--resume"]) == 0
+    assert "cannot be told" in capsys.readouterr().err
     toy = shutil.copytree(finished, tmp_path / "toy")
     for path in toy.rglob("stage.json"):
         path.write_text(json.dumps({k: v for k, v in load_json(path).items() if k != "files"}))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        (path.parent / "checkpoint.pt").unlink()
+    with pytest.warns(UserWarning, match="tells no sums"):
         assert train_all(PRESET, toy, progress=False)
+
+
+def test_a_full_run_killed_between_its_stages_goes_on(full, tmp_path):
+    out = shutil.copytree(full, tmp_path / "run")
+    shutil.rmtree(out / "diffusion")
+    before = load_json(out / "run.json")
+    assert train([*FULL, "--out", str(out), "--resume", "--stage", "pretrain"]) == 0
+    assert load_json(out / "run.json") == before and before["first_stage_fingerprint"]
+    assert train([*FULL, "--out", str(out), "--resume"]) == 0
+    assert contents(out) == contents(full)
+
+
+def test_toy_runs_and_full_runs_keep_out_of_each_other(full, finished, capsys):
+    before = contents(full), contents(finished)
+    with pytest.raises(SGDiffError, match="holds a full run .run.json.: choose another --out"):
+        train_all(PRESET, full, ("vae",), progress=False)
+    assert train([*FULL, "--out", str(finished)]) == 1
+    assert "holds a toy run (preset.json): choose another --out" in capsys.readouterr().err
+    assert (contents(full), contents(finished)) == before
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"data": 7}', '{"data": null}',
+                                  '{"data": "toy", "images": 7}'])
+def test_settings_of_a_run_that_are_none_are_told_in_words(full, tmp_path, capsys, text):
+    out = shutil.copytree(full, tmp_path / "run")
+    (out / "run.json").write_text(text)
+    assert train([*FULL, "--out", str(out), "--resume"]) == 1
+    assert "run.json does not fit the settings of a run" in capsys.readouterr().err
+    evaluate = ["evaluate", "--folder", str(out), "--features", "judge", "--first", "4"]
+    assert full_commands.main(evaluate) == 1
+    assert "run.json does not fit the settings of a run" in capsys.readouterr().err
+    with pytest.raises(SGDiffError, match="does not fit the settings of a run"):
+        full_commands.run_pipeline(out)
+    shutil.copy(full / "run.json", out)
+    (out / "diffusion" / "stage.json").write_text("[]")
+    assert full_commands.main(evaluate) == 1 and "stage.json" in capsys.readouterr().err
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "preset.json").write_text("[]")
+    with pytest.raises(SGDiffError, match="preset.json does not fit the settings of a run"):
+        train_all(PRESET, tmp_path / "toy", progress=False)
+
+
+@pytest.mark.parametrize("changes, word", [
+    (["image_size=30"], "--set image_size=32"), (["imagesize=32"], "the closest is image_size"),
+    (["dim=8192"], "expected a whole number from 1 to 4096"),
+    (["model_channels=4096", "channel_mult=64,64"], "model_channels x the largest of channel_mult")])
+def test_a_setting_that_does_not_fit_is_named(tmp_path, capsys, changes, word):
+    asked = [part for change in changes for part in ("--set", change)]
+    assert train([*FULL, *asked, "--out", str(tmp_path / "run")]) == 1
+    assert word in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_another_stage_is_told(full, tmp_path, capsys):
+    out = shutil.copytree(full, tmp_path / "run")
+    shutil.copy(out / "pretrain" / "checkpoint.pt", out / "diffusion")
+    (out / "diffusion" / "unet.safetensors").unlink()
+    assert train([*FULL, "--out", str(out), "--resume"]) == 1
+    said = capsys.readouterr().err
+    assert "is the checkpoint of another stage" in said and "out_dir" not in said
+
+
+@pytest.mark.filterwarnings("ignore:.*Sparse", "ignore:.*quantize")
+@pytest.mark.parametrize("odd, word", [(torch.eye(4).to_sparse, "sparse tensor"),
+                                       (lambda: torch.quantize_per_tensor(torch.eye(4), 0.1, 0, torch.qint8),
+                                        "quantised")])
+def test_tensors_of_another_kind_are_named_as_such(tmp_path, odd, word):
+    torch.save({"bad": odd()}, tmp_path / "x.pt")
+    with pytest.raises(SGDiffError, match=word): read_checkpoint(tmp_path / "x.pt")
+
+
+def test_full_commands_are_used_as_sgdiff(capsys):
+    with pytest.raises(SystemExit): full_commands.make_parser().parse_args(["train", "--help"])
+    assert "usage: sgdiff train" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore:.*cannot be told")
