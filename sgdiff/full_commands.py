@@ -32,7 +32,9 @@ def check_same(
 
     Raises SGDiffError."""
     path, free = out / "diffusion" / "stage.json", {*FREE, *ONLY["pretrain"], "toy_scenes"}
-    told = load_json(path).get("preset", {}) if path.exists() else {}
+    told = {}
+    if path.exists():
+        with described(path, "a finished stage") as stage: told = dict(stage.get("preset", {}))
     for name, value in asdict(preset).items():
         now = list(value) if isinstance(value, tuple) else value
         if name in free or told.get(name, now) == now: continue
@@ -45,9 +47,11 @@ def open_run(
 ):  # dict of run.json, FullPreset
     "What a run was trained on, and how. Raises SGDiffError where the folder holds no run."
     from sgdiff.full_runs import FullPreset
+    from sgdiff.training import read_settings
     path = Path(out) / "run.json"
     if not path.exists(): raise SGDiffError(f"{out} holds no run.json: give the --out folder of `sgdiff train --data ...`")
     known = {f.name for f in fields(FullPreset)}
+    read_settings(path, ("data",))
     with described(path, "FullPreset") as told:
         found = {name: value for name, value in told.items() if name in known}
         preset = FullPreset(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
@@ -299,7 +303,7 @@ def train(args) -> None:
 # %% ../nbs/34b_full_commands.ipynb #8f3e7902
 def make_parser() -> argparse.ArgumentParser:
     "The three commands by themselves, for `accelerate launch -m sgdiff.full_commands`."
-    parser = argparse.ArgumentParser(prog="python -m sgdiff.full_commands", description="Full runs: train, plan, evaluate.")
+    parser = argparse.ArgumentParser(prog="sgdiff", description="Full runs: train, plan, evaluate.")
     sub = parser.add_subparsers(dest="command", required=True, metavar="command")
     add_plan(sub)
     c = sub.add_parser("train", help="train a full run, or one stage of it")

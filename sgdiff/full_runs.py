@@ -29,6 +29,7 @@ from .full_losses import FrozenPretraining, SharedPretraining
 from .generation import DiffusionConfig, GraphToLatent, feed_denoiser
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .pretraining import PretrainingConfig, blank_embedding, feed_pretraining
+from .scene_graphs import closest_words
 from .steps import rehearse
 from .toy_world import WORLDS, make_dataset
 from .training import FitConfig
@@ -80,7 +81,7 @@ class FullPreset:
     def __post_init__(self):
         "Raises RangeError for a value that makes no sense."
         many, some, rate = (1, 10**12), (0, 10**9), (0.0, 1000.0)
-        check_fields(self, dim=(1, 8192), n_layers=(1, 64), pretrain_size=(8, 1024),
+        check_fields(self, dim=(1, 4096), n_layers=(1, 64), pretrain_size=(8, 1024),
                      pretrain_batch=(1, 1_000_000), pretrain_epochs=(1, 1_000_000),
                      pretrain_rate=rate, pretrain_warmup=some, mask_probability=(0.0, 1.0),
                      image_size=(8, 4096), model_channels=(32, 4096),
@@ -96,6 +97,9 @@ class FullPreset:
         if not self.channel_mult:
             raise RangeError("channel_mult is (): give one factor a level, such as "
                              "channel_mult=1,2,4")
+        if (width := self.model_channels * max(self.channel_mult)) > 8192:
+            raise RangeError(f"model_channels x the largest of channel_mult is {width}, expected at most 8192: lower "
+                             f"model_channels={self.model_channels}, or channel_mult={','.join(map(str, self.channel_mult))}")
         if self.diffusion_images < self.diffusion_batch:
             raise RangeError(f"diffusion_images is {self.diffusion_images}, fewer than the "
                              f"{self.diffusion_batch} of one batch (diffusion_batch)")
@@ -125,7 +129,7 @@ def changed(
     new = {}
     for text in settings:
         name, _, value = text.partition("=")
-        if name not in kinds: raise SGDiffError(f"a preset has no field {name!r}; it has {', '.join(kinds)}")
+        if name not in kinds: raise SGDiffError(f"a preset has no field {name[:60]!r}; the closest is {closest_words(name, kinds, 1)[0]}. It has {', '.join(kinds)}")
         kind = kinds[name]
         try:
             if kind is bool: new[name] = {"true": True, "false": False}[value.lower()]
@@ -162,7 +166,8 @@ def open_data(
 ):  # a data set: pixels(rows), graphs, config.vocab, a length
     "A data set by name. Raises SGDiffError where there is none, or it cannot be read."
     if data == "toy":
-        if image_size != WORLDS["easy"].image_size: raise SGDiffError(f"the toy world has {WORLDS['easy'].image_size} pixels, not {image_size}: use --preset tiny")
+        if image_size != (size := WORLDS["easy"].image_size):
+            raise SGDiffError(f"the toy world has {size} pixels, not {image_size}: --set image_size={size} --set pretrain_size={size}, as --preset tiny has them")
         return make_dataset(WORLDS["easy"], toy_scenes, 0, "train" if split == "train" else "test", progress=False)
     folder = Path("prepared") / data if data in ("vg", "coco", "gqa") and not Path(data).is_dir() else Path(data)
     if (folder / split / "index.json").is_file():
