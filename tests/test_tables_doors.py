@@ -355,7 +355,7 @@ def test_what_a_table_may_not_say_a_shard_may_not_either(copy, edit, told):
     (lambda d: d.pop("fingerprint"), "fingerprint"),
     (lambda d: d["vocab"].update(objects=["__image__"] * 3), "twice"),
     (lambda d: d["vocab"].update(objects=["__image__", *map(str, range(200_000))]), "more than"),
-    (lambda d: d["vocab"].update(objects=["__image__", 7]), "no text"),
+    (lambda d: d["vocab"].update(objects=["__image__", 7]), "no word"),
     (lambda d: d.update(shards=[]), "index.json"),
 ])
 def test_an_index_that_does_not_fit_is_told_by_both_readers(copy, edit, told):
