@@ -31,7 +31,7 @@ import torch
 
 from .contrastive import ImageEncoderConfig
 from .core import check_state_dict, device_of, load_weights, save_weights, set_seed, step_generator
-from .errors import RangeError, SGDiffError, check_fields, described, load_json, save_json
+from .errors import RangeError, SGDiffError, check_fields, described, save_json
 from .folders import SUMS, check_sums, one_writer, write_sums
 from .generation import (DiffusionConfig, GraphToLatent, encode_latents, feed_denoiser,
                                generation_loss)

@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from .errors import SGDiffError, load_json, save_json
+from .errors import SGDiffError, save_json
 from .terminal import run_command
 
 # %% ../nbs/32b_train.ipynb #03a0ccda
