@@ -20,7 +20,7 @@ from tidy_notebook import tidy
 PACKAGE = ROOT / "sgdiff"
 WRITTEN_BY_HAND = {"__init__", "_modidx"}
 MODULES = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem not in WRITTEN_BY_HAND)
-TOP_LEVEL = {".ci", "benchmarks", ".gitignore", "LICENSE", "Makefile", "README.md", "_quarto.yml", "data", "nbs", "pyproject.toml", "settings.ini",
+TOP_LEVEL = {".ci", "benchmarks", ".gitattributes", ".gitignore", "LICENSE", "Makefile", "README.md", "_quarto.yml", "data", "nbs", "pyproject.toml", "settings.ini",
              "sgdiff", "tests", "tools"}
 MACHINE_PATH = re.compile(r"(?<![\w.~/])/(work|root|tmp|home|Users|private|opt|usr)/[\w.{$-]+")
 notebooks = pytest.mark.parametrize("path", find_notebooks(students=True), ids=lambda p: p.relative_to(NBS).with_suffix("").as_posix())
