@@ -133,11 +133,6 @@ class Vocab:
             raise ValueError(f"the aliases of {kind} are a dict, got {shown(aliases)}")
         wrong = [w for w in (*words, *aliases, *aliases.values()) if not isinstance(w, str)]
         if wrong: raise ValueError(f"{kind} holds {shown(wrong[0])}, which is no word")
-        known = set(words)
-        lost = [alias for alias, word in aliases.items() if word not in known]
-        if lost:
-            raise ValueError(f"the alias {shown(lost[0])} stands for {shown(aliases[lost[0]])}, "
-                             f"which is none of the {kind}: add that word, or drop the alias")
 
     @property
     def n_objects(self) -> int: return len(self.objects)         # `__image__` counted

@@ -191,7 +191,7 @@ def keep_relationships(source, kept: dict, train: set, words: list,
                        ) -> tuple:      # image id -> (m, 6) int; all predicates; counts in train
     "The relationships of kept objects: id, subject row, predicate, object row, how, raw case."
     number, predicates, count, found = {word: i for i, word in enumerate(words)}, {}, Counter(), {}
-    fold = tidied if rules.all_splits else folded
+    fold = folded
     for key, relations in source.relationships(tally):
         if key not in kept: continue
         out, image = [], kept[key]
