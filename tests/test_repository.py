@@ -196,7 +196,8 @@ def test_the_site_has_every_notebook():
     site = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
     listed = list(chapters(site["website"]["sidebar"]["contents"]))
     main, *others = [[f for f in listed if f.endswith(".ipynb") and f.startswith(folder) == inside] for folder, inside in (("nbs/workshop/", False), ("nbs/workshop/", True))]
-    assert main == ["nbs/index.ipynb", *(f"nbs/{p.name}" for p in sorted(NBS.glob("*.ipynb")) if p.stem != "index")]
+    names = sorted((p.name for p in NBS.glob("*.ipynb") if p.stem != "index"), key=lambda name: (not name.startswith("method_"), name))
+    assert main == ["nbs/index.ipynb", *(f"nbs/{name}" for name in names)]
     assert sorted(others[0]) == sorted(p.relative_to(ROOT).as_posix() for p in NBS.glob("workshop/**/*.ipynb") if ".ipynb_checkpoints" not in p.parts)
     pages = [f for f in listed if f.endswith(".qmd")]
     assert sorted(pages) == sorted(p.relative_to(ROOT).as_posix() for p in NBS.rglob("*.qmd"))
