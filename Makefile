@@ -16,7 +16,7 @@ demo: .venv/.installed  ## draw pictures from scene graphs with the shipped weig
 	$(BIN)/sgdiff demo
 
 app: .venv/.installed-dev  ## the graph editor in the browser
-	$(BIN)/voila nbs/20d_editor_app.ipynb
+	$(BIN)/voila nbs/app/editor_app.ipynb
 
 test: .venv/.installed-dev  ## run every notebook (shortened) and tests/
 	$(BIN)/python -m pytest -v --durations=20

@@ -3,7 +3,7 @@
     python benchmarks/easy_preset.py
 
 Trains into runs/easy_preset (which must not exist) and notes the minutes there; draws held-out graphs, and writes
-benchmarks/easy_preset.json and nbs/images/easy_preset.png, which notebook 18 shows. Run it on a machine that does nothing else.
+benchmarks/easy_preset.json and nbs/images/easy_preset.png, which notebook `toy/recipes` shows. Run it on a machine that does nothing else.
 With --measure the training is taken from an earlier run of this program, and only what follows is done.
 """
 import argparse
@@ -19,13 +19,13 @@ from PIL import Image
 
 from sgdiff.core import to_uint8
 from sgdiff.errors import default_weights
-from sgdiff.evaluation import evaluate
-from sgdiff.judge import load_judge
-from sgdiff.pipeline import SGDiffPipeline
-from sgdiff.recipes import PRESETS, load_pretraining
-from sgdiff.retrieval import evaluate_retrieval, flip_test
-from sgdiff.steps import computes_bf16
-from sgdiff.toy_world import EASY, make_dataset
+from sgdiff.toy.compliance import evaluate
+from sgdiff.toy.judge import load_judge
+from sgdiff.method.pipeline import SGDiffPipeline
+from sgdiff.toy.recipes import PRESETS, load_pretraining
+from sgdiff.method.retrieval import evaluate_retrieval, flip_test
+from sgdiff.training.steps import computes_bf16
+from sgdiff.toy.world import EASY, make_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 N_SCENES, N_CANDIDATES, N_SHOWN, SCALE = 300, 1000, 16, 2

@@ -5,7 +5,7 @@
 
 The encoder is pre-trained or random, and frozen or trained along with the UNet. Scenes, noise, steps, first stage and decoder are the
 same. All draw the same 600 held-out graphs, and the shipped judge looks at the pictures (`benchmarks/polish.py` asks in the same way).
-Runs that are finished are kept, an unfinished one goes on. Writes benchmarks/encoders.json, which notebook 14 shows.
+Runs that are finished are kept, an unfinished one goes on. Writes benchmarks/encoders.json, which notebook `method/10_generation` shows.
 """
 import shutil
 import sys
@@ -17,9 +17,9 @@ from polish import N_SCENES, SEED, examine
 
 from sgdiff.core import save_weights
 from sgdiff.errors import save_json
-from sgdiff.pipeline import SGDiffPipeline
-from sgdiff.recipes import PRESETS, build, train_all
-from sgdiff.toy_world import FAMILIES
+from sgdiff.method.pipeline import SGDiffPipeline
+from sgdiff.toy.recipes import PRESETS, build, train_all
+from sgdiff.toy.world import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 EASY_RUN, RUNS = ROOT / "runs" / "easy_preset", ROOT / "runs" / "encoders"

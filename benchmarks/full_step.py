@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from sgdiff.errors import save_json
-from sgdiff.feeding import training_graph
-from sgdiff.first_stages import FirstStage
-from sgdiff.full_losses import generation_in_parts, pretraining_in_parts
-from sgdiff.full_runs import PRESETS, build_generation, build_pretraining, fit_config, open_image_encoder
-from sgdiff.official import OfficialPipeline
-from sgdiff.planner import SIZES, numbered_vocab, plan
-from sgdiff.records import RealConfig, Record
-from sgdiff.training import fit
+from sgdiff.full.feeding import training_graph
+from sgdiff.pretrained.first_stages import FirstStage
+from sgdiff.full.losses import generation_in_parts, pretraining_in_parts
+from sgdiff.full.presets import PRESETS, build_generation, build_pretraining, fit_config, open_image_encoder
+from sgdiff.pretrained.official import OfficialPipeline
+from sgdiff.full.planner import SIZES, numbered_vocab, plan
+from sgdiff.real.records import RealConfig, Record
+from sgdiff.training.fit import fit
 
 VOCAB = numbered_vocab(*SIZES["vg"][1:])
 RUNS = {  # name: stage, preset, fields set otherwise

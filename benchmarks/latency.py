@@ -2,7 +2,7 @@
 
     python benchmarks/latency.py [--weights data/toy] [--threads 2] [--repeats 7] [--out benchmarks/latency.json]
 
-The figures go to benchmarks/latency.json, which notebook 19 shows. Run it on a machine that does nothing else.
+The figures go to benchmarks/latency.json, which notebook `cli` shows. Run it on a machine that does nothing else.
 """
 import argparse
 import statistics
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from sgdiff.errors import default_weights, save_json
-from sgdiff.pipeline import SGDiffPipeline
+from sgdiff.method.pipeline import SGDiffPipeline
 
 GRAPH = "sheep looking at tree; sheep left of tree; sky above grass"
 FIGURES = Path(__file__).with_suffix(".json")

@@ -3,9 +3,9 @@
     python benchmarks/optimisers.py --run runs/easy_preset [--seconds 200]
 
 RUN is a folder of `sgdiff train --stage all --preset easy`: its first stage and its graph encoder serve both. AdamW takes batches of 32,
-which suit it best in so short a time; Muon (notebook 6c) takes batches of 64, since its work does not grow with them. A few steps are
+which suit it best in so short a time; Muon (notebook `training/muon`) takes batches of 64, since its work does not grow with them. A few steps are
 timed first, and as many are taken as fit into --seconds, warm-up and cosine over all of them.
-Writes benchmarks/optimisers.json, which notebook 6c shows. Run it on a machine that does nothing else.
+Writes benchmarks/optimisers.json, which notebook `training/muon` shows. Run it on a machine that does nothing else.
 """
 import argparse
 import json
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from sgdiff.muon import make_optimizers, set_learning_rate
-from sgdiff.recipes import PRESETS, SETUPS, stage_config, stage_data
-from sgdiff.steps import learning_rate_at
+from sgdiff.training.muon import make_optimizers, set_learning_rate
+from sgdiff.toy.recipes import PRESETS, SETUPS, stage_config, stage_data
+from sgdiff.training.steps import learning_rate_at
 
 ROOT = Path(__file__).resolve().parents[1]
 RACERS = {"adamw": {"muon": 0.0, "diffusion_batch_size": 32}, "muon": {"diffusion_batch_size": 64}}

@@ -22,9 +22,9 @@ from PIL import Image
 
 from sgdiff.core import to_uint8
 from sgdiff.errors import load_json
-from sgdiff.full_commands import assemble_run, open_run, pretrained_pair
-from sgdiff.full_runs import open_data
-from sgdiff.protocol import Protocol, retrieval
+from sgdiff.full.commands import assemble_run, open_run, pretrained_pair
+from sgdiff.full.presets import open_data
+from sgdiff.full.protocol import Protocol, retrieval
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = {  # of --preset paper; what is not named is the paper's

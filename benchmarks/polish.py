@@ -3,7 +3,7 @@
     python benchmarks/polish.py                     # of runs/shipped, which `sgdiff train --stage all --preset shipped` leaves
 
 Both draw the same held-out graphs from the same noise (other scenes than those of `sgdiff evaluate`), with the run's last decoder, and the
-shipped judge looks at the pictures. Writes benchmarks/polish.json, which notebook 18 shows.
+shipped judge looks at the pictures. Writes benchmarks/polish.json, which notebook `toy/recipes` shows.
 """
 import argparse
 import sys
@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from sgdiff.errors import default_weights, load_json, save_json
-from sgdiff.evaluation import evaluate
-from sgdiff.judge import load_judge
-from sgdiff.recipes import Preset, assemble
-from sgdiff.toy_world import EASY, FAMILIES, make_dataset
+from sgdiff.toy.compliance import evaluate
+from sgdiff.toy.judge import load_judge
+from sgdiff.toy.recipes import Preset, assemble
+from sgdiff.toy.world import EASY, FAMILIES, make_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 N_SCENES, SEED = 600, 700

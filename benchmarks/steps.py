@@ -5,7 +5,7 @@
 The rule, written down before the first picture was drawn: take the smallest number of steps for which, and for every larger one, the
 95 % interval of the difference from 30 steps lies within 2 points either way, for graphs whose objects are exactly there and for all
 relations together, and no family of relations has an interval wholly below 0. Differences are paired, graph by graph, and the
-intervals come from drawing the graphs again 5,000 times (bootstrap). Writes benchmarks/steps.json, which notebook 15 shows.
+intervals come from drawing the graphs again 5,000 times (bootstrap). Writes benchmarks/steps.json, which notebook `method/10b_pipeline` shows.
 """
 import argparse
 from pathlib import Path
@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from sgdiff.errors import default_weights, load_json, save_json
-from sgdiff.evaluation import compliance
-from sgdiff.judge import load_judge
-from sgdiff.pipeline import SGDiffPipeline
-from sgdiff.toy_world import EASY, FAMILIES, make_dataset
+from sgdiff.toy.compliance import compliance
+from sgdiff.toy.judge import load_judge
+from sgdiff.method.pipeline import SGDiffPipeline
+from sgdiff.toy.world import EASY, FAMILIES, make_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNTS, BATCH, SEED, LIMIT = (4, 6, 8, 10, 12, 16, 20, 30), 20, 700, 0.02

@@ -4,7 +4,7 @@
 
 Both have random weights and see the same latents. They run in turn, A B B A ..., and what counts is the median of the ratios of
 neighbours: whatever else the machine does slows both. Beside the clock on the wall stands the processor time of all threads, which a
-busy machine spoils less. Everything is done twice. Writes benchmarks/unet_against_diffusers.json, which notebook 12 shows.
+busy machine spoils less. Everything is done twice. Writes benchmarks/unet_against_diffusers.json, which notebook `method/08b_unet` shows.
 """
 import argparse
 import statistics
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from sgdiff.errors import save_json
-from sgdiff.unet import UNet, UNetConfig
+from sgdiff.method.unet import UNet, UNetConfig
 
 SIZES = {"256 channels, batch 1": (256, 1), "64 channels, batch 16": (64, 16)}  # width of the finest level, images
 PLACES, TOKENS = 32, 16  # latents of 32 x 32 places (256 pixels); 15 triples and the whole graph

@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-_HOME = {"SGDiffPipeline": "pipeline", "SceneGraph": "scene_graphs", "Vocab": "scene_graphs"}
+_HOME = {"SGDiffPipeline": "method.pipeline", "SceneGraph": "graphs.graph", "Vocab": "graphs.graph"}
 __all__ = ["SGDiffPipeline", "SceneGraph", "Vocab", "__version__"]
 
 

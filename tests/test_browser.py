@@ -274,7 +274,7 @@ ALONE = """async source => {       // the board in an empty page, with a model t
 
 
 def test_a_node_that_is_being_moved_when_the_board_changes(page):
-    page.evaluate(ALONE, (ROOT / "sgdiff" / "static" / "graph_canvas.js").read_text())
+    page.evaluate(ALONE, (ROOT / "sgdiff" / "app" / "static" / "graph_canvas.js").read_text())
     focus = lambda id: page.locator(f"[data-id={id}]").focus()
     sent = lambda n: wait_until(lambda: len(found := page.evaluate("sent")) >= n and found, 5, f"{n} commands")
     focus("o1")
@@ -308,7 +308,7 @@ def test_a_node_that_is_being_moved_when_the_board_changes(page):
 
 def test_a_narrow_board_has_room_for_fingers(page):
     page.set_viewport_size({"width": 640, "height": 800})
-    page.evaluate(ALONE, (ROOT / "sgdiff" / "static" / "graph_canvas.js").read_text())
+    page.evaluate(ALONE, (ROOT / "sgdiff" / "app" / "static" / "graph_canvas.js").read_text())
     heights = lambda: page.locator(".sgdiff-item").evaluate_all("all => all.map(i => i.getBoundingClientRect().height)")
     assert min(heights()) < 32, "a mouse needs less"
     page.set_viewport_size({"width": 500, "height": 800})
@@ -316,7 +316,7 @@ def test_a_narrow_board_has_room_for_fingers(page):
 
 
 def test_the_editor_in_jupyterlab(lab, page, judge):
-    run_all(page, lab("nbs/20_graph_editor.ipynb"))
+    run_all(page, lab("nbs/app/editor.ipynb"))
     e = Editor(page)
     e.box.evaluate("box => box.scrollIntoView({block: 'start'})")
     first = e.type_graph("sheep left of tree; sky above grass")
@@ -429,7 +429,7 @@ def test_the_editor_in_jupyterlab(lab, page, judge):
 
 
 def test_retraining_in_jupyterlab(lab, page):
-    run_all(page, lab("nbs/21_retrain.ipynb"))
+    run_all(page, lab("nbs/app/retrain.ipynb"))
     box = page.locator(".widget-vbox:has(> .widget-hbox button:text-is('Start'))").last
     box.evaluate("box => box.scrollIntoView({block: 'start'})")
     press = lambda name: box.get_by_role("button", name=name, exact=True).click()
@@ -468,7 +468,7 @@ def test_retraining_in_jupyterlab(lab, page):
     press("Save")
     wait_until(lambda: "saved in" in box.inner_text(), 30, "saved")
     drawn, asked = e.sources(), [e.box.get_by_label(name, exact=True).input_value() for name in ("seed", "text")]
-    run_in_last_cell(page, "from sgdiff.pipeline import SGDiffPipeline\nGraphEditor(SGDiffPipeline.from_pretrained(retrain.folder / 'weights'))")
+    run_in_last_cell(page, "from sgdiff.method.pipeline import SGDiffPipeline\nGraphEditor(SGDiffPipeline.from_pretrained(retrain.folder / 'weights'))")
     wait_until(lambda: page.locator(".sgdiff-editor").count() == 2, 60, "another editor")
     e.settled()
     assert [e.box.get_by_label(name, exact=True).input_value() for name in ("seed", "text")] == asked and e.sources() == drawn, "the same pictures"
@@ -479,7 +479,7 @@ def test_retraining_in_jupyterlab(lab, page):
 def test_the_editor_as_an_app(tree, page, judge):
     pytest.importorskip("voila", reason="no voila: pip install 'sgdiff[dev]'")
     port = free_port()
-    command = [sys.executable, "-m", "voila", "nbs/20d_editor_app.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1", "--VoilaConfiguration.show_tracebacks=True"]
+    command = [sys.executable, "-m", "voila", "nbs/app/editor_app.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1", "--VoilaConfiguration.show_tracebacks=True"]
     with serving(command, f"http://127.0.0.1:{port}/voila/static/voila.js", tree, tree.parent / "voila.log"):
         page.goto(f"http://127.0.0.1:{port}/", timeout=300_000)
         page.wait_for_selector(".sgdiff-canvas svg", timeout=300_000)

@@ -14,11 +14,11 @@ from PIL import Image
 from run_notebooks import ROOT
 from sgdiff.cli import main
 from sgdiff.errors import SGDiffError
-from sgdiff.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
-from sgdiff.pipeline import SGDiffPipeline, as_graph
-from sgdiff.toy_world import EASY
-from sgdiff.unet import UNet, UNetConfig
-from sgdiff.vae import VAE, VAEConfig
+from sgdiff.method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
+from sgdiff.method.pipeline import SGDiffPipeline, as_graph
+from sgdiff.toy.world import EASY
+from sgdiff.method.unet import UNet, UNetConfig
+from sgdiff.method.vae import VAE, VAEConfig
 
 TEXT = "sheep looking at tree; sky above grass"
 
@@ -194,7 +194,7 @@ def test_missing_truncated_and_foreign_weights(weights, tmp_path):
 ])
 def test_a_foreign_configuration_is_named(name, change, said, weights, tmp_path):
     import shutil
-    from sgdiff.recipes import load_pretraining
+    from sgdiff.toy.recipes import load_pretraining
     foreign = shutil.copytree(weights, tmp_path / "foreign", ignore=shutil.ignore_patterns("SHA256SUMS"))
     path = foreign / name
     path.parent.mkdir(exist_ok=True)
@@ -291,9 +291,9 @@ def test_out_is_written_to_and_through_and_never_replaced(weights, tmp_path, cap
 
 
 def test_many_graphs_go_on_pages_of_the_same_pictures(weights, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sgdiff.picture_files.LONGEST_PAGE", 2)
-    drawn, figure = [], sys.modules["sgdiff.pipeline"].pictures_figure
-    monkeypatch.setattr("sgdiff.pipeline.pictures_figure", lambda graphs, rows, *more: (drawn.extend(i for row in rows for i in row), figure(graphs, rows, *more))[1])
+    monkeypatch.setattr("sgdiff.app.picture_files.LONGEST_PAGE", 2)
+    drawn, figure = [], sys.modules["sgdiff.method.pipeline"].pictures_figure
+    monkeypatch.setattr("sgdiff.method.pipeline.pictures_figure", lambda graphs, rows, *more: (drawn.extend(i for row in rows for i in row), figure(graphs, rows, *more))[1])
     texts = ["sheep", "dog", "tree", "car", "boat"]
     ask = lambda *more: run("generate", *texts, "--n", "2", "--steps", "1", "--seed", "3", *more, weights=weights)
     assert ask("--out", str(tmp_path / "a.png")) == 0 and "5 graphs on 3 pages" in capsys.readouterr().out
@@ -342,10 +342,10 @@ def test_a_picture_through_standard_output_is_nothing_but_a_picture(weights):
 @pytest.fixture(scope="module")
 def official_weights(tmp_path_factory):
     "Weights in the official form, random and small."
-    from sgdiff.first_stages import FirstStage, FirstStageConfig
-    from sgdiff.generation import DiffusionConfig
-    from sgdiff.official import OfficialPipeline
-    from sgdiff.scene_graphs import Vocab
+    from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig
+    from sgdiff.method.generation import DiffusionConfig
+    from sgdiff.pretrained.official import OfficialPipeline
+    from sgdiff.graphs.graph import Vocab
     torch.manual_seed(0)
     vocab = Vocab(("__image__", "sky", "grass", "zebra"), ("__in_image__", "above"))
     unet = UNet(UNetConfig.official(model_channels=32, channel_mult=(1,), num_res_blocks=1, attention_levels=(0,), local_dim=96, global_dim=32, context_dim=32, zero_init=False))
@@ -366,7 +366,7 @@ def test_official_weights_draw_and_edit(official_weights, tmp_path, capsys):
 
 
 def test_a_full_run_draws_and_edits(tmp_path, capsys):
-    from sgdiff.train import main as full
+    from sgdiff.full.train import main as full
     small = ["toy_scenes=16", "pretrain_batch=8", "diffusion_batch=8", "diffusion_images=16", "pretrain_epochs=1"]
     assert full(["--data", "toy", "--preset", "tiny", "--out", str(tmp_path / "run"), "--quiet", *(p for s in small for p in ("--set", s))]) == 0
     draw = lambda: run("generate", "zebra above grass", *QUICK, "--out", str(tmp_path / "a.png"), weights=tmp_path / "run")
@@ -390,7 +390,7 @@ def test_neither_the_graph_nor_a_strangers_page_is_drawn_over(weights, tmp_path,
             assert run(*command, "--graph", str(tmp_path / "graph"), *QUICK, "--out", str(tmp_path / out), weights=weights) == 1
             assert "is the file of --graph" in capsys.readouterr().err
     assert "sheep" in (tmp_path / "graph").read_text()
-    monkeypatch.setattr("sgdiff.picture_files.LONGEST_PAGE", 1)
+    monkeypatch.setattr("sgdiff.app.picture_files.LONGEST_PAGE", 1)
     draw = lambda: run("generate", "sheep", "dog", *QUICK, "--out", str(tmp_path / "a.png"), weights=weights)
     assert draw() == draw() == 0                                    # its own pages, twice
     Image.new("RGB", (9, 9)).save(tmp_path / "a-2.png")
@@ -441,7 +441,7 @@ def test_words_and_sizes_must_fit_the_weights(name, change, said, weights, tmp_p
 
 
 def test_official_weights_must_fit_too(official_weights, tmp_path):
-    from sgdiff.official import OfficialPipeline
+    from sgdiff.pretrained.official import OfficialPipeline
     two_more = refitted(official_weights, tmp_path / "w", "vocab.json", lambda d: d | {"objects": [*d["objects"], "lion", "bear"]})
     with pytest.raises(SGDiffError, match="6 objects, the graph encoder 5"): OfficialPipeline.from_pretrained(two_more)
 
@@ -498,24 +498,24 @@ def test_missing_weights_say_what_to_do(monkeypatch, capsys):
 
 
 def test_what_evaluate_needs_is_looked_at_first(weights, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sgdiff.report.evaluate_weights", lambda *args, **more: pytest.fail("it began to measure"))
+    monkeypatch.setattr("sgdiff.toy.report.evaluate_weights", lambda *args, **more: pytest.fail("it began to measure"))
     assert run("evaluate", "--out", str(tmp_path)) == 1 and "it is a folder" in capsys.readouterr().err
     assert run("evaluate", weights=weights) == 1 and "has no folder `judge`" in capsys.readouterr().err
 
 
 def test_inception_that_cannot_be_had_is_told_in_words_of_the_command_line(monkeypatch, tmp_path):
     pytest.importorskip("torch_fidelity", reason="Inception needs torch-fidelity: pip install 'sgdiff[eval]'")
-    from sgdiff.full_commands import check_inception
+    from sgdiff.full.commands import check_inception
 
     def offline(*args, **more): raise OSError("no network")
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", offline)
     with pytest.raises(SGDiffError, match=r"no network.*--features judge"): check_inception()
 
 
-@pytest.mark.parametrize("main_of, command, again", [("sgdiff.full_commands", ["train"], "run the same with --resume"), ("sgdiff.train", [], "run the same with --resume")])
+@pytest.mark.parametrize("main_of, command, again", [("sgdiff.full.commands", ["train"], "run the same with --resume"), ("sgdiff.full.train", [], "run the same with --resume")])
 def test_a_full_run_is_told_that_it_goes_on_with_resume(main_of, command, again, tmp_path, monkeypatch, capsys):
     import importlib
-    import sgdiff.training as training
+    import sgdiff.training.fit as training
     save = training._save
 
     def pressed(run):
@@ -544,7 +544,7 @@ import os, signal, sys
 from pathlib import Path
 import accelerate, torch, torch._dynamo
 from sgdiff.cli import main
-from sgdiff.recipes import PRESETS      # all of it once for all the children
+from sgdiff.toy.recipes import PRESETS      # all of it once for all the children
 
 save = torch.save
 
@@ -593,7 +593,7 @@ def test_ctrl_c_in_the_middle_keeps_the_run(tmp_path):
 
 
 def test_ctrl_c_in_training_says_where_to_go_on(tmp_path, monkeypatch, capsys):
-    import sgdiff.training as training
+    import sgdiff.training.fit as training
     save, command = training._save, ["train", "--preset", "tiny", "--stage", "vae", "--out", str(tmp_path), "--quiet"]
 
     def pressed(run):
@@ -614,7 +614,7 @@ def test_ctrl_c_anywhere_else_ends_in_130_too(command, monkeypatch, capsys):
 
 @pytest.mark.parametrize("step", [2, 4])
 def test_ctrl_c_is_heard_at_every_step_the_last_included(tmp_path, step):
-    import sgdiff.training as training
+    import sgdiff.training.fit as training
     from torch import nn
     model, config = nn.Linear(1, 1), training.FitConfig(4, 1e-2, 1)
     loss_fn = lambda model, step: (model.weight.square().sum(), {})
@@ -627,7 +627,7 @@ def test_ctrl_c_is_heard_at_every_step_the_last_included(tmp_path, step):
 
 
 def test_ctrl_c_is_heard_after_the_last_checkpoint_too(tmp_path, monkeypatch):
-    import sgdiff.training as training
+    import sgdiff.training.fit as training
     from torch import nn
     save, model = training._save, nn.Linear(1, 1)
 
@@ -640,7 +640,7 @@ def test_ctrl_c_is_heard_after_the_last_checkpoint_too(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_told_and_harms_nothing(tmp_path, monkeypatch, capsys):
-    import sgdiff.training as training
+    import sgdiff.training.fit as training
     assert main(["train", "--preset", "tiny", "--stage", "vae", "--out", str(tmp_path / "run"), "--quiet"]) == 0
     before = (tmp_path / "run" / "vae" / "model.safetensors").read_bytes()
 

@@ -10,8 +10,8 @@ from torch import nn
 from sgdiff.core import find_device, load_module, load_weights, save_weights
 from sgdiff.errors import SGDiffError, atomic_write, cannot_write, default_weights, described, load_json, save_json
 from sgdiff.folders import SUMS, check_sums, one_writer, read_sums, write_sums
-from sgdiff.judge import load_judge, save_judge
-from sgdiff.pipeline import SGDiffPipeline
+from sgdiff.toy.judge import load_judge, save_judge
+from sgdiff.method.pipeline import SGDiffPipeline
 
 WEIGHTS = default_weights()
 LINES = (WEIGHTS / SUMS).read_text().splitlines(keepends=True)

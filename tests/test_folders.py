@@ -7,9 +7,9 @@ import pytest
 
 from sgdiff.errors import SGDiffError, default_weights
 from sgdiff.folders import SUMS, check_sums, read_sums
-from sgdiff.judge import load_judge
-from sgdiff.pipeline import SGDiffPipeline
-from sgdiff.recipes import load_pretraining
+from sgdiff.toy.judge import load_judge
+from sgdiff.method.pipeline import SGDiffPipeline
+from sgdiff.toy.recipes import load_pretraining
 
 WEIGHTS = default_weights()
 DOORS = {"judge": lambda folder: load_judge(folder / "judge"), "pretraining": load_pretraining}

@@ -15,16 +15,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from sgdiff import cli, full_commands
-from sgdiff.contrastive import ImageEncoder
+from sgdiff import cli
+from sgdiff.full import commands as full_commands
+from sgdiff.method.contrastive import ImageEncoder
 from sgdiff.core import SGDiffError, load_weights
 from sgdiff.errors import load_json
-from sgdiff.full_runs import PRESETS, build_generation, changed, open_data, open_first_stage, open_image_encoder
-from sgdiff.official import OfficialPipeline
-from sgdiff.official_weights import official_ddim
-from sgdiff.protocol import Protocol, pipeline_draw
-from sgdiff.train import Request, check_settings
-from sgdiff.train import main as train
+from sgdiff.full.presets import PRESETS, build_generation, changed, open_data, open_first_stage, open_image_encoder
+from sgdiff.pretrained.official import OfficialPipeline
+from sgdiff.pretrained.official_weights import official_ddim
+from sgdiff.full.protocol import Protocol, pipeline_draw
+from sgdiff.full.train import Request, check_settings
+from sgdiff.full.train import main as train
 
 SMALL = ["--set", "pretrain_batch=4", "--set", "diffusion_batch=4", "--set", "diffusion_images=16", "--set", "pretrain_epochs=1", "--quiet"]
 
@@ -38,8 +39,8 @@ def options(**values):
 def prepared(tmp_path_factory):
     "A tiny Visual Genome, prepared as the real one is."
     pytest.importorskip("h5py")
-    raw_formats = pytest.importorskip("sgdiff.raw_formats")
-    prepare = pytest.importorskip("sgdiff.prepare")
+    raw_formats = pytest.importorskip("sgdiff.real.tiny")
+    prepare = pytest.importorskip("sgdiff.real.prepare")
     folder = raw_formats.write_tiny_vg(tmp_path_factory.mktemp("vg"), n=24)
     parser = argparse.ArgumentParser()
     prepare.add_command(parser.add_subparsers())
@@ -299,9 +300,9 @@ def test_data_and_first_stage_may_be_moved_but_not_replaced(tmp_path):
 
 def test_latents_are_those_of_these_pictures_and_this_first_stage(prepared):
     "A data set is known by what it holds, not by its name or its place."
-    from sgdiff.feeding import data_fingerprint
+    from sgdiff.full.feeding import data_fingerprint
     from sgdiff.folders import write_sums
-    from sgdiff.full_runs import first_stage_fingerprint
+    from sgdiff.full.presets import first_stage_fingerprint
     opened = [open_data(str(prepared / "prepared"), split, size, prepared / "images") for split, size in (("train", 32), ("train", 64), ("test", 32))]
     marks = [data_fingerprint(data) for data in opened]
     assert marks[0] == marks[1] != marks[2]
@@ -332,7 +333,7 @@ def test_latents_are_those_of_these_pictures_and_this_first_stage(prepared):
 
 def test_a_kl_autoencoder_in_a_bare_checkpoint_must_be_told_its_scale(tmp_path):
     pytest.importorskip("diffusers")
-    from sgdiff.first_stages import FirstStage, FirstStageConfig, from_diffusers
+    from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, from_diffusers
     small = FirstStageConfig("kl", channels=(32, 64), attention_levels=(), n_blocks=1, scale=0.18215)
     stage = FirstStage(small)
     torch.save({"state_dict": from_diffusers(stage.network.state_dict(), 2)}, tmp_path / "kl.ckpt")
@@ -346,7 +347,7 @@ def test_a_kl_autoencoder_in_a_bare_checkpoint_must_be_told_its_scale(tmp_path):
 
 def test_a_vq_that_says_nothing_of_a_scale_has_none(tmp_path):
     diffusers = pytest.importorskip("diffusers")
-    from sgdiff.first_stages import load_first_stage
+    from sgdiff.pretrained.first_stages import load_first_stage
     network = diffusers.VQModel(block_out_channels=(32,), down_block_types=("DownEncoderBlock2D",), up_block_types=("UpDecoderBlock2D",), latent_channels=4, num_vq_embeddings=16)
     network.save_pretrained(tmp_path)
     told = load_json(tmp_path / "config.json")
@@ -359,7 +360,7 @@ def test_a_vq_that_says_nothing_of_a_scale_has_none(tmp_path):
 
 @pytest.mark.parametrize("size, patch", [(32, 4), (64, 8), (224, 16), (256, 32), (20, 4)])
 def test_an_image_encoder_of_our_own_cuts_every_usual_size(size, patch):
-    from sgdiff.full_runs import image_config
+    from sgdiff.full.presets import image_config
     sizes = image_config(replace(PRESETS["tiny"], pretrain_size=size))
     assert sizes.patch == patch
     tokens, seen = ImageEncoder(sizes)(torch.zeros(1, 3, size, size))
@@ -414,7 +415,7 @@ def test_stage_2_by_two_processes_of_accelerates_launcher_is_that_of_one(by_one_
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", str(machines),
                 "--main_process_ip", "127.0.0.1", "--main_process_port", str(port), "--rdzv_backend", "static", "--mixed_precision", "no", "--dynamo_backend", "no"]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(full_commands.__file__).parents[1])}
-    launched = [subprocess.Popen([*launcher, "--machine_rank", str(rank), "-m", "sgdiff.train", *TWO_STAGES, *options(stage="diffusion", out=two)], env=environment,
+    launched = [subprocess.Popen([*launcher, "--machine_rank", str(rank), "-m", "sgdiff.full.train", *TWO_STAGES, *options(stage="diffusion", out=two)], env=environment,
                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for rank in range(machines)]
     try: said = [process.communicate(timeout=300)[1] for process in launched]
     finally: [process.kill() for process in launched]
@@ -431,7 +432,7 @@ def test_stage_2_by_two_processes_of_accelerates_launcher_is_that_of_one(by_one_
 
 TASK = """
 trap "" USR1
-{launcher} -m sgdiff.train {options} & launcher=$!
+{launcher} -m sgdiff.full.train {options} & launcher=$!
 trap "pkill -USR1 -P $launcher" USR1
 wait $launcher; wait $launcher
 """
@@ -472,7 +473,7 @@ def test_a_plan_is_measured_where_no_speed_is_given(capsys):
 
 
 def test_a_plan_counts_what_the_preset_asks_for():
-    from sgdiff.planner import STAGE_1, plan
+    from sgdiff.full.planner import STAGE_1, plan
     def planned(**changes): return plan(replace(PRESETS["tiny"], **changes), "toy", speed=1e12)
     usual, frozen = planned(), planned(clip="ViT-B-32-quickgelu/openai", dim=512)
     n_encoder = usual["graph encoder, million parameters"] * 1e6

@@ -11,20 +11,21 @@ import torch
 import torch.distributed as dist
 from official_tensors import golden
 
-from sgdiff import cli, full_commands
+from sgdiff import cli
+from sgdiff.full import commands as full_commands
 from sgdiff.core import device_of, set_seed, step_generator
-from sgdiff.distributed import _Gather
+from sgdiff.training.distributed import _Gather
 from sgdiff.errors import default_weights, load_json
-from sgdiff.full_losses import generation_in_parts
-from sgdiff.full_runs import PRESETS as FULL_PRESETS
-from sgdiff.full_runs import build_generation, open_image_encoder
-from sgdiff.graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderConfig
-from sgdiff.pipeline import SGDiffPipeline
-from sgdiff.recipes import PRESETS, train_all
-from sgdiff.scene_graphs import SceneGraphBatch
-from sgdiff.toy_world import EASY, make_dataset
-from sgdiff.training import FitConfig, fit
-from sgdiff.unet import UNet, UNetConfig
+from sgdiff.full.losses import generation_in_parts
+from sgdiff.full.presets import PRESETS as FULL_PRESETS
+from sgdiff.full.presets import build_generation, open_image_encoder
+from sgdiff.method.graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderConfig
+from sgdiff.method.pipeline import SGDiffPipeline
+from sgdiff.toy.recipes import PRESETS, train_all
+from sgdiff.graphs.graph import SceneGraphBatch
+from sgdiff.toy.world import EASY, make_dataset
+from sgdiff.training.fit import FitConfig, fit
+from sgdiff.method.unet import UNet, UNetConfig
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
 GRAPH = "sheep looking at tree; sheep left of tree; sky above grass"
@@ -165,7 +166,7 @@ def test_a_full_run_by_the_launcher(tmp_path):
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
     for stage, more in (("pretrain", []), ("diffusion", ["--set", "precision=bf16", "--set", "compile=true"])):
-        done = subprocess.run([*launch, "-m", "sgdiff.train", *where, *more, "--stage", stage], env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run([*launch, "-m", "sgdiff.full.train", *where, *more, "--stage", stage], env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
     line = json.loads((tmp_path / "diffusion" / "log.jsonl").read_text().splitlines()[-1])
     assert line["loss"] < 2

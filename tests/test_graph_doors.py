@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from sgdiff.choosing import draw_best
+from sgdiff.method.choosing import draw_best
 from sgdiff.cli import main
 from sgdiff.errors import SGDiffError, default_weights
-from sgdiff.pipeline import SGDiffPipeline, as_graph, as_graphs, sort_graphs
-from sgdiff.samplers import SAMPLERS, as_seeds, image_generators, initial_noise
-from sgdiff.scene_graphs import (GraphError, SceneGraph, UnknownWordError, Vocab, edit_graph, find_object, graph_entries,
+from sgdiff.method.pipeline import SGDiffPipeline, as_graph, as_graphs, sort_graphs
+from sgdiff.method.samplers import SAMPLERS, as_seeds, image_generators, initial_noise
+from sgdiff.graphs.graph import (GraphError, SceneGraph, UnknownWordError, Vocab, edit_graph, find_object, graph_entries,
                                  graph_from, object_names, read_graphs)
-from sgdiff.toy_world import EASY, make_dataset
+from sgdiff.toy.world import EASY, make_dataset
 
 VOCAB = EASY.vocab
 NAN = float("nan")
@@ -302,6 +302,6 @@ def test_a_wrong_vocabulary_is_refused_in_words(objects, aliases, said):
 
 
 def test_the_best_pictures_keep_the_words_they_were_asked_in(pipe, monkeypatch):
-    monkeypatch.setattr("sgdiff.choosing.graph_image_similarity", lambda model, graphs, images, vocab: torch.zeros(images.shape[:2]))
+    monkeypatch.setattr("sgdiff.method.choosing.graph_image_similarity", lambda model, graphs, images, vocab: torch.zeros(images.shape[:2]))
     out, _ = draw_best(pipe, torch.nn.Linear(1, 1), ["sheep above ocean"], 2, num_inference_steps=1)
     assert [g.to_text() for g in out.written] == ["sheep above ocean"]

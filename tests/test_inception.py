@@ -8,7 +8,7 @@ import torch
 pytest.importorskip("torchmetrics", reason="FID needs torchmetrics: pip install 'sgdiff[eval]'")
 network = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", reason="Inception needs torch-fidelity: pip install 'sgdiff[eval]'")
 
-from sgdiff.evaluation import fid, inception_score  # noqa: E402
+from sgdiff.toy.compliance import fid, inception_score  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 import torch
 from official_tensors import recorded
 
-from sgdiff.diffusion import NoiseSchedule
-from sgdiff.samplers import ddim_sample, ddim_step, sampling_timesteps
+from sgdiff.method.diffusion import NoiseSchedule
+from sgdiff.method.samplers import ddim_sample, ddim_step, sampling_timesteps
 
 
 def close(ours, official, atol=1e-4, rtol=1e-5):

@@ -11,8 +11,8 @@ import pytest
 import torch
 from official_tensors import SHARED, golden
 
-from sgdiff.graph_encoder import GraphTripleConv, SceneGraphEncoder, SceneGraphEncoderConfig
-from sgdiff.scene_graphs import SceneGraphBatch
+from sgdiff.method.graph_encoder import GraphTripleConv, SceneGraphEncoder, SceneGraphEncoderConfig
+from sgdiff.graphs.graph import SceneGraphBatch
 
 CLOSE = dict(atol=1e-4, rtol=1e-4)
 

@@ -15,14 +15,14 @@ from safetensors.torch import save_file
 
 pytest.importorskip("diffusers", reason="the official first stage needs diffusers: pip install 'sgdiff[hub]'")
 
-from sgdiff import official  # noqa: E402
-from sgdiff.checkpoints import read_checkpoint  # noqa: E402
+from sgdiff.pretrained import official  # noqa: E402
+from sgdiff.pretrained.checkpoints import read_checkpoint  # noqa: E402
 from sgdiff.errors import SGDiffError  # noqa: E402
-from sgdiff.first_stages import FirstStage, FirstStageConfig, from_diffusers  # noqa: E402
-from sgdiff.graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderConfig  # noqa: E402
-from sgdiff.pipeline import SGDiffPipeline  # noqa: E402
-from sgdiff.scene_graphs import GraphError, SceneGraph, SceneGraphBatch, UnknownWordError, Vocab, check_graph, read_graphs  # noqa: E402
-from sgdiff.unet import UNet, UNetConfig  # noqa: E402
+from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, from_diffusers  # noqa: E402
+from sgdiff.method.graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderConfig  # noqa: E402
+from sgdiff.method.pipeline import SGDiffPipeline  # noqa: E402
+from sgdiff.graphs.graph import GraphError, SceneGraph, SceneGraphBatch, UnknownWordError, Vocab, check_graph, read_graphs  # noqa: E402
+from sgdiff.method.unet import UNet, UNetConfig  # noqa: E402
 
 WORDS, RELATIONS = ("__image__", "sheep", "tree", "grass", "sky", "zebra"), ("__in_image__", "left of", "above", "standing on")
 SCENE = {"objects": ["sky", "grass", "zebra"], "relationships": [[0, "above", 1], [2, "standing on", 1]]}
@@ -81,7 +81,7 @@ def test_names_of_the_clip_inside():
 
 
 def test_sizes_are_read_off_the_true_shapes():
-    from sgdiff.checkpoints import encoder_config, first_stage_config, unet_config
+    from sgdiff.pretrained.checkpoints import encoder_config, first_stage_config, unet_config
     with torch.device("meta"):
         unet, encoder, stage = UNet(UNetConfig.official()), SceneGraphEncoder(SceneGraphEncoderConfig.official()), FirstStage()
     assert unet_config(unet.state_dict()) == UNetConfig.official()
@@ -148,8 +148,8 @@ def test_the_walk_from_noise_to_latents(recorded_walk, eta):
 @torch.no_grad()
 def test_single_steps_of_the_walk(recorded_walk):
     "Each recorded step alone: the walk entered at that timestep by way of its own pieces."
-    from sgdiff.diffusion import NoiseSchedule
-    from sgdiff.samplers import ddim_step, sampling_timesteps
+    from sgdiff.method.diffusion import NoiseSchedule
+    from sgdiff.method.samplers import ddim_step, sampling_timesteps
     denoise, t = recorded_walk
     schedule = NoiseSchedule.sqrt_linear()
     rising = sampling_timesteps(schedule, 10, "official")[::-1]
@@ -482,7 +482,7 @@ def test_vocabulary_of_coco():
 
 def test_one_rule_for_vocabularies(tmp_path):
     "The file of a preparation means the same here as where it is trained on."
-    from sgdiff.real_data import read_vocab
+    from sgdiff.real.dataset import read_vocab
     objects, predicates = {"__image__": 0, "person": 1, "car": 3}, {"__in_image__": 0, "left of": 1}
     content = {"object_name_to_idx": objects, "object_idx_to_name": ["__image__", "person", "NONE", "car"],
                "pred_name_to_idx": predicates, "pred_idx_to_name": list(predicates)}

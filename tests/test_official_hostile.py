@@ -19,16 +19,16 @@ from safetensors.torch import save_file
 
 pytest.importorskip("diffusers", reason="the official first stage needs diffusers: pip install 'sgdiff[hub]'")
 
-from sgdiff import official  # noqa: E402
-from sgdiff.checkpoints import read_checkpoint  # noqa: E402
+from sgdiff.pretrained import official  # noqa: E402
+from sgdiff.pretrained.checkpoints import read_checkpoint  # noqa: E402
 from sgdiff.core import load_weights  # noqa: E402
 from sgdiff.errors import SGDiffError  # noqa: E402
-from sgdiff.first_stages import FirstStage, FirstStageConfig, load_first_stage  # noqa: E402
-from sgdiff.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig  # noqa: E402
-from sgdiff.pipeline import SGDiffPipeline  # noqa: E402
-from sgdiff.pretrained import ClipConfig, clip_from_official, load_tower  # noqa: E402
-from sgdiff.scene_graphs import Vocab  # noqa: E402
-from sgdiff.unet import UNet, UNetConfig  # noqa: E402
+from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, load_first_stage  # noqa: E402
+from sgdiff.method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig  # noqa: E402
+from sgdiff.method.pipeline import SGDiffPipeline  # noqa: E402
+from sgdiff.pretrained.clip import ClipConfig, clip_from_official, load_tower  # noqa: E402
+from sgdiff.graphs.graph import Vocab  # noqa: E402
+from sgdiff.method.unet import UNet, UNetConfig  # noqa: E402
 
 WORDS, RELATIONS = ("__image__", "sheep", "tree", "grass", "sky", "zebra"), ("__in_image__", "left of", "above", "standing on")
 DOORS = {

@@ -4,8 +4,8 @@ import pytest
 import torch
 from official_tensors import SHARED, recorded
 
-from sgdiff.contrastive import ContrastiveHead
-from sgdiff.official_losses import OfficialMaskedHead, covered, official_mask, official_masked_loss
+from sgdiff.method.contrastive import ContrastiveHead
+from sgdiff.pretrained.official_losses import OfficialMaskedHead, covered, official_mask, official_masked_loss
 
 MASKS = {"a": (0.2, 32, 32), "b": (0.2, 24, 40), "c": (0.5, 32, 32), "d": (-1.0, 32, 32), "e": (0.2, 32, 32)}
 

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgdiff import json_stream
+from sgdiff.real import json_stream
 from sgdiff.errors import SGDiffError, save_json
-from sgdiff.json_stream import Tally, stream_json, stream_members
+from sgdiff.real.json_stream import Tally, stream_json, stream_members
 
 h5py = pytest.importorskip("h5py", reason="the extra [data] is not installed")
 pytest.importorskip("pycocotools", reason="the extra [data] is not installed")
 
-from sgdiff.prepare import add_command, hash_splits  # noqa: E402
-from sgdiff.raw_formats import write_tiny_coco, write_tiny_vg  # noqa: E402
+from sgdiff.real.prepare import add_command, hash_splits  # noqa: E402
+from sgdiff.real.tiny import write_tiny_coco, write_tiny_vg  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 FEW = ["--min-object-instances=1", "--min-predicate-instances=1", "--min-attribute-instances=1"]
@@ -196,7 +196,7 @@ def test_images_that_cannot_be_used_are_left_out(vg):
 
 def test_a_run_that_was_killed_leaves_nothing_that_looks_finished(tmp_path):
     root = write_tiny_coco(tmp_path / "coco", 24)
-    command = [sys.executable, "-c", "import argparse, sys; from sgdiff.prepare import add_command; p = argparse.ArgumentParser(); add_command(p.add_subparsers()); a = p.parse_args(); a.run(a)",
+    command = [sys.executable, "-c", "import argparse, sys; from sgdiff.real.prepare import add_command; p = argparse.ArgumentParser(); add_command(p.add_subparsers()); a = p.parse_args(); a.run(a)",
                "prepare", "coco", "--raw", str(root), "--out", str(tmp_path / "out"), "--quiet"]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
     while process.poll() is None and not any((tmp_path / "out").glob("*.h5")): time.sleep(0.002)
@@ -219,8 +219,8 @@ def test_hash_splits_depend_on_nothing_but_the_id():
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
     pytest.importorskip("webdataset", reason="the extra [data] is not installed")
-    from sgdiff.real_data import CocoStuff
-    from sgdiff.shards import write_shards
+    from sgdiff.real.dataset import CocoStuff
+    from sgdiff.real.shards import write_shards
     root = tmp_path_factory.mktemp("shards")
     write_tiny_coco(root / "coco", 28)
     prepare("coco", "--raw", root / "coco", "--out", root / "out")
@@ -232,7 +232,7 @@ def packed(tmp_path_factory):
 @pytest.mark.parametrize("world, workers", [(1, 0), (1, 2), (2, 0), (3, 1), (4, 2), (20, 0)])
 def test_each_sample_is_read_exactly_once_an_epoch(packed, world, workers):
     import torch
-    from sgdiff.shards import ShardData
+    from sgdiff.real.shards import ShardData
     folder, data = packed
     for epoch in (None, 0, 5):
         seen, told = Counter(), {}
@@ -249,7 +249,7 @@ def test_each_sample_is_read_exactly_once_an_epoch(packed, world, workers):
 
 
 def test_the_launcher_says_who_we_are(packed, monkeypatch):
-    from sgdiff.shards import ShardData
+    from sgdiff.real.shards import ShardData
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("WORLD_SIZE", "4")
     shards = ShardData(packed[0], image_size=16)
@@ -257,7 +257,7 @@ def test_the_launcher_says_who_we_are(packed, monkeypatch):
 
 
 def test_shards_of_another_data_set_are_not_written_over(packed):
-    from sgdiff.shards import write_shards
+    from sgdiff.real.shards import write_shards
     folder, data = packed
     before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
     write_shards(data, folder, per_shard=2, progress=False)
@@ -269,7 +269,7 @@ def test_shards_of_another_data_set_are_not_written_over(packed):
 def test_packed_data_name_what_is_wrong_with_a_folder(packed, tmp_path):
     import json
     import shutil
-    from sgdiff.shards import PackedData, write_shards
+    from sgdiff.real.shards import PackedData, write_shards
     folder, data = packed
     with pytest.raises(SGDiffError, match="per_shard is 0, expected at least 1"): write_shards(data, tmp_path / "none", per_shard=0, progress=False)
     shutil.copytree(folder, tmp_path / "old")
@@ -284,7 +284,7 @@ def test_packed_data_name_what_is_wrong_with_a_folder(packed, tmp_path):
 def test_shards_notice_other_records_and_a_missing_image(packed, tmp_path):
     import json
     from dataclasses import replace
-    from sgdiff.shards import write_shards
+    from sgdiff.real.shards import write_shards
     folder, data = packed
 
     class Other(type(data)):

@@ -8,8 +8,8 @@ open_clip = pytest.importorskip("open_clip", reason="CLIP needs open_clip: pip i
 pytest.importorskip("diffusers", reason="first stages need diffusers: pip install 'sgdiff[hub]'")
 
 from sgdiff.errors import SGDiffError  # noqa: E402
-from sgdiff.first_stages import FirstStage, FirstStageConfig, load_first_stage  # noqa: E402
-from sgdiff.pretrained import ClipConfig, ClipImageEncoder, build_tower, clip_from_official, clip_pixels  # noqa: E402
+from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, load_first_stage  # noqa: E402
+from sgdiff.pretrained.clip import ClipConfig, ClipImageEncoder, build_tower, clip_from_official, clip_pixels  # noqa: E402
 
 TINY = ClipConfig(image_size=32, patch=8, width=128, n_layers=2, global_dim=32)
 
@@ -68,9 +68,9 @@ def test_nothing_under_the_mask_is_seen(size):
 @pytest.fixture
 def pretraining():
     "(config, images, batch) of a pre-training that looks through a tiny CLIP."
-    from sgdiff.graph_encoder import SceneGraphEncoderConfig
-    from sgdiff.pretraining import PretrainingConfig
-    from sgdiff.toy_world import EASY, make_dataset
+    from sgdiff.method.graph_encoder import SceneGraphEncoderConfig
+    from sgdiff.method.pretraining import PretrainingConfig
+    from sgdiff.toy.world import EASY, make_dataset
     images, batch = make_dataset(EASY, 4, seed=0, progress=False).batch(torch.arange(4))
     encoder = SceneGraphEncoderConfig(EASY.vocab.n_objects, EASY.vocab.n_predicates, dim=32, hidden_dim=32, n_layers=2, global_dim=32)
     return PretrainingConfig(encoder, replace(TINY, class_token=False), n_wrong=0), images, batch
@@ -78,7 +78,7 @@ def pretraining():
 
 def test_takes_the_place_of_the_small_encoder_in_pretraining(pretraining):
     "Both losses run; the graph encoder and the masked head learn, CLIP does not."
-    from sgdiff.pretraining import PretrainingModel
+    from sgdiff.method.pretraining import PretrainingModel
     config, images, batch = pretraining
     model = PretrainingModel(config)
     loss, metrics = model.train()(images, batch, None, torch.Generator().manual_seed(0))
@@ -90,8 +90,8 @@ def test_takes_the_place_of_the_small_encoder_in_pretraining(pretraining):
 
 def test_a_run_beside_clip_saves_what_it_trains_and_goes_on_from_there(pretraining, tmp_path):
     from sgdiff.core import load_weights, save_weights
-    from sgdiff.pretraining import PretrainingModel
-    from sgdiff.training import FitConfig, fit
+    from sgdiff.method.pretraining import PretrainingModel
+    from sgdiff.training.fit import FitConfig, fit
     config, images, batch = pretraining
     settings = FitConfig(4, 1e-3, 1, log_every=1)
 
@@ -120,7 +120,7 @@ def test_a_run_beside_clip_saves_what_it_trains_and_goes_on_from_there(pretraini
 
 
 def test_what_does_not_fit_is_said_before_anything_is_built(pretraining):
-    from sgdiff.pretraining import PretrainingConfig
+    from sgdiff.method.pretraining import PretrainingConfig
     encoder = pretraining[0].encoder
     with pytest.raises(ValueError, match="class_token=False"):
         PretrainingConfig(encoder, TINY)

@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgdiff.errors import SGDiffError
-from sgdiff.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
-from sgdiff.scene_graphs import SceneGraph, SceneGraphBatch, check_graph, edit_graph
-from sgdiff.toy_world import EASY, FLIPS, flip_triple, flippable, graph_signature, random_flip, thin_graph, turn
-from sgdiff.unet import UNet, UNetConfig
+from sgdiff.method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
+from sgdiff.graphs.graph import SceneGraph, SceneGraphBatch, check_graph, edit_graph
+from sgdiff.toy.world import EASY, FLIPS, flip_triple, flippable, graph_signature, random_flip, thin_graph, turn
+from sgdiff.method.unet import UNet, UNetConfig
 
 VOCAB = EASY.vocab
 torch.manual_seed(0)

@@ -14,9 +14,9 @@ from sgdiff.errors import SGDiffError
 h5py = pytest.importorskip("h5py", reason="the extra [data] is not installed")
 pytest.importorskip("pycocotools", reason="the extra [data] is not installed")
 
-from sgdiff.coco_stuff import decode_mask  # noqa: E402
-from sgdiff.prepare import add_command  # noqa: E402
-from sgdiff.raw_formats import write_tiny_coco, write_tiny_gqa, write_tiny_vg  # noqa: E402
+from sgdiff.real.coco_stuff import decode_mask  # noqa: E402
+from sgdiff.real.prepare import add_command  # noqa: E402
+from sgdiff.real.tiny import write_tiny_coco, write_tiny_gqa, write_tiny_vg  # noqa: E402
 
 WRITERS = {"vg": write_tiny_vg, "gqa": write_tiny_gqa, "coco": write_tiny_coco}
 FEW = [f"--min-{kind}-instances=1" for kind in ("object", "attribute", "predicate")]

@@ -16,18 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sgdiff import pretraining
+from sgdiff.method import pretraining
 from sgdiff.errors import SGDiffError
-from sgdiff.generation import DiffusionConfig, GraphToLatent
-from sgdiff.records import GEOMETRIC, RealConfig, Record, choose_rows, fit_boxes, fit_image, geometric_triples, make_graph, record_rng, relation_of
-from sgdiff.scene_graphs import SceneGraph, SceneGraphBatch, Vocab, check_graph
+from sgdiff.method.generation import DiffusionConfig, GraphToLatent
+from sgdiff.real.records import GEOMETRIC, RealConfig, Record, choose_rows, fit_boxes, fit_image, geometric_triples, make_graph, record_rng, relation_of
+from sgdiff.graphs.graph import SceneGraph, SceneGraphBatch, Vocab, check_graph
 
 h5py = pytest.importorskip("h5py", reason="the extra [data] is not installed")
 pytest.importorskip("pycocotools", reason="the extra [data] is not installed")
 
-from sgdiff.prepare import add_command  # noqa: E402
-from sgdiff.raw_formats import write_tiny_coco, write_tiny_gqa, write_tiny_vg  # noqa: E402
-from sgdiff.real_data import CocoStuff, RealData, Table, VisualGenome, read_vocab, vocab_from_sg2im  # noqa: E402
+from sgdiff.real.prepare import add_command  # noqa: E402
+from sgdiff.real.tiny import write_tiny_coco, write_tiny_gqa, write_tiny_vg  # noqa: E402
+from sgdiff.real.dataset import CocoStuff, RealData, Table, VisualGenome, read_vocab, vocab_from_sg2im  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")      # pycocotools under NumPy 2
 SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "samples"
@@ -230,8 +230,8 @@ def test_workers_change_nothing(tiny):
 @pytest.mark.parametrize("name", ["vg", "coco"])
 def test_the_losses_of_the_toy_world_run_on_real_data(tiny, name, monkeypatch):
     "With the data set's own thinning and flips: those of the toy world know only its own words."
-    from sgdiff import generation
-    from sgdiff.unet import UNet, UNetConfig
+    from sgdiff.method import generation
+    from sgdiff.method.unet import UNet, UNetConfig
     data = open_tiny(tiny, name, max_objects=6)
     for module in (pretraining, generation): monkeypatch.setattr(module, "thin_graph", data.thin_graph)
     monkeypatch.setattr(pretraining, "random_flip", data.random_flip)
@@ -244,8 +244,8 @@ def test_the_losses_of_the_toy_world_run_on_real_data(tiny, name, monkeypatch):
 
 
 def tiny_model(vocab):
-    from sgdiff.contrastive import ImageEncoderConfig
-    from sgdiff.graph_encoder import SceneGraphEncoderConfig
+    from sgdiff.method.contrastive import ImageEncoderConfig
+    from sgdiff.method.graph_encoder import SceneGraphEncoderConfig
     torch.manual_seed(0)
     config = SceneGraphEncoderConfig(vocab.n_objects, vocab.n_predicates, dim=32, hidden_dim=32, n_layers=2, global_dim=32)
     model = pretraining.PretrainingModel(pretraining.PretrainingConfig(config, ImageEncoderConfig(32, width=32, global_dim=32)))
@@ -308,7 +308,7 @@ def test_real_coco_goes_all_the_way(tmp_path):
     assert {p for g in data.graphs for _, p, _ in g.triples} <= set(GEOMETRIC)
     raw = json.loads((SAMPLES / "coco" / "annotations" / "stuff_train2017.json").read_text())
     areas = {a["id"]: a["area"] for a in raw["annotations"]}
-    from sgdiff.coco_stuff import decode_mask
+    from sgdiff.real.coco_stuff import decode_mask
     sizes = {i["id"]: (i["height"], i["width"]) for i in raw["images"]}
     for a in raw["annotations"]: assert decode_mask(a["segmentation"], *sizes[a["image_id"]]).sum() == areas[a["id"]]
 
@@ -343,7 +343,7 @@ def test_real_visual_genome_without_images(tmp_path):
 
 
 def test_the_command_fits_beside_the_others_and_needs_no_torch():
-    code = ("import argparse, sys; from sgdiff.prepare import add_command; p = argparse.ArgumentParser(); add_command(p.add_subparsers())\n"
+    code = ("import argparse, sys; from sgdiff.real.prepare import add_command; p = argparse.ArgumentParser(); add_command(p.add_subparsers())\n"
             "a = p.parse_args(['prepare', 'coco', '--raw', 'a', '--out', 'b']); assert a.data == 'coco' and callable(a.run) and 'torch' not in sys.modules")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

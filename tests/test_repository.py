@@ -103,7 +103,7 @@ def test_the_public_names_are_found_on_first_use():
     code = "import sgdiff; print(*(getattr(sgdiff, n) for n in sgdiff.__all__ if n[0] != '_'), all(n in dir(sgdiff) for n in sgdiff.__all__))"
     done = python(code)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split("'")[1::2] == ["sgdiff.pipeline.SGDiffPipeline", "sgdiff.scene_graphs.SceneGraph", "sgdiff.scene_graphs.Vocab"]
+    assert done.stdout.split("'")[1::2] == ["sgdiff.method.pipeline.SGDiffPipeline", "sgdiff.graphs.graph.SceneGraph", "sgdiff.graphs.graph.Vocab"]
     assert done.stdout.endswith("True\n")
     assert "has no attribute 'Nothing'" in python("import sgdiff; sgdiff.Nothing").stderr
 

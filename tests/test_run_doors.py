@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from sgdiff import cli, full_commands
-from sgdiff.checkpoints import read_checkpoint
+from sgdiff import cli
+from sgdiff.full import commands as full_commands
+from sgdiff.pretrained.checkpoints import read_checkpoint
 from sgdiff.core import SGDiffError, load_weights
 from sgdiff.errors import load_json, save_json
 from sgdiff.folders import SUMS, one_writer
-from sgdiff.judge import load_judge
-from sgdiff.pipeline import SGDiffPipeline
-from sgdiff.recipes import PRESETS, is_packed, keep_packed, load_pretraining, train_all
-from sgdiff.train import main as train
+from sgdiff.toy.judge import load_judge
+from sgdiff.method.pipeline import SGDiffPipeline
+from sgdiff.toy.recipes import PRESETS, is_packed, keep_packed, load_pretraining, train_all
+from sgdiff.full.train import main as train
 
 PRESET = replace(PRESETS["tiny"], n_scenes=64)
 ROOT = Path(cli.__file__).parents[1]
@@ -134,7 +135,7 @@ def test_weights_are_there_whenever_the_swap_is_killed(finished, tmp_path, monke
     with monkeypatch.context() as patch:
         patch.setattr("shutil.rmtree", step(shutil.rmtree))
         patch.setattr(Path, "rename", step(Path.rename))
-        patch.setattr("sgdiff.recipes.pack",
+        patch.setattr("sgdiff.toy.recipes.pack",
                       step(lambda p, out, target: shutil.copytree(out / "weights", target)))
         with pytest.raises(Killed): keep_packed(PRESET, out, renew=True)
     assert any(is_packed(out / name) for name in ("weights", "weights.old"))
@@ -186,7 +187,7 @@ def start(*argv):
 
 @pytest.mark.parametrize("command",
                          [["sgdiff.cli", "train", "--preset", "tiny", "--quiet"],
-                          ["sgdiff.train", *FULL]])
+                          ["sgdiff.full.train", *FULL]])
 def test_of_two_trainings_in_one_folder_the_second_is_refused(tmp_path, command):
     both = [start(*command, "--out", str(tmp_path / "run")) for _ in range(2)]
     said = [process.communicate(timeout=300)[1] for process in both]
@@ -229,7 +230,7 @@ def test_what_only_stage_2_minds_is_told_before_stage_1(tmp_path, capsys, change
 def test_a_toy_stage_that_cannot_begin_is_told_before_scenes_are_drawn(tmp_path, monkeypatch):
     def drawn(*args, **kwargs): raise AssertionError("too late")
 
-    monkeypatch.setattr("sgdiff.recipes.make_dataset", drawn)
+    monkeypatch.setattr("sgdiff.toy.recipes.make_dataset", drawn)
     with pytest.raises(SGDiffError, match="stage 'vae' is not done"):
         train_all(PRESET, tmp_path / "run", ("diffusion",), progress=False)
     with pytest.raises(SGDiffError, match="stage 'diffusion' cannot be built"):
@@ -243,7 +244,7 @@ def test_stages_are_trained_in_their_order_whatever_was_said(tmp_path):
 
 
 def test_a_full_run_that_ends_early_says_what_its_own_command_needs(tmp_path, capsys, monkeypatch):
-    from sgdiff.full_losses import SharedPretraining
+    from sgdiff.full.losses import SharedPretraining
     long = [*FULL, "--set", "pretrain_epochs=20", "--set", "save_every=1", "--stage", "pretrain",
             "--out", str(tmp_path / "run")]
     real = SharedPretraining.forward
@@ -258,7 +259,7 @@ def test_a_full_run_that_ends_early_says_what_its_own_command_needs(tmp_path, ca
     said = capsys.readouterr().err
     assert "--resume and a lower --set pretrain_rate=..." in said and "learning_rate" not in said
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sgdiff.training._loop", lambda run, on_log, should_stop, bar,
+        patch.setattr("sgdiff.training.fit._loop", lambda run, on_log, should_stop, bar,
                       noted: noted.set())
         assert train([*long, "--resume"]) == 130
     said = capsys.readouterr().err

@@ -124,12 +124,12 @@ def test_a_source_link_leads_to_the_definition(site):
 
 
 def test_names_in_the_text_lead_to_the_reference(site):
-    assert "api/scene_graphs.html#SceneGraph" in site.pages["01_scene_graphs.html"].links
+    assert "api/scene_graphs.html#SceneGraph" in site.pages["graphs/graph.html"].links
     assert "../api/pipeline.html#SGDiffPipeline" not in site.pages["index.html"].links
 
 
 def test_the_results_are_those_of_the_report(site):
-    from sgdiff.report import report_rows
+    from sgdiff.toy.report import report_rows
     report = json.loads((ROOT / "data" / "toy" / "report.json").read_text(encoding="utf-8"))
     text = "".join(site.pages["results.html"].words)
     rows = report_rows(report)
@@ -392,7 +392,7 @@ def test_every_page_opens_without_an_error_fits_a_phone_and_has_its_formulas(sit
 def test_pages_can_be_read_with_all_that_stands_beside_them(site, browser, address, mode):
     "One page of each kind on a wide screen, which shows the bars that a phone folds away."
     (page, wrong), found = window(browser, "desktop", mode), {}
-    for name in ("index.html", "05_contrastive.html", "19e_graph_views.html", "20_graph_editor.html", "21_retrain.html", "gallery.html", "results.html", "workshop/index.html", "api/pipeline.html", "source/core.html", "slides/w3_diffusion.html"):
+    for name in ("index.html", "method/05_contrastive.html", "app/views.html", "app/editor.html", "app/retrain.html", "gallery.html", "results.html", "workshop/index.html", "api/pipeline.html", "source/core.html", "slides/w3_diffusion.html"):
         page.goto(address + name)
         said = [*too_faint(page, mode), *too_wide(page), *wrong]
         if said: found[name] = said
@@ -406,9 +406,9 @@ def test_search_finds_a_chapter(site, browser, address, way):
     page, wrong = window(browser)
     page.goto(address + "index.html" if way == "served" else (site.out / "index.html").as_uri())
     page.locator(".smalldocs-search input:visible").first.fill("temperature")
-    page.wait_for_selector(".search-result[href*='05_contrastive.html']")
+    page.wait_for_selector(".search-result[href*='method/05_contrastive.html']")
     page.locator(".smalldocs-search input:visible").first.fill("guidance")
-    page.wait_for_selector(".search-result[href*='13_samplers.html']")
+    page.wait_for_selector(".search-result[href*='method/09_samplers.html']")
     first = page.locator(".search-result").evaluate_all("all => all.slice(0, 3).map(a => a.getAttribute('href'))")
     assert not any("api/" in href for href in first), "what explains a word comes before what lists it"
     assert wrong == []

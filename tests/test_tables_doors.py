@@ -18,12 +18,12 @@ h5py = pytest.importorskip("h5py", reason="the extra [data] is not installed")
 pytest.importorskip("webdataset", reason="the extra [data] is not installed")
 
 from sgdiff.cli import main  # noqa: E402
-from sgdiff.full_runs import open_data  # noqa: E402
-from sgdiff.pictures import as_rgb, image_fault, read_image  # noqa: E402
-from sgdiff.raw_formats import write_tiny_coco, write_tiny_vg  # noqa: E402
-from sgdiff.real_data import CocoStuff, VisualGenome, read_vocab, vocab_from_sg2im  # noqa: E402
-from sgdiff.shards import PackedData, ShardData, read_index, record_from_json  # noqa: E402
-from sgdiff.tables import Table, check_record, read_columns, write_table  # noqa: E402
+from sgdiff.full.presets import open_data  # noqa: E402
+from sgdiff.real.images import as_rgb, image_fault, read_image  # noqa: E402
+from sgdiff.real.tiny import write_tiny_coco, write_tiny_vg  # noqa: E402
+from sgdiff.real.dataset import CocoStuff, VisualGenome, read_vocab, vocab_from_sg2im  # noqa: E402
+from sgdiff.real.shards import PackedData, ShardData, read_index, record_from_json  # noqa: E402
+from sgdiff.real.tables import Table, check_record, read_columns, write_table  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 FEW = [f"--min-{kind}-instances=1" for kind in ("object", "attribute", "predicate")]

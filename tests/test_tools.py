@@ -59,7 +59,7 @@ def test_notebooks_are_found_by_number_name_or_path(tmp_path):
         saved(tmp_path, name=f"{name}.ipynb")
     found = lambda *names: [p.stem for p in run_notebooks.find_notebooks(names, tmp_path)]
     assert found() == ["00_core", "10_vae", "index"]
-    assert found("10", "nbs/00_core.ipynb") == ["00_core", "10_vae"]
+    assert found("10", "nbs/core.ipynb") == ["00_core", "10_vae"]
     with pytest.raises(SystemExit, match="no notebook fits 'gan'"):
         found("gan")
 
@@ -146,7 +146,7 @@ def test_writing_says_whether_the_file_changed(tmp_path, capsys):
 
 def test_a_readme_is_the_notebook_as_markdown(tmp_path):
     cells = [
-        new_markdown_cell("# Title\n[first](00_core.ipynb#a), ![map](images/map.png), [site](https://a.b/c.ipynb), [up](../LICENSE)"),
+        new_markdown_cell("# Title\n[first](core.ipynb#a), ![map](images/map.png), [site](https://a.b/c.ipynb), [up](../LICENSE)"),
         new_code_cell("#| hide\nimport secret"),
         new_code_cell('#| echo: false\n#| fig-alt: "a sheep"\ndraw()',
                       outputs=[new_output("display_data", data={"image/png": "QUJD", "text/plain": "<Figure>"})]),
@@ -154,7 +154,7 @@ def test_a_readme_is_the_notebook_as_markdown(tmp_path):
         new_code_cell("2", outputs=[new_output("execute_result", data={"text/plain": "2"})]),
     ]
     text, images = make_readme.render(new_notebook(cells=cells))
-    assert "[first](nbs/00_core.ipynb#a), ![map](nbs/images/map.png), [site](https://a.b/c.ipynb), [up](LICENSE)" in text
+    assert "[first](nbs/core.ipynb#a), ![map](nbs/images/map.png), [site](https://a.b/c.ipynb), [up](LICENSE)" in text
     assert "secret" not in text and "draw()" not in text and "<Figure>" not in text
     assert "![a sheep](nbs/images/readme-1.png)" in text and images == {"nbs/images/readme-1.png": b"ABC"}
     assert "```python\nprint(1)\n```\n\n```text\n1\n```\n\n```python\n2\n```\n\n```text\n2\n```\n" in text

@@ -3,12 +3,12 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from sgdiff.core import set_seed
-from sgdiff.full_losses import given_loss, rounded_up
-from sgdiff.generation import DiffusionConfig, GraphToLatent
-from sgdiff.graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderConfig
-from sgdiff.scene_graphs import SceneGraph, SceneGraphBatch
-from sgdiff.toy_world import EASY
-from sgdiff.unet import UNet, UNetConfig
+from sgdiff.full.losses import given_loss, rounded_up
+from sgdiff.method.generation import DiffusionConfig, GraphToLatent
+from sgdiff.method.graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderConfig
+from sgdiff.graphs.graph import SceneGraph, SceneGraphBatch
+from sgdiff.toy.world import EASY
+from sgdiff.method.unet import UNet, UNetConfig
 
 
 def test_compiles_to_one_graph():

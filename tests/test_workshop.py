@@ -33,7 +33,7 @@ def fast(monkeypatch):
 
 def verdicts(path):
     "The checks of a notebook, run from top to bottom in this process: name -> whether the answer was right."
-    from sgdiff import workshop
+    from sgdiff.workshop import checks as workshop
     workshop.PASSED.clear()
     with contextlib.redirect_stdout(io.StringIO()):
         exec(compile(code_of(path), path.name, "exec"), {"__name__": "__notebook__"})
@@ -70,7 +70,8 @@ def test_nothing_of_a_solution_is_handed_out(path):
 
 
 def test_every_check_has_an_exercise_and_every_exercise_a_check():
-    from sgdiff import workshop, workshop_pictures
+    from sgdiff.workshop import checks as workshop
+    from sgdiff.workshop import pictures as workshop_pictures
     asked = [name for path in SOLUTIONS for name in CHECKED.findall(code_of(path))]
     assert len(asked) == len(set(asked)) and set(asked) == set(workshop.CHECKS) and workshop_pictures.check is workshop.check
 
@@ -110,17 +111,17 @@ def test_cutting_and_marks():
 def test_plausible_wrong_answers_fail_with_a_reason(name, wrong):
     import torch
 
-    from sgdiff.masked import box_masks
-    from sgdiff.workshop_pictures import check  # noqa: F401 (registers its checks)
-    from sgdiff.workshop import verdict
+    from sgdiff.method.masked import box_masks
+    from sgdiff.workshop.pictures import check  # noqa: F401 (registers its checks)
+    from sgdiff.workshop.checks import verdict
     right, said = verdict(name, eval(wrong, {"torch": torch, "box_masks": box_masks}))
     assert not right and "stopped with" not in said and len(said) > 20
 
 
 def test_a_function_without_an_answer_is_told_so():
     "The body of what is handed out is three dots, so it returns None: no reason to show a student a TypeError."
-    from sgdiff import workshop_pictures  # noqa: F401 (registers its checks)
-    from sgdiff.workshop import CHECKS, verdict
+    from sgdiff.workshop import pictures as workshop_pictures  # noqa: F401 (registers its checks)
+    from sgdiff.workshop.checks import CHECKS, verdict
     for name in set(CHECKS) - {"scene-graph", "shapes", "gradients", "latent-shape", "unet-shapes", "edits"}:  # whose answers are values
         right, said = verdict(name, lambda *args, **named: None)
         assert not right and "returns nothing yet" in said, (name, said)

@@ -6,7 +6,7 @@ import json
 import re
 import zipfile
 
-GALLERY_FIRST = ("index.html", "15_pipeline.html", "14_generation.html")  # what the models draw, before what explains them
+GALLERY_FIRST = ("index.html", "method/10b_pipeline.html", "method/10_generation.html")  # what the models draw, before what explains them
 MARK = "<!-- made by tools/build_docs.py: {} -->"  # where a hand-written page takes in what is made
 
 
@@ -69,7 +69,7 @@ def results(
     report,  # what `sgdiff evaluate` wrote
 ):  # Markdown
     "The report card as a table, with a bar for each value and a mark at its target."
-    from sgdiff.report import report_rows
+    from sgdiff.toy.report import report_rows
 
     lines = ['<table class="results">', "<caption>Value (bar) and target (mark), and on how many questions it stands</caption>",
              "<thead><tr><th>what</th><th>value</th><th></th><th>target</th><th>met</th><th>n</th></tr></thead>", "<tbody>"]

@@ -1,0 +1,1 @@
+"""Widgets: the graph editor and live training."""

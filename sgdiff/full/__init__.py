@@ -1,0 +1,1 @@
+"""Full runs on real data: presets, feeding, training, planning, measuring."""

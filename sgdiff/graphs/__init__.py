@@ -1,0 +1,1 @@
+"""Scene graphs: words, triples, batches, edits."""

@@ -1,0 +1,1 @@
+"""The method itself: encoder, losses, autoencoder, denoiser, samplers, pipeline."""

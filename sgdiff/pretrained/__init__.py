@@ -1,0 +1,1 @@
+"""What others have trained: their files, read safely, in our modules."""

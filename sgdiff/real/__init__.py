@@ -1,0 +1,1 @@
+"""Visual Genome, GQA and COCO-Stuff: from raw files to the items that models read."""

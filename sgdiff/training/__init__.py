@@ -1,0 +1,1 @@
+"""How any model here is trained: steps, checkpoints, many processes."""
