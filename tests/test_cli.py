@@ -608,7 +608,7 @@ def test_ctrl_c_in_training_says_where_to_go_on(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("command", [["train", "--preset", "tiny"], ["train", "--data", "toy"], ["generate", TEXT]])
 def test_ctrl_c_anywhere_else_ends_in_130_too(command, monkeypatch, capsys):
     def pressed(*args, **settings): raise KeyboardInterrupt
-    for place in ("recipes.train_all", "cli.full_main", "cli.load_pipeline"): monkeypatch.setattr(f"sgdiff.{place}", pressed)
+    for place in ("toy.recipes.train_all", "cli.full_main", "cli.load_pipeline"): monkeypatch.setattr(f"sgdiff.{place}", pressed)
     assert main(command) == 130 and capsys.readouterr().err == "sgdiff: interrupted\n"
 
 

@@ -137,7 +137,7 @@ def test_another_graph_keeps_what_it_can():
 
 @pytest.mark.parametrize("name", ["editor", "editor_app", "retrain"])
 def test_a_page_without_a_kernel_shows_finished_pictures(name):
-    saved = json.loads((ROOT / "nbs" / f"{name}.ipynb").read_text())["metadata"]["widgets"]
+    saved = json.loads((ROOT / "nbs" / "app" / f"{name}.ipynb").read_text())["metadata"]["widgets"]
     views = [m["state"] for kind in saved.values() for m in kind["state"].values() if "pictures" in m["state"]]
     assert views and all(p["after"] for view in views for p in view["pictures"]) and not any(view["message"].startswith("drawing") for view in views)
 

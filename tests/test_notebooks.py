@@ -33,8 +33,8 @@ def test_notebook(path, running, notebook_runs):
     run = running[path].result()
     notebook_runs.append(run)
     if run.error:
-        pytest.fail(f"nbs/{path.name}, {run.error}", pytrace=False)
+        pytest.fail(f"{path.relative_to(ROOT)}, {run.error}", pytrace=False)
 
 
 def test_there_are_notebooks():
-    assert [p.stem for p in find_notebooks()][:1] == ["00_core"] and (NBS / "index.ipynb").exists()
+    assert find_notebooks()[0] == NBS / "index.ipynb" and len(find_notebooks()) > 50

@@ -14,12 +14,18 @@ import pytest
 import yaml
 
 import make_readme
-from run_notebooks import NBS, ROOT, RUNS_IN, find_notebooks
+from run_notebooks import NBS, ROOT, RUNS_IN, find_notebooks, pages
 from tidy_notebook import tidy
 
 PACKAGE = ROOT / "sgdiff"
 WRITTEN_BY_HAND = {"__init__", "_modidx"}
-MODULES = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem not in WRITTEN_BY_HAND)
+def modules(package):
+    "The names of a package's modules below it: `core`, `method.unet`."
+    paths = (p.relative_to(package).with_suffix("") for p in package.rglob("*.py") if p.stem not in WRITTEN_BY_HAND)
+    return sorted(".".join(path.parts) for path in paths)
+
+
+MODULES = modules(PACKAGE)
 TOP_LEVEL = {".ci", "benchmarks", ".gitattributes", ".gitignore", "LICENSE", "Makefile", "README.md", "_quarto.yml", "data", "nbs", "pyproject.toml", "settings.ini",
              "sgdiff", "tests", "tools"}
 MACHINE_PATH = re.compile(r"(?<![\w.~/])/(work|root|tmp|home|Users|private|opt|usr)/[\w.{$-]+")
@@ -59,9 +65,9 @@ def exported(tmp_path_factory):
 
 
 def test_every_module_comes_from_a_notebook_and_is_up_to_date(exported):
-    made = {p.stem for p in exported.glob("*.py")} - WRITTEN_BY_HAND
-    assert made == set(MODULES), "left: from the notebooks, right: in sgdiff/; run `make export`"
-    stale = [m for m in MODULES if code_lines(exported / f"{m}.py") != code_lines(PACKAGE / f"{m}.py")]
+    assert modules(exported) == MODULES, "left: from the notebooks, right: in sgdiff/; run `make export`"
+    files = {m: Path(*m.split(".")).with_suffix(".py") for m in MODULES}
+    stale = [m for m, file in files.items() if code_lines(exported / file) != code_lines(PACKAGE / file)]
     assert not stale, "not what the notebooks say; run `make export`"
 
 
@@ -122,7 +128,7 @@ def test_notebook_is_tidy(path):
 def test_notebook_opens_with_its_question_and_says_its_time(path):
     opening = read(path).cells[0].source
     assert re.search(r"^\*\*Question\.\*\* \S", opening, re.M), "no question"
-    assert re.search(r"About \d+ minutes\." if "workshop" in path.parts else RUNS_IN, opening), "no time"
+    assert re.search(r"About \d+ minutes\." if re.match(r"w\d", path.name) else RUNS_IN, opening), "no time"
 
 
 @notebooks
@@ -155,7 +161,9 @@ def test_readme_is_what_the_index_says():
 
 def test_the_reading_map_has_every_notebook():
     index = "".join(c.source for c in read(NBS / "index.ipynb").cells)
-    assert [p.name for p in NBS.glob("*.ipynb") if p.stem != "index" and f"({p.name})" not in index] == []
+    chapters = [p.relative_to(NBS).as_posix() for p in find_notebooks() if p.stem != "index" and "solutions" not in p.parts]
+    rows = re.findall(r"^\| \[[^\]]+\]\(([^)]+\.ipynb)\)", index, re.M)
+    assert rows == chapters, "left: the reading map, right: the site's sidebar"
 
 
 def test_readme_shows_commands_that_exist():
@@ -190,17 +198,41 @@ def test_settings_and_pyproject_agree():
 
 
 def test_the_site_has_every_notebook():
-    def chapters(items):
-        for item in items:
-            yield from chapters(item["contents"]) if isinstance(item, dict) and "contents" in item else [item]
     site = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
-    listed = list(chapters(site["website"]["sidebar"]["contents"]))
-    main, *others = [[f for f in listed if f.endswith(".ipynb") and f.startswith(folder) == inside] for folder, inside in (("nbs/workshop/", False), ("nbs/workshop/", True))]
-    names = sorted((p.name for p in NBS.glob("*.ipynb") if p.stem != "index"), key=lambda name: (not name.startswith("method_"), name))
-    assert main == ["nbs/index.ipynb", *(f"nbs/{name}" for name in names)]
-    assert sorted(others[0]) == sorted(p.relative_to(ROOT).as_posix() for p in NBS.glob("workshop/**/*.ipynb") if ".ipynb_checkpoints" not in p.parts)
-    pages = [f for f in listed if f.endswith(".qmd")]
-    assert sorted(pages) == sorted(p.relative_to(ROOT).as_posix() for p in NBS.rglob("*.qmd"))
+    listed = list(pages(site["website"]["sidebar"]["contents"]))
+    there = [p for kind in ("*.ipynb", "*.qmd") for p in NBS.rglob(kind) if ".ipynb_checkpoints" not in p.parts]
+    assert sorted(listed) == sorted(p.relative_to(ROOT).as_posix() for p in there)
+    assert listed[0] == "nbs/index.ipynb"
+
+
+ROOMS = {"errors": "", "folders": "errors", "terminal": "errors", "core": "errors folders terminal", "graphs": "core", "training": "graphs", "method": "training",
+         "toy": "method", "pretrained": "method", "real": "toy pretrained", "app": "toy pretrained", "workshop": "toy pretrained",
+         "full": "real app workshop", "cli": "full"}
+
+
+OWED = {  # imports against the direction that are still to be cut: nothing may be added
+    ("app.live", "cli"), ("app.retrain", "cli"), ("method.generation", "toy.world"), ("method.pipeline", "toy.world"),
+    ("method.pipeline", "pretrained.official"), ("method.pretraining", "toy.world"), ("method.retrieval", "toy.world"),
+    ("pretrained.official", "real.dataset"), ("real.shards", "full.feeding")}
+
+
+def below(room):
+    "The rooms that a room may import from: those it names, and theirs."
+    return {b for a in ROOMS[room].split() for b in {a} | below(a)}
+
+
+def test_imports_run_one_way():
+    wrong = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.stem in WRITTEN_BY_HAND: continue
+        parts = ("sgdiff", *path.relative_to(PACKAGE).with_suffix("").parts)
+        allowed = below(parts[1]) | {parts[1]}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom): continue
+            target = ".".join([*parts[: len(parts) - node.level], node.module or ""]) if node.level else node.module
+            if target.startswith("sgdiff.") and target.split(".")[1] not in allowed:
+                wrong.add((".".join(parts[1:]), target.removeprefix("sgdiff.")))
+    assert wrong == OWED, "left: against the direction; right: known, to be cut"
 
 
 def test_the_top_level_is_short():

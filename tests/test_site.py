@@ -22,7 +22,7 @@ import site_chapters
 import site_pages
 import site_widgets
 from contrast import FAINT
-from run_notebooks import NBS, ROOT
+from run_notebooks import NBS, ROOT, find_notebooks
 from tidy_notebook import STATE, VIEW
 
 PIXEL = base64.b64encode(base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")).decode()
@@ -55,6 +55,15 @@ class Reader(HTMLParser):
         if not self.inside: self.words.append(data)
 
 
+MODULES = [p for p in sorted((ROOT / "sgdiff").rglob("*.py")) if not p.stem.startswith("_")]
+
+
+def page_of(module):
+    "A page of the reference has its module's name; where two have the same, both in full."
+    several = sum(p.stem == module.stem for p in MODULES) > 1
+    return ".".join(module.relative_to(ROOT).with_suffix("").parts) if several else module.stem
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     "The built site: its folder, its figures, its warnings, its pages."
@@ -73,7 +82,7 @@ def test_nothing_is_missing(site):
 
 def test_every_notebook_and_every_module_has_a_page(site):
     wanted = {p.relative_to(NBS).with_suffix(".html").as_posix() for kind in ("*.ipynb", "*.qmd") for p in NBS.rglob(kind) if ".ipynb_checkpoints" not in p.parts}
-    wanted |= {f"{folder}/{p.stem}.html" for folder in ("api", "source") for p in (ROOT / "sgdiff").glob("*.py") if not p.stem.startswith("_")}
+    wanted |= {f"{folder}/{page_of(p)}.html" for folder in ("api", "source") for p in MODULES}
     assert wanted <= set(site.pages) and len(wanted) > 60
 
 
@@ -118,13 +127,13 @@ def test_no_formula_is_left_in_the_text(site):
 
 
 def test_a_source_link_leads_to_the_definition(site):
-    links = [t for t in site.pages["api/scene_graphs.html"].links if "source/scene_graphs.html#L-" in t]
-    lines = (ROOT / "sgdiff" / "scene_graphs.py").read_text(encoding="utf-8").splitlines()
+    links = [t for t in site.pages["api/graph.html"].links if "source/graph.html#L-" in t]
+    lines = (ROOT / "sgdiff" / "graphs" / "graph.py").read_text(encoding="utf-8").splitlines()
     assert len(links) > 20 and all(re.match(r"\s*(def|class|@)", lines[int(t.rpartition("-")[2]) - 1]) for t in links)
 
 
 def test_names_in_the_text_lead_to_the_reference(site):
-    assert "api/scene_graphs.html#SceneGraph" in site.pages["graphs/graph.html"].links
+    assert "../api/graph.html#SceneGraph" in site.pages["graphs/graph.html"].links
     assert "../api/pipeline.html#SGDiffPipeline" not in site.pages["index.html"].links
 
 
@@ -140,7 +149,7 @@ def test_the_results_are_those_of_the_report(site):
 
 def test_the_search_index_has_every_chapter(site):
     found = {entry["href"].partition("#")[0] for entry in json.loads((site.out / "search.json").read_text(encoding="utf-8"))}
-    assert {p.with_suffix(".html").name for p in NBS.glob("*.ipynb")} <= found and not any(h.startswith("source/") for h in found)
+    assert {p.relative_to(NBS).with_suffix(".html").as_posix() for p in find_notebooks()} <= found and not any(h.startswith("source/") for h in found)
 
 
 def test_the_home_page_has_pictures_and_the_two_commands(site):

@@ -1,4 +1,5 @@
 """The tools that run and tidy notebooks, on small notebooks made here."""
+import json
 import copy
 
 import nbformat
@@ -55,11 +56,11 @@ def test_cells_marked_as_not_run_are_not(tmp_path):
 
 
 def test_notebooks_are_found_by_number_name_or_path(tmp_path):
-    for name in ("10_vae", "00_core", "_draft", "index"):
-        saved(tmp_path, name=f"{name}.ipynb")
+    contents = ["nbs/index.ipynb", {"section": "Two", "contents": ["nbs/b/10_vae.ipynb", "nbs/a/00_core.ipynb"]}, "nbs/page.qmd"]
+    (tmp_path / "_quarto.yml").write_text(json.dumps({"website": {"sidebar": {"contents": contents}}}))  # JSON is YAML
     found = lambda *names: [p.stem for p in run_notebooks.find_notebooks(names, tmp_path)]
-    assert found() == ["00_core", "10_vae", "index"]
-    assert found("10", "nbs/core.ipynb") == ["00_core", "10_vae"]
+    assert found() == ["index", "10_vae", "00_core"]
+    assert found("nbs/a/00_core.ipynb", "10") == ["10_vae", "00_core"]
     with pytest.raises(SystemExit, match="no notebook fits 'gan'"):
         found("gan")
 

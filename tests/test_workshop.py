@@ -54,7 +54,7 @@ def test_what_is_handed_out_runs_to_its_end_and_fails_every_check(path, fast):
 
 def test_what_is_handed_out_is_cut_from_the_solutions():
     assert make_workshop.stale() == {}, "run `make workshop`"
-    assert sorted(p.name for p in make_workshop.WORKSHOP.glob("*.ipynb")) == [p.name for p in SOLUTIONS]
+    assert sorted(p.name for p in make_workshop.WORKSHOP.glob("w*.ipynb")) == [p.name for p in SOLUTIONS]
 
 
 @parts

@@ -54,7 +54,7 @@ def stage_config(
     said = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8").replace("nbs/", "").replace("tools/site/", ""))
     said["project"] |= {"output-dir": os.path.relpath(out, stage), "render": ["*.ipynb", "*.qmd", "**/*.ipynb", "**/*.qmd"],
                         "resources": ["gallery/*", "files/**", "slides/**"]}
-    said["website"]["sidebar"]["contents"].append({"section": "Reference", "contents": site_pages.module_list(stage)})
+    said["website"]["sidebar"]["contents"].append({"section": "Reference", "contents": site_pages.module_list(stage, ROOT / "sgdiff")})
     if not quarto:
         del said["execute"]  # smalldocs executes nothing
     for name in ("styles.css", "favicon.svg"):

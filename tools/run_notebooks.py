@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import yaml
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -29,14 +30,39 @@ RUNS_IN = re.compile(r"\n\n\*Runs in (?:under a minute|about (\d+) minutes) on t
 LONG_CELL = 10  # seconds after which a cell gets a line of its own in the progress
 
 
+def pages(
+    items,  # of a sidebar: file names, and sections of such
+):  # yields file names, from the repository's root
+    "What a sidebar leads to, in its order."
+    for item in items:
+        if isinstance(item, dict) and "contents" in item:
+            yield from pages(item["contents"])
+        else:
+            yield item
+
+
+def reading_order(
+    root=ROOT,  # the repository
+):  # list of paths
+    "Every notebook in the order of the site's sidebar, which is the one place that says it."
+    site = yaml.safe_load((Path(root) / "_quarto.yml").read_text(encoding="utf-8"))
+    return [Path(root) / page for page in pages(site["website"]["sidebar"]["contents"]) if page.endswith(".ipynb")]
+
+
+def handed_out(
+    path,  # a notebook
+):  # bool
+    "Whether it is one of the workshop whose exercises are unsolved."
+    return path.parent.name == "workshop" and re.match(r"w\d", path.name) is not None
+
+
 def find_notebooks(
     names=(),  # numbers, parts of names, or paths; none: all
-    folder=NBS,  # where the notebooks lie
+    root=ROOT,  # the repository
     students=False,  # also those of the workshop that are handed out, whose exercises are unsolved
 ):  # list of paths in reading order
     "The notebooks meant by `names`. Raises SystemExit where a name fits none."
-    places = ("*.ipynb", "workshop/*.ipynb") if students else ("*.ipynb",)
-    every = [p for place in (*places, "workshop/solutions/*.ipynb") for p in sorted(Path(folder).glob(place)) if not p.name.startswith(("_", "."))]
+    every = [p for p in reading_order(root) if students or not handed_out(p)]
     if not names:
         return every
     found = []
@@ -208,7 +234,7 @@ def main():
         if run.error:
             print(run.error, flush=True)
         elif args.write:
-            write(run.notebook, path, run.seconds if path.parent == NBS and path.stem != "index" else None)
+            write(run.notebook, path, run.seconds if "solutions" not in path.parts and path.stem != "index" else None)
     print(f"\n{table(runs)}")
     return int(any(r.error for r in runs))
 

@@ -23,26 +23,42 @@ def reference(
     api.build(api.Settings(stage, [package], "api", root, "SOURCE"))
     (stage / "source").mkdir(exist_ok=True)
     for page in sorted((stage / "api").glob("*.qmd")):
-        text = page.read_text(encoding="utf-8").replace(f"SOURCE/{package}/{page.stem}.py#L", f"../source/{page.stem}.qmd#L-")
-        code = (root / package / f"{page.stem}.py").read_text(encoding="utf-8")
-        made_in = re.search(r"File to edit: \.\./nbs/(\S+)\.ipynb", code)
-        where = f"\n\nBuilt and explained in the notebook [{made_in[1]}](../{made_in[1]}.ipynb).\n\n" if made_in else "\n\n"
-        text = re.sub(r"^title: .*$", f"title: {package}.{page.stem}", text, count=1, flags=re.M)
+        path = module_file(page, root / package)
+        module = ".".join(path.relative_to(root).with_suffix("").parts)
+        text = page.read_text(encoding="utf-8").replace(f"SOURCE/{path.relative_to(root).as_posix()}#L", f"../source/{page.stem}.qmd#L-")
+        code = path.read_text(encoding="utf-8")
+        made_in = re.search(r"File to edit: (?:\.\./)+nbs/(\S+)\.ipynb", code)
+        where = f"\n\nBuilt and explained in the notebook [{made_in[1].rpartition('/')[2]}](../{made_in[1]}.ipynb).\n\n" if made_in else "\n\n"
+        text = re.sub(r"^title: .*$", f"title: {module}", text, count=1, flags=re.M)
         page.write_text(text.replace("\n---\n\n", f"\n---{where}", 1), encoding="utf-8")
         body = numbered_lines(highlight(code, "python"), "L")
         (stage / "source" / f"{page.stem}.qmd").write_text(
-            f"---\ntitle: The source of {package}.{page.stem}\nsearch: false\ntoc: false\n---\n\nWhat it does: [{package}.{page.stem}](../api/{page.stem}.qmd)\n\n"
+            f"---\ntitle: The source of {module}\nsearch: false\ntoc: false\n---\n\nWhat it does: [{module}](../api/{page.stem}.qmd)\n\n"
             f"`````{{=html}}\n<div class=\"sourceCode source-page\"><pre class=\"sourceCode python\"><code>{body}</code></pre></div>\n`````\n",
             encoding="utf-8")
     names = json.loads((stage / "_symbols.json").read_text(encoding="utf-8"))
     return {name: target.lstrip("/") for name, target in names.items()}
 
 
+def module_file(
+    page,  # of the reference: named like its module, in full where two have one name
+    package,  # its folder
+):  # path of the module
+    "The file that a page of the reference is about."
+    where = "/".join(page.stem.split(".")[1:]) or page.stem
+    return next(path for path in sorted(package.rglob("*.py")) if path.with_suffix("").as_posix().endswith(f"/{where}"))
+
+
 def module_list(
     stage,  # folder of the site in the making
-):  # list of pages
-    "The reference's pages, in the order of the alphabet."
-    return [f"api/{p.name}" for p in sorted((stage / "api").glob("*.qmd"))]
+    package,  # folder of the package
+):  # list of pages and sections
+    "The reference's pages, room by room."
+    rooms = {}
+    for page in sorted((stage / "api").glob("*.qmd")):
+        room = module_file(page, package).parent
+        rooms.setdefault("" if room == package else room.name, []).append(f"api/{page.name}")
+    return [*rooms.pop("", []), *({"section": room, "contents": found} for room, found in sorted(rooms.items()))]
 
 
 def gallery(
@@ -104,5 +120,5 @@ def hand_out(
     "The workshop's notebooks for students in one file; the same bytes for the same notebooks."
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        for notebook in sorted(nbs.glob("workshop/*.ipynb")):
+        for notebook in sorted(nbs.glob("workshop/w*.ipynb")):
             file.writestr(zipfile.ZipInfo(f"workshop/{notebook.name}"), notebook.read_bytes())
