@@ -4,7 +4,7 @@
 
 Both have random weights and see the same latents. They run in turn, A B B A ..., and what counts is the median of the ratios of
 neighbours: whatever else the machine does slows both. Beside the clock on the wall stands the processor time of all threads, which a
-busy machine spoils less. Everything is done twice. Writes benchmarks/unet_against_diffusers.json, which notebook `method/08b_unet` shows.
+busy machine spoils less. Everything is done twice. Writes benchmarks/unet_against_diffusers.json, which notebook `method/08_unet` shows.
 """
 import argparse
 import statistics

@@ -244,7 +244,7 @@ def one_each(pipe, args):         # -> draw(graphs, first), one picture for each
 
 
 def best_of(pipe, args):          # -> draw(graphs, first), one picture for each, the best of args.best_of
-    """Draws pictures that the encoder stored beside the pipeline has picked (notebook `method/11b_choosing`).
+    """Draws pictures that the encoder stored beside the pipeline has picked (notebook `method/choosing`).
 
     Raises: SGDiffError where there is none."""
     from sgdiff.method.choosing import draw_best

@@ -417,7 +417,7 @@ def test_search_finds_a_chapter(site, browser, address, way):
     page.locator(".smalldocs-search input:visible").first.fill("temperature")
     page.wait_for_selector(".search-result[href*='method/05_contrastive.html']")
     page.locator(".smalldocs-search input:visible").first.fill("guidance")
-    page.wait_for_selector(".search-result[href*='method/09_samplers.html']")
+    page.wait_for_selector(".search-result[href*='method/09_sampling.html']")
     first = page.locator(".search-result").evaluate_all("all => all.slice(0, 3).map(a => a.getAttribute('href'))")
     assert not any("api/" in href for href in first), "what explains a word comes before what lists it"
     assert wrong == []

@@ -6,7 +6,7 @@ import json
 import re
 import zipfile
 
-GALLERY_FIRST = ("index.html", "method/10b_pipeline.html", "method/10_generation.html")  # what the models draw, before what explains them
+GALLERY_FIRST = ("index.html", "method/10_generating_and_editing.html", "method/10_generating_and_editing.html")  # what the models draw, before what explains them
 MARK = "<!-- made by tools/build_docs.py: {} -->"  # where a hand-written page takes in what is made
 
 
