@@ -1,8 +1,11 @@
-"""How long a picture takes, after loading: one image, a grid of four, an edit. Medians, and ratios that hold on other machines.
+"""How long a picture takes, after loading: one image, a grid of four, an edit. Medians, and ratios
+that hold on other machines.
 
-    python benchmarks/latency.py [--weights data/toy] [--threads 2] [--repeats 7] [--out benchmarks/latency.json]
+    python benchmarks/latency.py [--weights data/toy] [--threads 2] [--repeats 7] [--out
+    benchmarks/latency.json]
 
-The figures go to benchmarks/latency.json, which notebook `cli` shows. Run it on a machine that does nothing else.
+The figures go to benchmarks/latency.json, which notebook `cli` shows. Run it on a machine that does
+nothing else.
 """
 import argparse
 import statistics
@@ -38,12 +41,25 @@ def main():
     args = p.parse_args()
     torch.set_num_threads(args.threads)
     pipe = SGDiffPipeline.from_pretrained(args.weights)
-    jobs = {"one image": lambda: pipe(GRAPH, seed=0), "four images": lambda: pipe(GRAPH, seed=0, num_images_per_graph=4),
-            "edit (before and after)": lambda: pipe.edit(GRAPH, "replace sheep by dog", seed=0),
-            "one image, relations as objects": lambda: pipe(GRAPH, seed=0, relation_scale=0.0),
-            "one image, no guidance": lambda: pipe(GRAPH, seed=0, guidance_scale=1.0, relation_scale=0.0)}
+    jobs = {
+        "one image": lambda: pipe(GRAPH, seed=0),
+        "four images": lambda: pipe(GRAPH, seed=0, num_images_per_graph=4),
+        "edit (before and after)": lambda: pipe.edit(GRAPH, "replace sheep by dog", seed=0),
+        "one image, relations as objects": lambda: pipe(GRAPH, seed=0, relation_scale=0.0),
+        "one image, no guidance": lambda: pipe(
+            GRAPH, seed=0, guidance_scale=1.0, relation_scale=0.0
+        ),
+    }
     seconds = {name: median_seconds(run, args.repeats) for name, run in jobs.items()}
-    save_json({"threads": args.threads, "repeats": args.repeats, "torch": torch.__version__, "seconds": {name: round(s, 4) for name, s in seconds.items()}}, args.out)
+    save_json(
+        {
+            "threads": args.threads,
+            "repeats": args.repeats,
+            "torch": torch.__version__,
+            "seconds": {name: round(s, 4) for name, s in seconds.items()},
+        },
+        args.out,
+    )
     print(f"{args.threads} threads, the default steps, median of {args.repeats}")
     for name, s in seconds.items():
         print(f"{name:32s} {s:6.3f} s   {s / seconds['one image']:5.2f} x one image")

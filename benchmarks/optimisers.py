@@ -1,11 +1,14 @@
-"""AdamW or Muon for stage 2, in the same minutes: the loss after training from the same first weights on the same scenes.
+"""AdamW or Muon for stage 2, in the same minutes: the loss after training from the same first
+weights on the same scenes.
 
     python benchmarks/optimisers.py --run runs/easy_preset [--seconds 200]
 
-RUN is a folder of `sgdiff train --stage all --preset easy`: its first stage and its graph encoder serve both. AdamW takes batches of 32,
-which suit it best in so short a time; Muon (notebook `training/muon`) takes batches of 64, since its work does not grow with them. A few steps are
-timed first, and as many are taken as fit into --seconds, warm-up and cosine over all of them.
-Writes benchmarks/optimisers.json, which notebook `training/muon` shows. Run it on a machine that does nothing else.
+RUN is a folder of `sgdiff train --stage all --preset easy`: its first stage and its graph encoder
+serve both. AdamW takes batches of 32, which suit it best in so short a time; Muon (notebook
+`training/muon`) takes batches of 64, since its work does not grow with them. A few steps are timed
+first, and as many are taken as fit into --seconds, warm-up and cosine over all of them. Writes
+benchmarks/optimisers.json, which notebook `training/muon` shows. Run it on a machine that does
+nothing else.
 """
 import argparse
 import json
@@ -31,10 +34,12 @@ def train(run: Path, racer: str, seconds: float) -> dict:  # racer: a key of RAC
     data = stage_data("diffusion", preset, False)
     model, loss_fn = SETUPS["diffusion"](preset, data, run)
     config = replace(stage_config("diffusion", preset), warmup_steps=WARMUP)
-    optimizers, weights = make_optimizers(model, config), [w for w in model.parameters() if w.requires_grad]
+    optimizers = make_optimizers(model, config)
+    weights = [w for w in model.parameters() if w.requires_grad]
 
     def step(i: int, rate: float) -> float:
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.autocasts(torch.device("cpu"))): loss, _ = loss_fn(model, i)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.autocasts(torch.device("cpu"))):
+            loss, _ = loss_fn(model, i)
         model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, config.grad_clip)
@@ -49,13 +54,25 @@ def train(run: Path, racer: str, seconds: float) -> dict:  # racer: a key of RAC
     start, losses = time.perf_counter(), []
     for i in range(config.max_steps):
         losses.append(step(i, learning_rate_at(i, config)))
-        if (i + 1) % 100 == 0: print(f"{racer}: step {i + 1} of {config.max_steps}, loss {sum(losses[-N_MEAN:]) / N_MEAN:.4f}", flush=True)
-    return {"batch": preset.diffusion_batch_size, "steps": config.max_steps, "seconds": round(time.perf_counter() - start), "loss": round(sum(losses[-N_MEAN:]) / N_MEAN, 4)}
+        if (i + 1) % 100 == 0:
+            print(
+                f"{racer}: step {i + 1} of {config.max_steps}, loss "
+                f"{sum(losses[-N_MEAN:]) / N_MEAN:.4f}",
+                flush=True,
+            )
+    return {
+        "batch": preset.diffusion_batch_size,
+        "steps": config.max_steps,
+        "seconds": round(time.perf_counter() - start),
+        "loss": round(sum(losses[-N_MEAN:]) / N_MEAN, 4),
+    }
 
 
 def main() -> None:
     "Trains both ways, writes what they reached."
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", type=Path, required=True, help="folder of a run of --preset easy")
     parser.add_argument("--seconds", type=float, default=200.0, help="of training, for each")
     args = parser.parse_args()

@@ -1,9 +1,12 @@
-"""What the stage `polish` buys: the same run asked before and after it, with everything else held equal.
+"""What the stage `polish` buys: the same run asked before and after it, with everything else held
+equal.
 
-    python benchmarks/polish.py                     # of runs/shipped, which `sgdiff train --stage all --preset shipped` leaves
+    python benchmarks/polish.py                     # of runs/shipped, which `sgdiff train --stage
+        all --preset shipped` leaves
 
-Both draw the same held-out graphs from the same noise (other scenes than those of `sgdiff evaluate`), with the run's last decoder, and the
-shipped judge looks at the pictures. Writes benchmarks/polish.json, which notebook `toy/recipes` shows.
+Both draw the same held-out graphs from the same noise (other scenes than those of `sgdiff
+evaluate`), with the run's last decoder, and the shipped judge looks at the pictures. Writes
+benchmarks/polish.json, which notebook `toy/recipes` shows.
 """
 import argparse
 import sys
@@ -24,14 +27,28 @@ def examine(pipe) -> dict:  # as `evaluate` returns it
     "What the judge finds in pictures of the held-out graphs."
     test = make_dataset(EASY, N_SCENES, SEED, split="test", progress=False)
     draw = lambda graphs, seed: pipe(graphs, seed=seed).pixels
-    return evaluate(draw, test.graphs, load_judge(default_weights() / "judge"), seeds=(0,), real=test.pixels(range(N_SCENES)))
+    return evaluate(
+        draw,
+        test.graphs,
+        load_judge(default_weights() / "judge"),
+        seeds=(0,),
+        real=test.pixels(range(N_SCENES)),
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=ROOT / "runs" / "shipped", help="folder of a finished run that was polished")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--run",
+        type=Path,
+        default=ROOT / "runs" / "shipped",
+        help="folder of a finished run that was polished",
+    )
     args = parser.parse_args()
-    if not (args.run / "polish" / "model.safetensors").exists(): sys.exit(f"{args.run} holds no polished run: train one, or name it with --run")
+    if not (args.run / "polish" / "model.safetensors").exists():
+        sys.exit(f"{args.run} holds no polished run: train one, or name it with --run")
     after = Preset(**load_json(args.run / "preset.json"))
     report = {"scenes": N_SCENES, "seed": SEED}
     for name, preset in (("before", replace(after, polish_steps=0)), ("after", after)):

@@ -1,4 +1,58 @@
-"""Images from scene graphs: masked contrastive graph pre-training and latent diffusion, taught in notebooks"""
+"""Images from scene graphs: masked contrastive graph pre-training and latent diffusion, taught in notebooks
+
+Modules:
+
+- `sgdiff.app.background`: A thread that always works on the newest wish and drops the older ones; and a letter box through which its news reaches the notebook safely.
+- `sgdiff.app.choice`: An experiment is a choice of a few numbers. Written down as data, it is a form, a command and a full-size run at once.
+- `sgdiff.app.editor`: Change one relation with the mouse, and see within a second or two what it does to the picture, to the judge's verdict, and to where the model looks.
+- `sgdiff.app.live`: A run in a thread that says how it is doing, stops at a word, goes on to the same weights, and hands over its model at any moment.
+- `sgdiff.app.model`: All that editing a scene graph means - adding, renaming, relating, removing, undoing - in one object that knows nothing of windows, mice or notebooks.
+- `sgdiff.app.picture_files`: A PNG that says which graphs it shows, as they were written and as they were drawn, and by which weights; many graphs on several pages.
+- `sgdiff.app.pictures`: From a graph and a few settings to a row of pictures, with what the judge finds in each and where each word of the graph was looked at.
+- `sgdiff.app.retrain`: Switch a loss off, press Start, and watch what the model loses: curves, retrieval, the flip test and pictures, live, in minutes.
+- `sgdiff.app.views`: A board to point at and a plain form to fill in, both on the same model; and a view of pictures that answers the pointer without asking the kernel.
+- `sgdiff.cli`: One command for each thing one does with a scene graph: draw it, edit it, train on it, measure it.
+- `sgdiff.core`: Small tools that every later notebook uses: seeds, shapes, pictures and weights.
+- `sgdiff.errors`: One error for what the user can mend, and files that are written whole or not at all.
+- `sgdiff.folders`: Three promises about a folder as a whole: what a file names lies inside it, its files are the ones that were written, and one program writes into it at a time.
+- `sgdiff.full.commands`: `sgdiff train --data`, `sgdiff plan` and `sgdiff evaluate --data`: the options, and what they set going.
+- `sgdiff.full.feeding`: A batch that may be cut into parts, prepared while the one before is computed, from images that lie on a disk.
+- `sgdiff.full.losses`: Both stages once more, written so that a batch may be cut into parts, and with somebody else's image encoder.
+- `sgdiff.full.planner`: How much memory, disk and time a full run needs, before it is begun: counted on tensors that have a shape and no memory.
+- `sgdiff.full.presets`: From an empty disk to the paper's table: the commands, the disk, the hours, and what to expect.
+- `sgdiff.full.protocol`: A figure such as FID 23.5 means little without saying of which images, how many, drawn how, and seen by which network; here the saying is part of the measuring.
+- `sgdiff.full.train`: `python -m sgdiff.full.train`: one stage of a full run, on one process or on many, stopped and gone on with as often as need be.
+- `sgdiff.graphs.graph`: A scene graph says what is in a picture and how the things stand to each other. This notebook gives it one small class, four ways in and out, and a batch without padding.
+- `sgdiff.pretrained.checkpoints`: A checkpoint is a file from a stranger. Know every name in it, and let the shapes say what was built.
+- `sgdiff.pretrained.clip`: At full size nobody trains the image side: CLIP looks at the picture, a published autoencoder makes the latents. Both stay frozen, and both must fit where our small ones stood.
+- `sgdiff.pretrained.first_stages`: Our own little autoencoder is for the toy world; at full size one takes an autoencoder that somebody trained for weeks, and asks it to keep our interface.
+- `sgdiff.pretrained.official`: A scene graph in sg2im's JSON, three files from the authors, a picture: as they drew it, and with one quirk mended.
+- `sgdiff.pretrained.official_losses`: Where we depart from the paper, where from the official code, and why: each reason is something you can run.
+- `sgdiff.pretrained.official_weights`: Three files from the authors of SGDiff, three modules of ours that compute what theirs compute, name by name and number by number.
+- `sgdiff.pretrained.pickles`: Weights are stored as a program that Python runs when it opens the file. A machine of our own reads the same program and runs nothing.
+- `sgdiff.pretrained.torch_files`: Where the numbers of a checkpoint lie, how many there can be, and what to say about a file that is something else.
+- `sgdiff.real.coco_stuff`: Things from one file, stuff from another, masks in three codings; relations nobody has annotated, worked out from where the pixels are.
+- `sgdiff.real.dataset`: `VisualGenome` and `CocoStuff`: prepared files in, the same item as the toy world out, so that every model of this library trains on them as it stands.
+- `sgdiff.real.images`: Any picture file as an RGB picture: read whole, or refused in words that name it.
+- `sgdiff.real.json_stream`: One record at a time from a file of any size, in memory that does not grow with the file; and a tally of what was kept, what was dropped, and why.
+- `sgdiff.real.prepare`: `sgdiff prepare vg | gqa | coco | shards`: raw files in, tables out; run it again and nothing happens; kill it and nothing is half done.
+- `sgdiff.real.records`: A real data set gives an image, a list of boxes and a list of relations; a model wants a square picture and a graph of it. What lies between is short, and most of it can be got wrong.
+- `sgdiff.real.shards`: A hundred thousand small files become a hundred large ones, and several machines read them side by side, each sample exactly once an epoch.
+- `sgdiff.real.sources`: Three releases of Visual Genome, and GQA, give their images, objects and relationships through one door.
+- `sgdiff.real.tables`: What a row of a prepared table may say, checked for all rows at once, before one of them is believed.
+- `sgdiff.real.tiny`: Visual Genome, GQA and COCO-Stuff say the same things in three dialects. We learn them by writing a tiny data set in each, traps included.
+- `sgdiff.real.visual_genome`: 108,077 images that thousands of people have described, in their own words. sg2im's rules turn them into 178 kinds of objects and 45 predicates; we follow them to the letter, and keep what they lose by accident.
+- `sgdiff.terminal`: Whatever ends a command, its user reads one line and its script one number; whatever it prints, any terminal can show it.
+- `sgdiff.toy.compliance`: Numbers for "does the picture obey the graph?": what the judge finds of each family of relations, beside what it finds of their opposites and beside what it finds in real scenes.
+- `sgdiff.toy.judge`: A small network that looks at a picture, says what is in it, and answers questions such as "does the sheep look at the tree?". It marks the exam papers of the models that draw.
+- `sgdiff.toy.recipes`: A few stages, one preset, one command: from an empty folder to a pipeline that draws.
+- `sgdiff.toy.report`: Everything that is claimed of the shipped weights, measured by one command.
+- `sgdiff.toy.world`: A small world in which every scene graph has a true picture, so that "does the image obey the graph?" has an exact answer.
+- `sgdiff.training.distributed`: One batch spread over many processes, and results that do not tell how many there were.
+- `sgdiff.training.fit`: One `fit` for every model of this library: a loop that can be stopped at any moment and still ends in the same place, bit for bit.
+- `sgdiff.training.muon`: Steps that move a matrix in all of its directions alike: more is learnt in the same minutes.
+- `sgdiff.training.steps`: Its batch, its part of it and its learning rate are functions of the step, so nothing about them has to be remembered; which weights decay, and a running mean of the weights, which a checkpoint keeps.
+- `sgdiff.workshop.checks`: A checker that tries an answer on cases it has not seen, says what is wrong in one sentence, and never stops the notebook."""
 
 __version__ = "0.1.0"
 

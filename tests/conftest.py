@@ -24,4 +24,6 @@ def pytest_terminal_summary(terminalreporter, config):
     terminalreporter.section("notebooks, shortened")
     terminalreporter.write_line(table(runs))
     if busy_seconds(runs) > LIMIT:
-        terminalreporter.write_line(f"more than the {LIMIT // 60} minutes meant for two cores", red=True)
+        terminalreporter.write_line(
+            f"more than the {LIMIT // 60} minutes meant for two cores", red=True
+        )

@@ -1,6 +1,6 @@
-"""Words that are hard to read, found in a page by JavaScript: `locator.evaluate(FAINT)`, or for a page
-`page.evaluate(f"settings => ({FAINT})(document.body, settings)", {"large": 3, "apart": "script, style"})`: the least contrast of
-large words, and what holds words that are not meant."""
+"""Words that are hard to read, found in a page by JavaScript: `locator.evaluate(FAINT)`, or for a
+page `page.evaluate(f"settings => ({FAINT})(document.body, settings)", {"large": 3, "apart":
+"script, style"})`: the least contrast of large words, and what holds words that are not meant."""
 
 FAINT = """(box, settings) => {        // texts whose contrast with what is behind them is below 4.5; in a drawing that is their own rectangle
   const { large = 4.5, apart = ":disabled, option" } = settings ?? {};

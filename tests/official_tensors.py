@@ -1,4 +1,5 @@
-"""What the official modules computed at tiny sizes, recorded in files beside the checkout; without them a test skips and says so."""
+"""What the official modules computed at tiny sizes, recorded in files beside the checkout; without
+them a test skips and says so."""
 from pathlib import Path
 
 import pytest
@@ -18,4 +19,8 @@ def recorded(name):
 def golden(name):
     "(weights in float32, all tensors) of one recorded file."
     tensors = recorded(name)
-    return {k.removeprefix("weights/"): v.float() for k, v in tensors.items() if k.startswith("weights/")}, tensors
+    return {
+        k.removeprefix("weights/"): v.float()
+        for k, v in tensors.items()
+        if k.startswith("weights/")
+    }, tensors

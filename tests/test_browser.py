@@ -1,5 +1,6 @@
-"""The editor and the retraining in a real browser: JupyterLab runs both notebooks, a graph is edited by mouse and by keys, and
-what is drawn is judged. Skipped where there is no Chromium or no playwright; screenshots go to out/browser/ (not in git)."""
+"""The editor and the retraining in a real browser: JupyterLab runs both notebooks, a graph is
+edited by mouse and by keys, and what is drawn is judged. Skipped where there is no Chromium or no
+playwright; screenshots go to out/browser/ (not in git)."""
 import base64
 import contextlib
 import io
@@ -19,13 +20,27 @@ from contrast import FAINT
 from run_notebooks import ROOT
 
 SHOTS = ROOT / "out" / "browser"
-CHROMIUM = os.environ.get("SGDIFF_CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync"]
+CHROMIUM = os.environ.get("SGDIFF_CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 HARMLESS = ("favicon", "ResizeObserver")        # what a console says that is no fault of ours
 if CHROMIUM is None:
-    pytest.skip("no chromium: apt-get install chromium, or set SGDIFF_CHROMIUM to one", allow_module_level=True)
-sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'sgdiff[dev]'")
+    pytest.skip(
+        "no chromium: apt-get install chromium, or set SGDIFF_CHROMIUM to one",
+        allow_module_level=True,
+    )
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="no playwright: pip install 'sgdiff[dev]'"
+)
 for needed in ("jupyterlab", "anywidget"):
     pytest.importorskip(needed, reason=f"no {needed}: pip install 'sgdiff[dev]'")
 
@@ -51,16 +66,29 @@ def serving(command, url, tree, log):
     "A server in `tree`, with folders and a home of its own, until the block ends."
     home = tree.parent / "home"
     own = {f"JUPYTER_{k}": str(home / k.lower()) for k in ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")}
-    own |= {"JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"), "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "HOME": str(home)}
-    env = os.environ | own | {"SGDIFF_FAST": "1", "PYTHONPATH": str(tree), "JUPYTER_PREFER_ENV_PATH": "1"}
-    for name, setting in (("apputils-extension/notification", '{"fetchNews": "false", "checkForUpdates": false}'),
-                          ("apputils-extension/themes", '{"theme": "JupyterLab Dark"}'),
-                          ("notebook-extension/tracker", '{"windowingMode": "none"}')):        # every cell stays in the page
+    own |= {
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "HOME": str(home),
+    }
+    env = (
+        os.environ
+        | own
+        | {"SGDIFF_FAST": "1", "PYTHONPATH": str(tree), "JUPYTER_PREFER_ENV_PATH": "1"}
+    )
+    for name, setting in (
+        ("apputils-extension/notification", '{"fetchNews": "false", "checkForUpdates": false}'),
+        ("apputils-extension/themes", '{"theme": "JupyterLab Dark"}'),
+        # every cell stays in the page
+        ("notebook-extension/tracker", '{"windowingMode": "none"}'),
+    ):
         path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(setting)
     with open(log, "w") as out:
-        server = subprocess.Popen(command, cwd=tree, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        server = subprocess.Popen(
+            command, cwd=tree, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
     try:
         def answers():
             assert server.poll() is None, log.read_text()
@@ -80,7 +108,12 @@ def serving(command, url, tree, log):
 def tree(tmp_path_factory):
     "A clean copy of what is in the repository."
     target = tmp_path_factory.mktemp("browser") / "tree"
-    listing = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     for name in listing.stdout.splitlines():
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -93,11 +126,27 @@ def tree(tmp_path_factory):
 def lab(tree):
     "The address of a JupyterLab in the copy."
     port, token = free_port(), "a-token-for-the-tests"
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
-               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tree}", "--ServerApp.open_browser=False", "--LabApp.news_url="]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={tree}",
+        "--ServerApp.open_browser=False",
+        "--LabApp.news_url=",
+    ]
     address = f"http://127.0.0.1:{port}"
     with serving(command, f"{address}/api", tree, tree.parent / "lab.log"):
-        yield lambda path: f"{address}/lab/workspaces/{path.rpartition('/')[2][:2]}-{free_port()}/tree/{path}?token={token}"   # a workspace each
+        # a workspace each
+        yield (
+            lambda path: (
+                f"{address}/lab/workspaces/{path.rpartition('/')[2][:2]}-{free_port()}/tree/{path}?token={token}"
+            )
+        )
 
 
 @pytest.fixture(scope="module")
@@ -127,22 +176,31 @@ def run_all(page, url):
     "Opens a notebook in JupyterLab and runs every cell; fails where a cell fails."
     page.goto(url)
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-    wait_until(lambda: page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").count(), 60, "a kernel")
-    page.complaints.clear()                     # what the page said before it had a kernel is JupyterLab's business
+    wait_until(
+        lambda: page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").count(),
+        60,
+        "a kernel",
+    )
+    page.complaints.clear()  # what the page said before it had a kernel is JupyterLab's business
     prompts = lambda: page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
-    failed = lambda: page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']").all_inner_texts()
-    for _ in range(8):                          # a kernel that has only just come may miss the first call, or ask which it should be
+    failed = lambda: page.locator(
+        ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']"
+    ).all_inner_texts()
+    # a kernel that has only just come may miss the first call, or ask which it should be
+    for _ in range(8):
         for asked in page.locator(".jp-Dialog .jp-mod-accept").all():
             asked.click()
         try:
             page.get_by_role("menuitem", name="Run", exact=True).click(timeout=5000)
             page.get_by_text("Run All Cells", exact=True).click(timeout=5000)
-        except sync_api.TimeoutError:           # a question has come in between: the next round answers it
+        except sync_api.TimeoutError:  # a question has come in between: the next round answers it
             continue
         page.wait_for_timeout(3000)
         if any(re.search(r"[0-9*]", p) for p in prompts()):
             break
-    wait_until(lambda: failed() or all(re.search(r"[0-9]", p) for p in prompts()), 600, "all cells run")
+    wait_until(
+        lambda: failed() or all(re.search(r"[0-9]", p) for p in prompts()), 600, "all cells run"
+    )
     assert failed() == []
 
 
@@ -167,31 +225,47 @@ class Editor:
         self.page = page
         self.box = page.locator(".widget-vbox:has(> .widget-hbox .sgdiff-view)").last
 
-    def item(self, name):           # what a screen reader would say: "sheep, object", "sheep left of tree"
+    def item(
+        self, name,
+    ):  # what a screen reader would say: "sheep, object", "sheep left of tree"
         return self.box.get_by_role("button", name=re.compile(rf"^{name}(,|$)"))
 
     def items(self):
-        return self.box.locator(".sgdiff-item").evaluate_all("all => all.map(i => i.getAttribute('aria-label').split(',')[0])")     # at one moment
+        # at one moment
+        return self.box.locator(".sgdiff-item").evaluate_all(
+            "all => all.map(i => i.getAttribute('aria-label').split(',')[0])"
+        )
 
     def type_graph(self, text):
         box = self.box.get_by_label("text", exact=True)
         return self.after(lambda: box.fill(text) or box.press("Enter"))
 
     def sources(self, what="after"):
-        return self.box.locator(f".sgdiff-frame[title={what}] img.picture").evaluate_all("all => all.map(i => i.getAttribute('src'))")     # at one moment
+        # at one moment
+        return self.box.locator(f".sgdiff-frame[title={what}] img.picture").evaluate_all(
+            "all => all.map(i => i.getAttribute('src'))"
+        )
 
     def message(self):
         return self.box.locator(".sgdiff-view .sgdiff-status").inner_text()
 
     def settled(self):
         "Waits until nothing is being drawn."
-        wait_until(lambda: self.sources() and not self.message().startswith("drawing"), 60, "fresh pictures")
+        wait_until(
+            lambda: self.sources() and not self.message().startswith("drawing"),
+            60,
+            "fresh pictures",
+        )
 
     def after(self, change):
         "Does something that changes the graph; the pictures that follow."
         old = self.sources()
         change()
-        wait_until(lambda: self.sources() not in ([], old) and not self.message().startswith("drawing"), 60, "other pictures")
+        wait_until(
+            lambda: self.sources() not in ([], old) and not self.message().startswith("drawing"),
+            60,
+            "other pictures",
+        )
         return self.sources()
 
     def choose(self, word):
@@ -222,7 +296,10 @@ class Finger:
         self.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
 
     def drag(self, start, end, steps=8):
-        touch = lambda kind, *at: self.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in at]})
+        touch = lambda kind, *at: self.send(
+            "Input.dispatchTouchEvent",
+            {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in at]},
+        )
         touch("touchStart", start)
         for i in range(1, steps + 1):
             touch("touchMove", tuple(a + (b - a) * i / steps for a, b in zip(start, end)))
@@ -230,8 +307,12 @@ class Finger:
         touch("touchEnd")
 
     def tap(self, locator):
-        where = locator.evaluate("e => { e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect(); return [r.x + r.width / 3, r.y + r.height / 2]; }")
-        self.drag(where, (0, 0), steps=0)       # found at one moment: the board may be drawn anew between two
+        where = locator.evaluate(
+            "e => { e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect(); "
+            "return [r.x + r.width / 3, r.y + r.height / 2]; }"
+        )
+        # found at one moment: the board may be drawn anew between two
+        self.drag(where, (0, 0), steps=0)
 
 
 TIGHT = """box => {        // what a finger can hardly hit, and what the page cuts off
@@ -255,7 +336,10 @@ def seen(judge, sources, question):
     import numpy as np
     import torch
     from PIL import Image
-    images = [np.asarray(Image.open(io.BytesIO(base64.b64decode(s.partition(",")[2]))).convert("RGB")) for s in sources]
+    images = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(s.partition(",")[2]))).convert("RGB"))
+        for s in sources
+    ]
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 127.5 - 1
     return sum(a is True for (a,) in judge.answer(pixels, [[question]] * len(images)))
 
@@ -276,29 +360,45 @@ ALONE = """async source => {       // the board in an empty page, with a model t
 def test_a_node_that_is_being_moved_when_the_board_changes(page):
     page.evaluate(ALONE, (ROOT / "sgdiff" / "app" / "static" / "graph_canvas.js").read_text())
     focus = lambda id: page.locator(f"[data-id={id}]").focus()
-    sent = lambda n: wait_until(lambda: len(found := page.evaluate("sent")) >= n and found, 5, f"{n} commands")
+    sent = lambda n: wait_until(
+        lambda: len(found := page.evaluate("sent")) >= n and found, 5, f"{n} commands"
+    )
     focus("o1")
     page.keyboard.press("ArrowDown")
     page.evaluate("news({ can_redo: true })")           # fresh pictures, say
     page.keyboard.press("ArrowDown")
     page.evaluate("without(7)")                         # and the tree has another row now
-    assert sent(1) == [["move_object", {"row": 0, "x": 0.7, "y": pytest.approx(0.58)}]], "both steps, as one"
+    assert sent(1) == [["move_object", {"row": 0, "x": 0.7, "y": pytest.approx(0.58)}]], (
+        "both steps, as one"
+    )
     focus("o0")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Control+z")
-    assert [c for c, _ in sent(3)] == ["move_object", "move_object", "undo"], "undone is what was seen"
+    assert [c for c, _ in sent(3)] == ["move_object", "move_object", "undo"], (
+        "undone is what was seen"
+    )
 
-    page.evaluate("news({ nodes: [{ key: 7, word: 'sheep', x: 0.3, y: 0.5 }, { key: 8, word: 'tree', x: 0.7, y: 0.5 }] })")
+    page.evaluate(
+        "news({ nodes: [{ key: 7, word: 'sheep', x: 0.3, y: 0.5 }, { key: 8, word: 'tree', x: 0.7, "
+        "y: 0.5 }] })"
+    )
     box = page.locator("[data-id=o0] rect").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 30, y + 30, steps=3)
     page.evaluate("news({ can_redo: false })")
-    assert page.locator("[data-id=o0] rect").bounding_box()["y"] > box["y"] + 20, "it stays in the hand"
+    assert page.locator("[data-id=o0] rect").bounding_box()["y"] > box["y"] + 20, (
+        "it stays in the hand"
+    )
     page.mouse.up()
     command, arguments = sent(4)[3]
-    assert command == "move_object" and arguments["row"] == 0 and arguments["x"] > 0.3 and arguments["y"] > 0.5
+    assert (
+        command == "move_object"
+        and arguments["row"] == 0
+        and arguments["x"] > 0.3
+        and arguments["y"] > 0.5
+    )
     focus("o1")
     page.keyboard.press("ArrowLeft")
     page.evaluate("without(8)")
@@ -309,7 +409,9 @@ def test_a_node_that_is_being_moved_when_the_board_changes(page):
 def test_a_narrow_board_has_room_for_fingers(page):
     page.set_viewport_size({"width": 640, "height": 800})
     page.evaluate(ALONE, (ROOT / "sgdiff" / "app" / "static" / "graph_canvas.js").read_text())
-    heights = lambda: page.locator(".sgdiff-item").evaluate_all("all => all.map(i => i.getBoundingClientRect().height)")
+    heights = lambda: page.locator(".sgdiff-item").evaluate_all(
+        "all => all.map(i => i.getBoundingClientRect().height)"
+    )
     assert min(heights()) < 32, "a mouse needs less"
     page.set_viewport_size({"width": 500, "height": 800})
     wait_until(lambda: min(heights()) >= 32, 5, f"room, but {heights()}")
@@ -322,9 +424,17 @@ def test_the_editor_in_jupyterlab(lab, page, judge):
     first = e.type_graph("sheep left of tree; sky above grass")
     ask = lambda side: ("sheep", f"{side} of", "tree")
     shot(page, "editor-1-at-first")
-    page.set_viewport_size({"width": 1366, "height": 768})         # a small laptop, the list of files open beside the notebook
-    wait_until(lambda: e.box.evaluate("box => { box.scrollIntoView({block: 'start'}); return box.querySelector('.sgdiff-pictures').getBoundingClientRect().bottom < innerHeight "
-                                      "&& box.querySelector('.sgdiff-stage').getBoundingClientRect().bottom < innerHeight; }"), 10, "board and pictures on one screen")
+    # a small laptop, the list of files open beside the notebook
+    page.set_viewport_size({"width": 1366, "height": 768})
+    wait_until(
+        lambda: e.box.evaluate(
+            "box => { box.scrollIntoView({block: 'start'}); return "
+            "box.querySelector('.sgdiff-pictures').getBoundingClientRect().bottom < innerHeight "
+            "&& box.querySelector('.sgdiff-stage').getBoundingClientRect().bottom < innerHeight; }"
+        ),
+        10,
+        "board and pictures on one screen",
+    )
     shot(page, "editor-1b-on-a-small-laptop")
     page.set_viewport_size({"width": 1500, "height": 1200})
 
@@ -334,13 +444,25 @@ def test_the_editor_in_jupyterlab(lab, page, judge):
     turned = e.after(lambda: e.choose("right of"))
     assert e.sources("before") == first and "became 'right of'" in e.message()
     assert seen(judge, first, ask("left")) > seen(judge, first, ask("right"))
-    assert seen(judge, turned, ask("right")) > seen(judge, turned, ask("left")), "the picture obeys the new relation"
+    assert seen(judge, turned, ask("right")) > seen(judge, turned, ask("left")), (
+        "the picture obeys the new relation"
+    )
     shown = {}
-    for name, words in (("sheep, object", "sheep"), ("tree, object", "tree"), ("sheep right of tree", "sheep right of tree")):
+    for name, words in (
+        ("sheep, object", "sheep"),
+        ("tree, object", "tree"),
+        ("sheep right of tree", "sheep right of tree"),
+    ):
         e.item(name).hover()
-        wait_until(lambda words=words: e.message() == f"orange: where the pictures attend to “{words}”", 5, f"the attention to {words}")
+        wait_until(
+            lambda words=words: e.message() == f"orange: where the pictures attend to “{words}”",
+            5,
+            f"the attention to {words}",
+        )
         shown[words] = e.box.locator("img.overlay").first.get_attribute("src")
-    assert len(set(shown.values())) == 3, "attention follows the pointer, and a relation has its own"
+    assert len(set(shown.values())) == 3, (
+        "attention follows the pointer, and a relation has its own"
+    )
     shot(page, "editor-3-changed-by-mouse")
 
     # a relation drawn from one object to another, a node dragged, a double click
@@ -352,7 +474,9 @@ def test_the_editor_in_jupyterlab(lab, page, judge):
     x, y = e.centre(e.item("sheep, object").locator("rect"))
     e.drag((x, y), (x, y + 60))
     page.wait_for_timeout(500)
-    assert e.place(e.item("sheep, object"))["y"] - where["y"] > 40 and e.sources() == before, "moving draws nothing"
+    assert e.place(e.item("sheep, object"))["y"] - where["y"] > 40 and e.sources() == before, (
+        "moving draws nothing"
+    )
     e.after(lambda: e.item("sheep looking at tree").dblclick())
     assert "sheep looking at tree" not in e.items() and "tree" in e.items()
     e.after(lambda: e.box.get_by_role("button", name="Undo", exact=True).first.click())
@@ -363,11 +487,16 @@ def test_the_editor_in_jupyterlab(lab, page, judge):
     e.box.locator("svg[aria-label='scene graph']").focus()
     for _ in range(12):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.getAttribute('aria-label') || ''").startswith("sheep right of tree"):
+        if page.evaluate("document.activeElement.getAttribute('aria-label') || ''").startswith(
+            "sheep right of tree"
+        ):
             break
     page.keyboard.press("Enter")
     back = e.after(lambda: [page.keyboard.press(k) for k in ("ArrowUp", "Enter")])
-    assert "sheep left of tree" in e.items() and seen(judge, back, ask("left")) > seen(judge, back, ask("right"))
+    assert (
+        "sheep left of tree" in e.items()
+        and seen(judge, back, ask("left")) > seen(judge, back, ask("right"))
+    )
     e.after(lambda: page.keyboard.press("Delete"))
     assert "sheep left of tree" not in e.items()
     e.after(lambda: page.keyboard.press("Control+z"))
@@ -380,7 +509,10 @@ def test_the_editor_in_jupyterlab(lab, page, judge):
     assert sum(name.startswith("tree ") for name in e.items()) == 1
     page.keyboard.press("a")
     e.after(lambda: page.keyboard.type("bo") or page.keyboard.press("Enter"))
-    assert "boat" in e.items() and page.evaluate("document.activeElement.getAttribute('aria-label')") == "boat, object", "what has come can be related at once"
+    assert (
+        "boat" in e.items()
+        and page.evaluate("document.activeElement.getAttribute('aria-label')") == "boat, object"
+    ), "what has come can be related at once"
     shot(page, "editor-5-by-keys")
 
     # while the kernel has something else to do, that is said
@@ -392,21 +524,36 @@ def test_the_editor_in_jupyterlab(lab, page, judge):
     said = lambda: e.message() + e.box.locator(".sgdiff-canvas .sgdiff-status").inner_text()
     wait_until(lambda: "another cell" in said(), 8, "that another cell is running")
     shot(page, "editor-5b-a-busy-kernel")
-    wait_until(lambda: "house" in e.items() and "another cell" not in said() and e.sources(), 60, "the pictures after all")
+    wait_until(
+        lambda: "house" in e.items() and "another cell" not in said() and e.sources(),
+        60,
+        "the pictures after all",
+    )
     e.after(lambda: e.box.get_by_role("button", name="Undo", exact=True).first.click())
 
     # what cannot be done is said, and nothing changes
     box = e.box.get_by_label("text", exact=True)
     box.fill("a unicorn")
     box.press("Enter")
-    wait_until(lambda: "unknown object 'unicorn'" in e.box.locator(".sgdiff-canvas .sgdiff-status").inner_text(), 10, "an error in words")
+    wait_until(
+        lambda: (
+            "unknown object 'unicorn'"
+            in e.box.locator(".sgdiff-canvas .sgdiff-status").inner_text()
+        ),
+        10,
+        "an error in words",
+    )
     assert "boat" in e.items()
     shot(page, "editor-6-an-error")
 
     # the form, on the same model
     e.type_graph("dog left of house; sky above street")
     e.box.get_by_role("tab", name="Form").click()
-    e.after(lambda: e.box.locator(".widget-tab-contents select:visible", has_text="left of").first.select_option("above"))
+    e.after(
+        lambda: e.box.locator(
+            ".widget-tab-contents select:visible", has_text="left of"
+        ).first.select_option("above")
+    )
     assert "'dog left of house' became 'above'" in e.message()
     shot(page, "editor-7-the-form")
     e.box.get_by_role("tab", name="Board").click()
@@ -421,9 +568,15 @@ def test_the_editor_in_jupyterlab(lab, page, judge):
     wait_until(lambda: e.message().startswith("cancelled"), 10, "cancelled")
 
     # in the dark
-    assert page.locator("body[data-jp-theme-light=false]").count(), "JupyterLab runs in its dark theme; the app below in the light one"
+    assert page.locator("body[data-jp-theme-light=false]").count(), (
+        "JupyterLab runs in its dark theme; the app below in the light one"
+    )
     e.item("dog above house").click()
-    wait_until(lambda: e.box.evaluate(FAINT) == [], 5, f"words that can be read in the dark, but {e.box.evaluate(FAINT)}")
+    wait_until(
+        lambda: e.box.evaluate(FAINT) == [],
+        5,
+        f"words that can be read in the dark, but {e.box.evaluate(FAINT)}",
+    )
     shot(page, "editor-8-in-the-dark")
     assert complaints(page) == []
 
@@ -451,7 +604,9 @@ def test_retraining_in_jupyterlab(lab, page):
     assert box.locator("img[alt^='curves']").get_attribute("src") != at_first, "new curves"
     shot(page, "retrain-2-paused")
     press("Resume")
-    wait_until(lambda: state().startswith("running") and step() > rested, 120, "it goes on after the pause")
+    wait_until(
+        lambda: state().startswith("running") and step() > rested, 120, "it goes on after the pause"
+    )
     press("Stop")
     wait_until(lambda: state().startswith("stopped"), 60, "stopped")
     assert box.locator("img[alt^='true scenes']").is_visible()
@@ -467,11 +622,18 @@ def test_retraining_in_jupyterlab(lab, page):
     # saved, and opened as any other pipeline
     press("Save")
     wait_until(lambda: "saved in" in box.inner_text(), 30, "saved")
-    drawn, asked = e.sources(), [e.box.get_by_label(name, exact=True).input_value() for name in ("seed", "text")]
-    run_in_last_cell(page, "from sgdiff.method.pipeline import SGDiffPipeline\nGraphEditor(SGDiffPipeline.from_pretrained(retrain.folder / 'weights'))")
+    drawn = e.sources()
+    asked = [e.box.get_by_label(name, exact=True).input_value() for name in ("seed", "text")]
+    run_in_last_cell(
+        page,
+        "from sgdiff.method.pipeline import "
+        "SGDiffPipeline\nGraphEditor(SGDiffPipeline.from_pretrained(retrain.folder / 'weights'))",
+    )
     wait_until(lambda: page.locator(".sgdiff-editor").count() == 2, 60, "another editor")
     e.settled()
-    assert [e.box.get_by_label(name, exact=True).input_value() for name in ("seed", "text")] == asked and e.sources() == drawn, "the same pictures"
+    assert [
+        e.box.get_by_label(name, exact=True).input_value() for name in ("seed", "text")
+    ] == asked and e.sources() == drawn, "the same pictures"
     shot(page, "retrain-4-saved-and-opened")
     assert complaints(page) == []
 
@@ -479,8 +641,19 @@ def test_retraining_in_jupyterlab(lab, page):
 def test_the_editor_as_an_app(tree, page, judge):
     pytest.importorskip("voila", reason="no voila: pip install 'sgdiff[dev]'")
     port = free_port()
-    command = [sys.executable, "-m", "voila", "nbs/app/editor_app.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1", "--VoilaConfiguration.show_tracebacks=True"]
-    with serving(command, f"http://127.0.0.1:{port}/voila/static/voila.js", tree, tree.parent / "voila.log"):
+    command = [
+        sys.executable,
+        "-m",
+        "voila",
+        "nbs/app/editor_app.ipynb",
+        "--no-browser",
+        f"--port={port}",
+        "--Voila.ip=127.0.0.1",
+        "--VoilaConfiguration.show_tracebacks=True",
+    ]
+    with serving(
+        command, f"http://127.0.0.1:{port}/voila/static/voila.js", tree, tree.parent / "voila.log"
+    ):
         page.goto(f"http://127.0.0.1:{port}/", timeout=300_000)
         page.wait_for_selector(".sgdiff-canvas svg", timeout=300_000)
         e = Editor(page)
@@ -505,21 +678,38 @@ def test_the_editor_as_an_app(tree, page, judge):
         page.wait_for_timeout(1000)             # until the board has its new width
         finger.tap(e.item("dog, object"))
         shot(page, "app-3-on-a-phone")
-        wait_until(lambda: e.box.evaluate(TIGHT) == [], 5, f"room for a finger, but {e.box.evaluate(TIGHT)}")
-        assert e.box.evaluate(FAINT) == [] and "dog" in e.items(), "the tap that opens the list picks nothing from it"
+        wait_until(
+            lambda: e.box.evaluate(TIGHT) == [],
+            5,
+            f"room for a finger, but {e.box.evaluate(TIGHT)}",
+        )
+        assert e.box.evaluate(FAINT) == [] and "dog" in e.items(), (
+            "the tap that opens the list picks nothing from it"
+        )
         finger.tap(e.box.locator(".sgdiff-popup [role=option]", has_text="sheep"))
         wait_until(lambda: "sheep left of car" in e.items(), 10, "another word by finger")
-        stage, where = e.place(e.box.locator(".sgdiff-stage svg")), e.place(e.item("sheep, object").locator("rect"))
+        stage = e.place(e.box.locator(".sgdiff-stage svg"))
+        where = e.place(e.item("sheep, object").locator("rect"))
         x, y = e.centre(e.item("sheep, object").locator("rect"))
         finger.drag((x - 10, y), (x - 10, y + 60))
-        wait_until(lambda: e.place(e.item("sheep, object").locator("rect"))["y"] > where["y"] + 40, 10, "a thing moved by finger")
+        wait_until(
+            lambda: e.place(e.item("sheep, object").locator("rect"))["y"] > where["y"] + 40,
+            10,
+            "a thing moved by finger",
+        )
         assert e.place(e.box.locator(".sgdiff-stage svg")) == stage, "the page stays where it is"
-        finger.drag(e.centre(e.item("sheep, object").locator(".reach")), e.centre(e.item("street, object").locator("rect")))
+        finger.drag(
+            e.centre(e.item("sheep, object").locator(".reach")),
+            e.centre(e.item("street, object").locator("rect")),
+        )
         finger.tap(e.box.locator(".sgdiff-popup [role=option]", has_text="above"))
         wait_until(lambda: "sheep above street" in e.items(), 10, "a relation drawn by finger")
         finger.tap(e.item("sheep above street"))
         finger.tap(e.box.locator(".sgdiff-popup").get_by_role("button", name="Remove"))
-        wait_until(lambda: "sheep above street" not in e.items(), 10, "a relation removed by finger")
+        wait_until(
+            lambda: "sheep above street" not in e.items(), 10, "a relation removed by finger"
+        )
         shot(page, "app-4-edited-by-finger")
-        ours = [c for c in complaints(page) if "net::ERR" not in c]        # Voilà's own template asks for fonts on the net
+        # Voilà's own template asks for fonts on the net
+        ours = [c for c in complaints(page) if "net::ERR" not in c]
         assert ours == [] and page.get_by_text("Traceback").count() == 0

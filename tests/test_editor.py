@@ -1,4 +1,5 @@
-"""The editor's model under random commands, and its views under the same: what must hold whatever a hand does."""
+"""The editor's model under random commands, and its views under the same: what must hold whatever a
+hand does."""
 import json
 
 import pytest
@@ -21,18 +22,44 @@ commands = st.one_of(
     st.tuples(st.just("add_object"), st.fixed_dictionaries({"word": words})),
     st.tuples(st.just("replace_object"), st.fixed_dictionaries({"row": rows, "word": words})),
     st.tuples(st.just("remove_object"), st.fixed_dictionaries({"row": rows})),
-    st.tuples(st.just("move_object"), st.fixed_dictionaries({"row": rows, "x": st.floats(-1, 2), "y": st.floats(-1, 2)})),
-    st.tuples(st.just("add_triple"), st.fixed_dictionaries({"subject": rows, "predicate": predicates, "object": rows})),
-    st.tuples(st.just("replace_triple"), st.fixed_dictionaries({"row": rows, "subject": rows, "predicate": predicates, "object": rows})),
-    st.tuples(st.just("replace_predicate"), st.fixed_dictionaries({"row": rows, "predicate": predicates})),
-    st.tuples(st.sampled_from(["turn_triple", "remove_triple"]), st.fixed_dictionaries({"row": rows})),
-    st.tuples(st.just("load"), st.fixed_dictionaries({"graph": st.sampled_from(["dog; sheep", "sheep left of dog; sky above grass", "", "{", "a unicorn"])})),
-    st.tuples(st.sampled_from(["undo", "redo"]), st.just({})))
+    st.tuples(
+        st.just("move_object"),
+        st.fixed_dictionaries({"row": rows, "x": st.floats(-1, 2), "y": st.floats(-1, 2)}),
+    ),
+    st.tuples(
+        st.just("add_triple"),
+        st.fixed_dictionaries({"subject": rows, "predicate": predicates, "object": rows}),
+    ),
+    st.tuples(
+        st.just("replace_triple"),
+        st.fixed_dictionaries(
+            {"row": rows, "subject": rows, "predicate": predicates, "object": rows}
+        ),
+    ),
+    st.tuples(
+        st.just("replace_predicate"), st.fixed_dictionaries({"row": rows, "predicate": predicates})
+    ),
+    st.tuples(
+        st.sampled_from(["turn_triple", "remove_triple"]), st.fixed_dictionaries({"row": rows})
+    ),
+    st.tuples(
+        st.just("load"),
+        st.fixed_dictionaries(
+            {
+                "graph": st.sampled_from(
+                    ["dog; sheep", "sheep left of dog; sky above grass", "", "{", "a unicorn"]
+                )
+            }
+        ),
+    ),
+    st.tuples(st.sampled_from(["undo", "redo"]), st.just({})),
+)
 
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(commands, max_size=25))
-@example([("add_triple", {"subject": 1, "predicate": word, "object": 0}) for word in ("above", "on")])  # two words, one relation
+# two words, one relation
+@example([("add_triple", {"subject": 1, "predicate": word, "object": 0}) for word in ("above", "on")])
 def test_whatever_is_done_the_model_holds_together(sequence):
     model = EditorModel(VOCAB, "sheep left of tree; sky above grass")
     start = model.now
@@ -40,13 +67,21 @@ def test_whatever_is_done_the_model_holds_together(sequence):
         before, version = model.now, model.version
         done = model.do(command, **arguments)
         m = model.now
-        assert done == (model.error == "") and (done or m == before), "what is refused changes nothing"
-        assert (model.version != version) == (m.graph != before.graph), "a version stands for a graph"
+        assert done == (model.error == "") and (done or m == before), (
+            "what is refused changes nothing"
+        )
+        assert (model.version != version) == (m.graph != before.graph), (
+            "a version stands for a graph"
+        )
         assert len(m.keys) == len(set(m.keys)) == len(m.places) == len(m.graph)
         assert all(0 <= v <= 1 for place in m.places for v in place)
-        assert not len(m.graph) or check_graph(m.graph, VOCAB) == m.graph, "what is on the board can be drawn"
-        assert not what_changed(m, m) and bool(what_changed(before, m)) == (set(before.keyed_triples()) != set(m.keyed_triples())
-                                                                           or dict(zip(before.keys, before.graph.objects)) != dict(zip(m.keys, m.graph.objects)))
+        assert not len(m.graph) or check_graph(m.graph, VOCAB) == m.graph, (
+            "what is on the board can be drawn"
+        )
+        assert not what_changed(m, m) and bool(what_changed(before, m)) == (
+            set(before.keyed_triples()) != set(m.keyed_triples())
+            or dict(zip(before.keys, before.graph.objects)) != dict(zip(m.keys, m.graph.objects))
+        )
     end, steps = model.now, len(model.past)
     while model.past:
         assert model.do("undo")
@@ -65,21 +100,40 @@ def test_board_and_form_show_the_same(sequence):
         canvas._handle_custom_msg({"command": command, "arguments": arguments}, [])
         g = model.graph
         assert canvas.board == board(model)
-        assert [n["word"] for n in canvas.board["nodes"]] == [row.boxes[0].value for row in form.object_rows.children] == list(g.objects)
-        assert [tuple(e[k] for k in ("subject", "predicate", "object")) for e in canvas.board["edges"]] == list(g.triples)
-        assert [tuple(box.value for box in row.boxes) for row in form.triple_rows.children] == list(g.triples)
+        assert (
+            [n["word"] for n in canvas.board["nodes"]]
+            == [row.boxes[0].value for row in form.object_rows.children]
+            == list(g.objects)
+        )
+        assert [
+            tuple(e[k] for k in ("subject", "predicate", "object")) for e in canvas.board["edges"]
+        ] == list(g.triples)
+        assert [tuple(box.value for box in row.boxes) for row in form.triple_rows.children] == list(
+            g.triples
+        )
 
 
 def test_a_word_that_another_stands_in_for_is_said_in_every_view():
     model = EditorModel(VOCAB, "zebra on top of line")
     canvas, form = GraphCanvas(model), GraphForm(model)
-    notes = lambda: [row.note.value for rows in (form.object_rows, form.triple_rows) for row in rows.children]
-    assert model.notes == [f"{a} is drawn as {b}: these weights know no {a}" for a, b in (("zebra", "sheep"), ("line", "street"), ("'on top of'", "above"))]
+    notes = lambda: [
+        row.note.value for rows in (form.object_rows, form.triple_rows) for row in rows.children
+    ]
+    assert model.notes == [
+        f"{a} is drawn as {b}: these weights know no {a}"
+        for a, b in (("zebra", "sheep"), ("line", "street"), ("'on top of'", "above"))
+    ]
     assert notes() == ["written as “zebra”", "written as “line”", "written as “on top of”"]
-    assert [n["written"] for n in canvas.board["nodes"]] == ["zebra", "line"] and canvas.board["edges"][0]["written"] == "on top of"
+    assert (
+        [n["written"] for n in canvas.board["nodes"]] == ["zebra", "line"]
+        and canvas.board["edges"][0]["written"] == "on top of"
+    )
     model.do("replace_object", row=0, word="bus")
     model.do("load", graph="bus on top of street")
-    assert model.notes == ["bus is drawn as car: these weights know no bus", "'on top of' is drawn as above: these weights know no 'on top of'"]
+    assert model.notes == [
+        "bus is drawn as car: these weights know no bus",
+        "'on top of' is drawn as above: these weights know no 'on top of'",
+    ]
     model.do("load", graph="car above street")
     assert model.notes == [] and notes() == ["", "", ""]
 
@@ -92,14 +146,40 @@ def test_the_editor_says_beside_the_pictures_what_it_draws_instead():
     from sgdiff.method.unet import UNet, UNetConfig
     from sgdiff.method.vae import VAE, VAEConfig
     torch.manual_seed(0)
-    encoder = SceneGraphEncoder(SceneGraphEncoderConfig(VOCAB.n_objects, VOCAB.n_predicates, dim=16, hidden_dim=16, n_layers=2, global_dim=16))
-    unet = UNet(UNetConfig(model_channels=32, channel_mult=(1,), attention_levels=(0,), local_dim=48, global_dim=16, context_dim=32, zero_init=False))
-    editor = GraphEditor(SGDiffPipeline(encoder, unet, VAE(VAEConfig(channels=(16, 16))), VOCAB), graph="sheep above grass", pictures=1, steps=1)
+    encoder = SceneGraphEncoder(
+        SceneGraphEncoderConfig(
+            VOCAB.n_objects, VOCAB.n_predicates, dim=16, hidden_dim=16, n_layers=2, global_dim=16
+        )
+    )
+    unet = UNet(
+        UNetConfig(
+            model_channels=32,
+            channel_mult=(1,),
+            attention_levels=(0,),
+            local_dim=48,
+            global_dim=16,
+            context_dim=32,
+            zero_init=False,
+        )
+    )
+    editor = GraphEditor(
+        SGDiffPipeline(encoder, unet, VAE(VAEConfig(channels=(16, 16))), VOCAB),
+        graph="sheep above grass",
+        pictures=1,
+        steps=1,
+    )
     assert editor.wait() and editor.view.message == "drawn"
-    editor.load("zebra above grass")                                        # the same picture: it is there already
-    assert editor.view.message == "zebra is drawn as sheep: these weights know no zebra" and editor.text.value == "sheep above grass"
+    editor.load("zebra above grass")  # the same picture: it is there already
+    assert (
+        editor.view.message == "zebra is drawn as sheep: these weights know no zebra"
+        and editor.text.value == "sheep above grass"
+    )
     editor.load("zebra above grass; bus")
-    assert editor.wait() and "bus is drawn as car" in editor.view.message and "zebra is drawn as sheep" in editor.view.message
+    assert (
+        editor.wait()
+        and "bus is drawn as car" in editor.view.message
+        and "zebra is drawn as sheep" in editor.view.message
+    )
     editor.load('[{"objects": ["dog"]}, {"objects": ["tree"]}]')
     assert editor.wait() and "of 2 graphs in the list this is the first" in editor.view.message
 
@@ -107,18 +187,37 @@ def test_the_editor_says_beside_the_pictures_what_it_draws_instead():
 def test_the_buttons_of_a_row_and_what_it_says():
     model = EditorModel(VOCAB, "sheep left of tree; sky above grass")
     form, start = GraphForm(model), model.now
-    press = lambda row, name: next(b for b in row.children if getattr(b, "description", "") == name).click()
-    notes = lambda: [row.note.value for rows in (form.object_rows, form.triple_rows) for row in rows.children]
+    press = lambda row, name: next(
+        b for b in row.children if getattr(b, "description", "") == name
+    ).click()
+    notes = lambda: [
+        row.note.value for rows in (form.object_rows, form.triple_rows) for row in rows.children
+    ]
     press(form.triple_rows.children[0], "Turn")
-    assert model.graph.named_triples()[0] == ("tree", "left of", "sheep") and form.triple_rows.children[0].boxes[0].label == "tree"
+    assert (
+        model.graph.named_triples()[0] == ("tree", "left of", "sheep")
+        and form.triple_rows.children[0].boxes[0].label == "tree"
+    )
     form.show(start, (False, True))
-    assert notes() == ["", "", "", "", "changed, ✗ the judge does not see it", "✓ the judge sees it"]
+    assert notes() == [
+        "",
+        "",
+        "",
+        "",
+        "changed, ✗ the judge does not see it",
+        "✓ the judge sees it",
+    ]
     press(form.triple_rows.children[0], "Remove")
-    assert model.graph.named_triples() == (("sky", "above", "grass"),) and notes() == [""] * 5, "what was said of another graph is gone"
+    assert model.graph.named_triples() == (("sky", "above", "grass"),) and notes() == [""] * 5, (
+        "what was said of another graph is gone"
+    )
     press(form.object_rows.children[2], "Remove")
     assert model.graph.objects == ("sheep", "tree", "grass") and not model.graph.triples
     press(form.object_rows.children[0], "Remove")
-    assert [row.boxes[0].value for row in form.object_rows.children] == ["tree", "grass"] and form.error.value == ""
+    assert (
+        [row.boxes[0].value for row in form.object_rows.children] == ["tree", "grass"]
+        and form.error.value == ""
+    )
 
 
 def test_another_graph_keeps_what_it_can():
@@ -127,7 +226,8 @@ def test_another_graph_keeps_what_it_can():
         graph = SceneGraph(world.scene(i).graph.objects, world.scene(i).graph.triples)
         after = follow(before, graph, 100)
         kept = set(after.keys) & set(before.keys)
-        assert len(kept) == min(len(graph), 4) and len(set(after.keys)) == len(graph)           # a sky, a ground and up to two things
+        # a sky, a ground and up to two things
+        assert len(kept) == min(len(graph), 4) and len(set(after.keys)) == len(graph)
         same = {w for w in graph.objects if w in before.graph.objects}
         named = lambda m: dict(zip(m.graph.objects, m.keys))
         assert all(named(after)[w] == named(before)[w] for w in same)
@@ -138,8 +238,17 @@ def test_another_graph_keeps_what_it_can():
 @pytest.mark.parametrize("name", ["editor", "editor_app", "retrain"])
 def test_a_page_without_a_kernel_shows_finished_pictures(name):
     saved = json.loads((ROOT / "nbs" / "app" / f"{name}.ipynb").read_text())["metadata"]["widgets"]
-    views = [m["state"] for kind in saved.values() for m in kind["state"].values() if "pictures" in m["state"]]
-    assert views and all(p["after"] for view in views for p in view["pictures"]) and not any(view["message"].startswith("drawing") for view in views)
+    views = [
+        m["state"]
+        for kind in saved.values()
+        for m in kind["state"].values()
+        if "pictures" in m["state"]
+    ]
+    assert (
+        views
+        and all(p["after"] for view in views for p in view["pictures"])
+        and not any(view["message"].startswith("drawing") for view in views)
+    )
 
 
 def test_a_file_is_opened_or_said_to_be_none():
@@ -147,28 +256,63 @@ def test_a_file_is_opened_or_said_to_be_none():
     exchange = Exchange(lambda text: model.do("load", graph=text))
     model.listeners.append(lambda m: exchange.show(m.graph, m.error))
     def choose(name, content):      # as the browser sends it
-        exchange.upload.set_state({"value": [{"name": name, "type": "", "size": len(content), "last_modified": 0, "content": memoryview(content)}]})
+        exchange.upload.set_state(
+            {
+                "value": [
+                    {
+                        "name": name,
+                        "type": "",
+                        "size": len(content),
+                        "last_modified": 0,
+                        "content": memoryview(content),
+                    }
+                ]
+            }
+        )
     graph = SceneGraph(("dog", "sky"), ((1, "above", 0),))
     text = json.dumps(graph.to_json())
-    for content in (text.encode(), ("\ufeff \n[" + text + "]").encode(), ("\r\n" + text).encode("utf-16"), text.encode("utf-16-le")):      # one graph; a list with a byte order mark; other programs' text
+    # one graph; a list with a byte order mark; other programs' text
+    for content in (
+        text.encode(),
+        ("\ufeff \n[" + text + "]").encode(),
+        ("\r\n" + text).encode("utf-16"),
+        text.encode("utf-16-le"),
+    ):
         model.do("load", graph="boat")
         choose("graph.json", content)
-        assert model.graph == graph and exchange.error.value == "" and json.loads(exchange.text.value)["objects"] == ["dog", "sky"]
+        assert (
+            model.graph == graph
+            and exchange.error.value == ""
+            and json.loads(exchange.text.value)["objects"] == ["dog", "sky"]
+        )
         assert exchange.upload.value == (), "the same file can be opened again"
-    for name, content, said in (("notes<b>.txt", b"a dog", "notes&lt;b&gt;.txt holds no JSON"), ("cut.json", b'{"objects": ["dog"', "broken JSON"),
-                                ("other.json", b'{"objects": ["unicorn"], "relationships": []}', "unknown object"), ("picture.json", b"\xff\xd8\xff", "picture.json holds no JSON"),
-                                ("empty.json", b"", "empty.json holds no JSON")):
+    for name, content, said in (
+        ("notes<b>.txt", b"a dog", "notes&lt;b&gt;.txt holds no JSON"),
+        ("cut.json", b'{"objects": ["dog"', "broken JSON"),
+        ("other.json", b'{"objects": ["unicorn"], "relationships": []}', "unknown object"),
+        ("picture.json", b"\xff\xd8\xff", "picture.json holds no JSON"),
+        ("empty.json", b"", "empty.json holds no JSON"),
+    ):
         choose(name, content)
-        assert said in exchange.error.value and "role='alert'" in exchange.error.value and model.graph == graph, (name, exchange.error.value)
+        assert (
+            said in exchange.error.value
+            and "role='alert'" in exchange.error.value
+            and model.graph == graph
+        ), (name, exchange.error.value)
         assert exchange.upload.value == ()
 
 
 def test_graphs_come_to_the_board_through_the_same_door():
     model = EditorModel(VOCAB, '\ufeff[{"objects": ["sheep"]}]')
     assert model.graph.to_text() == "sheep"
-    assert not model.do("load", graph={"objects": ["unicorn", "tree"], "relationships": [[0, "eats", 9]]})
+    assert not model.do(
+        "load", graph={"objects": ["unicorn", "tree"], "relationships": [[0, "eats", 9]]}
+    )
     assert all(word in model.error for word in ("unicorn", "eats", "row 9"))
-    assert not model.do("load", graph='["sheep", "tree"]') and "graph 1 of 2 is a text" in model.error
+    assert (
+        not model.do("load", graph='["sheep", "tree"]')
+        and "graph 1 of 2 is a text" in model.error
+    )
     assert not model.do("load", graph=5) and "a graph is a text" in model.error
 
 
@@ -188,8 +332,17 @@ def test_a_view_that_asks_wrongly_is_answered_in_words():
     model = EditorModel(VOCAB, "sheep above tree")
     before = model.now
     for x in (float("nan"), float("inf"), "far", None):
-        assert not model.do("move_object", row=0, x=x, y=0.5) and "a place is two numbers" in model.error
-    assert not model.do("add_object", word="dog", x=float("nan"), y=0) and "a place is two numbers" in model.error
-    assert not model.do("replace_object", row=0) and model.error == "replace_object takes row, word; got row"
+        assert (
+            not model.do("move_object", row=0, x=x, y=0.5)
+            and "a place is two numbers" in model.error
+        )
+    assert (
+        not model.do("add_object", word="dog", x=float("nan"), y=0)
+        and "a place is two numbers" in model.error
+    )
+    assert (
+        not model.do("replace_object", row=0)
+        and model.error == "replace_object takes row, word; got row"
+    )
     assert not model.do("undo", steps=2) and model.error == "undo takes nothing; got steps"
     assert not model.do("remove_object", row=True) and model.now == before

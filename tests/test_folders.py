@@ -1,4 +1,5 @@
-"""The shipped weights are the files that were written: one byte turned in any of them is noticed by the door that reads it."""
+"""The shipped weights are the files that were written: one byte turned in any of them is noticed by
+the door that reads it."""
 import random
 import shutil
 import warnings
@@ -25,12 +26,20 @@ def test_a_turned_byte_is_noticed(name, copy):
     data = bytearray((copy / name).read_bytes())
     data[random.Random(name).randrange(len(data))] ^= 1
     (copy / name).write_bytes(data)
-    for door in {SGDiffPipeline.from_pretrained, DOORS.get(name.split("/")[0], SGDiffPipeline.from_pretrained)}:
-        with pytest.raises(SGDiffError, match=f"{name} is not the file that was written"): door(copy)
+    for door in {
+        SGDiffPipeline.from_pretrained,
+        DOORS.get(name.split("/")[0], SGDiffPipeline.from_pretrained),
+    }:
+        with pytest.raises(SGDiffError, match=f"{name} is not the file that was written"):
+            door(copy)
 
 
 def test_every_file_that_is_loaded_has_a_sum():
-    read = {path.relative_to(WEIGHTS).as_posix() for path in WEIGHTS.rglob("*") if path.suffix in (".safetensors", ".json")}
+    read = {
+        path.relative_to(WEIGHTS).as_posix()
+        for path in WEIGHTS.rglob("*")
+        if path.suffix in (".safetensors", ".json")
+    }
     assert read - {"report.json"} <= set(read_sums(WEIGHTS))
 
 

@@ -1,4 +1,5 @@
-"""Full runs in small: prepared photographs through both stages and the evaluation, and the official form of the models."""
+"""Full runs in small: prepared photographs through both stages and the evaluation, and the official
+form of the models."""
 import argparse
 import json
 import os
@@ -20,14 +21,25 @@ from sgdiff.full import commands as full_commands
 from sgdiff.method.contrastive import ImageEncoder
 from sgdiff.core import SGDiffError, load_weights
 from sgdiff.errors import load_json
-from sgdiff.full.presets import PRESETS, build_generation, changed, open_data, open_first_stage, open_image_encoder
+from sgdiff.full.presets import (
+    PRESETS, build_generation, changed, open_data, open_first_stage, open_image_encoder)
 from sgdiff.pretrained.official import OfficialPipeline
 from sgdiff.pretrained.official_weights import official_ddim
 from sgdiff.full.protocol import Protocol, pipeline_draw
 from sgdiff.full.train import Request, check_settings
 from sgdiff.full.train import main as train
 
-SMALL = ["--set", "pretrain_batch=4", "--set", "diffusion_batch=4", "--set", "diffusion_images=16", "--set", "pretrain_epochs=1", "--quiet"]
+SMALL = [
+    "--set",
+    "pretrain_batch=4",
+    "--set",
+    "diffusion_batch=4",
+    "--set",
+    "diffusion_images=16",
+    "--set",
+    "pretrain_epochs=1",
+    "--quiet",
+]
 
 
 def options(**values):
@@ -44,13 +56,40 @@ def prepared(tmp_path_factory):
     folder = raw_formats.write_tiny_vg(tmp_path_factory.mktemp("vg"), n=24)
     parser = argparse.ArgumentParser()
     prepare.add_command(parser.add_subparsers())
-    few = ["--min-object-instances", "1", "--min-attribute-instances", "1", "--min-predicate-instances", "1", "--quiet"]
-    args = parser.parse_args(["prepare", "vg", *options(raw=folder / "raw", images=folder / "images", out=folder / "prepared"), *few])
+    few = [
+        "--min-object-instances",
+        "1",
+        "--min-attribute-instances",
+        "1",
+        "--min-predicate-instances",
+        "1",
+        "--quiet",
+    ]
+    args = parser.parse_args(
+        [
+            "prepare",
+            "vg",
+            *options(raw=folder / "raw", images=folder / "images", out=folder / "prepared"),
+            *few,
+        ]
+    )
     args.run(args)
     return folder
 
 
-QUICK = ["--set", "toy_scenes=16", "--set", "pretrain_batch=8", "--set", "diffusion_batch=8", "--set", "diffusion_images=16", "--set", "pretrain_epochs=1", "--quiet"]
+QUICK = [
+    "--set",
+    "toy_scenes=16",
+    "--set",
+    "pretrain_batch=8",
+    "--set",
+    "diffusion_batch=8",
+    "--set",
+    "diffusion_images=16",
+    "--set",
+    "pretrain_epochs=1",
+    "--quiet",
+]
 
 
 class Colours(torch.nn.Module):
@@ -67,12 +106,17 @@ def colours(monkeypatch):
 
 
 def test_photographs_go_through_both_stages_and_the_evaluation(prepared, tmp_path, capsys):
-    where = options(data=prepared / "prepared", images=prepared / "images", preset="tiny", out=tmp_path / "run")
+    where = options(
+        data=prepared / "prepared", images=prepared / "images", preset="tiny", out=tmp_path / "run"
+    )
     for stage in ("pretrain", "diffusion"):
         assert train([*where, *options(stage=stage), *SMALL]) == 0, capsys.readouterr().err
     told = load_json(tmp_path / "run" / "run.json")
     assert told["training_images"] > 4 and told["pretrain_batch"] == 4
-    asked = ["evaluate", *options(folder=tmp_path / "run", split="test", steps=2, features="judge", batch=3)]
+    asked = [
+        "evaluate",
+        *options(folder=tmp_path / "run", split="test", steps=2, features="judge", batch=3),
+    ]
     assert full_commands.main(asked) == 1 and "knows toy scenes" in capsys.readouterr().err
     assert not (tmp_path / "run" / "evaluation-test").exists()  # nothing was drawn for it
     with pytest.MonkeyPatch.context() as patch:
@@ -81,23 +125,37 @@ def test_photographs_go_through_both_stages_and_the_evaluation(prepared, tmp_pat
     report = load_json(tmp_path / "run" / "evaluation-test" / "report.json")
     drawn = list((tmp_path / "run" / "evaluation-test" / "pictures").rglob("*.png"))
     assert len(drawn) == report["n"] > 0 and report["protocol"]["num_inference_steps"] == 2
-    assert set(report["weights"]) == {"graph_encoder", "unet", "pretrain"} and report["versions"]["torch"]
+    assert (
+        set(report["weights"]) == {"graph_encoder", "unet", "pretrain"}
+        and report["versions"]["torch"]
+    )
     assert report["image_encoder"] == "our own, trained in stage 1"
     said = capsys.readouterr().out
-    assert "FID" in said and f"retrieval among 1000: left out, for there are only {report['n']} images" in said
+    assert (
+        "FID" in said
+        and f"retrieval among 1000: left out, for there are only {report['n']} images" in said
+    )
 
 
 def test_names_alone_train_both_stages_and_evaluate_them(prepared, tmp_path, monkeypatch, capsys,
                                                          colours):
-    "`sgdiff train --data vg --preset paper` and `sgdiff evaluate --data vg`, as they stand in the help; the sizes alone are small."
+    """`sgdiff train --data vg --preset paper` and `sgdiff evaluate --data vg`, as they stand in the
+    help; the sizes alone are small."""
     shutil.copytree(prepared / "prepared", tmp_path / "prepared" / "vg")
     (tmp_path / "prepared" / "vg" / "images").symlink_to(prepared / "images")
     monkeypatch.chdir(tmp_path)
-    train_vg, evaluate_vg = ["train", "--data", "vg", "--preset", "paper"], ["evaluate", "--data", "vg", "--split", "test"]
+    train_vg = ["train", "--data", "vg", "--preset", "paper"]
+    evaluate_vg = ["evaluate", "--data", "vg", "--split", "test"]
     assert cli.main(train_vg) == 1 and "weights/vq-f8.ckpt" in capsys.readouterr().err
-    assert cli.main(evaluate_vg) == 1 and "runs/paper-vg holds no run.json" in capsys.readouterr().err
+    assert (
+        cli.main(evaluate_vg) == 1
+        and "runs/paper-vg holds no run.json" in capsys.readouterr().err
+    )
     assert not Path("runs").exists()
-    tiny = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in asdict(PRESETS["tiny"]).items()}
+    tiny = {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else value
+        for name, value in asdict(PRESETS["tiny"]).items()
+    }
     small = [part for name, value in tiny.items() for part in ("--set", f"{name}={value}")] + SMALL
     assert cli.main([*train_vg, *small]) == 0, capsys.readouterr().err
     assert cli.main([*train_vg, *small]) == 1 and "add --resume" in capsys.readouterr().err
@@ -112,66 +170,159 @@ def test_names_alone_train_both_stages_and_evaluate_them(prepared, tmp_path, mon
     assert cli.main([*elsewhere, "--data", "moved"]) == 0
     assert load_json("elsewhere/report.json")["data"].startswith("moved, ")
     other = load_json("prepared/vg/vocab.json")
-    other["object_name_to_idx"] = dict(zip(other["object_name_to_idx"], [0, *reversed(range(1, len(other["object_name_to_idx"])))]))
-    other["object_idx_to_name"] = sorted(other["object_name_to_idx"], key=other["object_name_to_idx"].get)
+    other["object_name_to_idx"] = dict(
+        zip(other["object_name_to_idx"], [0, *reversed(range(1, len(other["object_name_to_idx"])))])
+    )
+    other["object_idx_to_name"] = sorted(
+        other["object_name_to_idx"], key=other["object_name_to_idx"].get
+    )
     Path("moved").rename("prepared/coco")
     Path("prepared/coco/vocab.json").write_text(json.dumps(other))
     Path("prepared/coco/SHA256SUMS").unlink()
-    assert cli.main([*elsewhere, "--data", "coco"]) == 1 and "another vocabulary" in capsys.readouterr().err
-    assert cli.main([*elsewhere, "--data", "gqa"]) == 1 and "prepared/gqa holds no vocab.json" in capsys.readouterr().err
+    assert (
+        cli.main([*elsewhere, "--data", "coco"]) == 1
+        and "another vocabulary" in capsys.readouterr().err
+    )
+    assert (
+        cli.main([*elsewhere, "--data", "gqa"]) == 1
+        and "prepared/gqa holds no vocab.json" in capsys.readouterr().err
+    )
 
 
 def test_shards_train_the_weights_that_the_folder_trains(prepared, tmp_path, capsys, colours):
-    "Both stages, bit for bit; a run that was begun on the folder is finished on shards; evaluation reads them too."
+    """Both stages, bit for bit; a run that was begun on the folder is finished on shards;
+    evaluation reads them too."""
     pytest.importorskip("webdataset", reason="the extra [data] is not installed")
     tables, images, packed = prepared / "prepared", prepared / "images", tmp_path / "packed"
-    pack = ["prepare", "shards", *options(tables=tables, images=images, out=packed), "--per-shard", "3", "--quiet"]
+    pack = [
+        "prepare",
+        "shards",
+        *options(tables=tables, images=images, out=packed),
+        "--per-shard",
+        "3",
+        "--quiet",
+    ]
     assert cli.main(pack) == 0 and "train images in" in capsys.readouterr().out
     before = {path: path.stat().st_mtime_ns for path in packed.rglob("*.tar")}
-    assert cli.main(pack) == 0 and {path: path.stat().st_mtime_ns for path in packed.rglob("*.tar")} == before
+    assert (
+        cli.main(pack) == 0
+        and {path: path.stat().st_mtime_ns for path in packed.rglob("*.tar")} == before
+    )
     small = [*SMALL, "--set", "fit=squash"]
-    assert train([*options(data=tables, images=images, preset="tiny", out=tmp_path / "a"), *small]) == 0
-    assert train([*options(data=tables, images=images, preset="tiny", stage="pretrain", out=tmp_path / "b"), *small]) == 0
-    assert train([*options(data=packed, preset="tiny", stage="diffusion", out=tmp_path / "b"), *small, "--resume"]) == 0
+    assert (
+        train([*options(data=tables, images=images, preset="tiny", out=tmp_path / "a"), *small])
+        == 0
+    )
+    assert (
+        train(
+            [
+                *options(
+                    data=tables, images=images, preset="tiny", stage="pretrain", out=tmp_path / "b"
+                ),
+                *small,
+            ]
+        )
+        == 0
+    )
+    assert (
+        train(
+            [
+                *options(data=packed, preset="tiny", stage="diffusion", out=tmp_path / "b"),
+                *small,
+                "--resume",
+            ]
+        )
+        == 0
+    )
     assert train([*options(data=packed, preset="tiny", out=tmp_path / "c"), *small]) == 0
     for name in ("pretrain/model.safetensors", "diffusion/model.safetensors"):
         assert len({(tmp_path / run / name).read_bytes() for run in "abc"}) == 1, name
-    assert train([*options(data=packed, preset="tiny", out=tmp_path / "c"), *SMALL, "--resume"]) == 1 and "fit: 'squash' there, 'crop' now" in capsys.readouterr().err
-    assert full_commands.main(["evaluate", *options(folder=tmp_path / "c", split="test", steps=2, features="judge")]) == 0
-    assert load_json(tmp_path / "c" / "evaluation-test" / "report.json")["data_settings"]["fit"] == "squash"
+    assert (
+        train([*options(data=packed, preset="tiny", out=tmp_path / "c"), *SMALL, "--resume"]) == 1
+        and "fit: 'squash' there, 'crop' now" in capsys.readouterr().err
+    )
+    assert (
+        full_commands.main(
+            ["evaluate", *options(folder=tmp_path / "c", split="test", steps=2, features="judge")]
+        )
+        == 0
+    )
+    assert (
+        load_json(tmp_path / "c" / "evaluation-test" / "report.json")["data_settings"]["fit"]
+        == "squash"
+    )
     shutil.rmtree(packed / "test")
-    assert full_commands.main(["evaluate", *options(folder=tmp_path / "c", split="test", steps=2, features="judge")]) == 1
+    assert (
+        full_commands.main(
+            ["evaluate", *options(folder=tmp_path / "c", split="test", steps=2, features="judge")]
+        )
+        == 1
+    )
     assert "holds shards of train, val, none of test" in capsys.readouterr().err
-    assert cli.main([*pack[:2], *options(tables=images, images=images, out=packed)]) == 1 and "holds no train.h5" in capsys.readouterr().err
+    assert (
+        cli.main([*pack[:2], *options(tables=images, images=images, out=packed)]) == 1
+        and "holds no train.h5" in capsys.readouterr().err
+    )
 
 
 def test_a_photograph_is_squashed_or_cropped_and_nothing_else():
-    with pytest.raises(SGDiffError, match="fit is 'stretch', expected 'crop' or 'squash'"): changed(PRESETS["tiny"], ["fit=stretch"])
+    with pytest.raises(SGDiffError, match="fit is 'stretch', expected 'crop' or 'squash'"):
+        changed(PRESETS["tiny"], ["fit=stretch"])
     assert changed(PRESETS["paper"], ["fit=squash"]).fit == "squash"
 
 
 def test_the_linear_first_stage_is_not_made_of_other_pictures(tmp_path, capsys):
-    "pca is made of the training images anew: a run held against other data would draw through another first stage than its own."
+    """pca is made of the training images anew: a run held against other data would draw through
+    another first stage than its own."""
     assert train([*options(data="toy", preset="tiny", out=tmp_path), *QUICK]) == 0
     told = load_json(tmp_path / "run.json")
     (tmp_path / "run.json").write_text(json.dumps(told | {"toy_scenes": 24}))
-    assert full_commands.main(["evaluate", *options(folder=tmp_path, steps=2, features="judge")]) == 1
+    assert (
+        full_commands.main(["evaluate", *options(folder=tmp_path, steps=2, features="judge")]) == 1
+    )
     assert "another first stage" in capsys.readouterr().err
 
 
 def test_the_official_form_is_trained_and_draws_by_the_same_commands(tmp_path):
-    form = ["--set", "official=true", "--set", "channel_mult=1,2", "--set", "toy_scenes=16", "--set", "pretrain_batch=8", "--set", "diffusion_batch=8",
-            "--set", "diffusion_images=16", "--set", "pretrain_epochs=1", "--set", "gradient_checkpointing=true", "--quiet"]
+    form = [
+        "--set",
+        "official=true",
+        "--set",
+        "channel_mult=1,2",
+        "--set",
+        "toy_scenes=16",
+        "--set",
+        "pretrain_batch=8",
+        "--set",
+        "diffusion_batch=8",
+        "--set",
+        "diffusion_images=16",
+        "--set",
+        "pretrain_epochs=1",
+        "--set",
+        "gradient_checkpointing=true",
+        "--quiet",
+    ]
     for stage in ("pretrain", "diffusion"):
         assert train([*options(data="toy", preset="tiny", stage=stage, out=tmp_path), *form]) == 0
     checkpoint = torch.load(tmp_path / "diffusion" / "checkpoint.pt", weights_only=True)
-    assert checkpoint["step"] == 2 and not any("null_context" in name for name in checkpoint["model"])
-    lines = [json.loads(line) for line in (tmp_path / "diffusion" / "log.jsonl").read_text().splitlines()]
-    assert all(0.5 < line["loss"] < 2 for line in lines)  # noise is predicted, and at first nothing is known of it
+    assert (
+        checkpoint["step"] == 2
+        and not any("null_context" in name for name in checkpoint["model"])
+    )
+    lines = [
+        json.loads(line) for line in (tmp_path / "diffusion" / "log.jsonl").read_text().splitlines()
+    ]
+    # noise is predicted, and at first nothing is known of it
+    assert all(0.5 < line["loss"] < 2 for line in lines)
 
 
     pipe = full_commands.assemble_run(tmp_path, open_data("toy", "train", 32, toy_scenes=16))
-    assert isinstance(pipe, OfficialPipeline) and pipe.graph_encoder.config.max_triples == 15 and not pipe.unet.config.null_token
+    assert (
+        isinstance(pipe, OfficialPipeline)
+        and pipe.graph_encoder.config.max_triples == 15
+        and not pipe.unet.config.null_token
+    )
     graph = {"objects": ["sheep", "tree"], "relationships": [[0, "left of", 1]]}
     start = torch.randn(1, 8, 8, 8, generator=torch.Generator().manual_seed(3))
     drawn = pipe(graph, num_inference_steps=4, latents=start, eta=0.0)
@@ -179,25 +330,61 @@ def test_the_official_form_is_trained_and_draws_by_the_same_commands(tmp_path):
     context, _ = pipe.context(drawn.graphs)
     assert context.shape == (1, 16, 32)  # 15 triples, most of them padding, and the whole
     with torch.no_grad():
-        by_hand = pipe.vae.from_latents(official_ddim(lambda x, t: pipe.unet(x, t, context), start, 4, 0.0))
+        by_hand = pipe.vae.from_latents(
+            official_ddim(lambda x, t: pipe.unet(x, t, context), start, 4, 0.0)
+        )
     torch.testing.assert_close(by_hand, drawn.pixels)
-    turned = pipe({**graph, "relationships": [[1, "left of", 0]]}, num_inference_steps=4, latents=start, eta=0.0)
+    turned = pipe(
+        {**graph, "relationships": [[1, "left of", 0]]},
+        num_inference_steps=4,
+        latents=start,
+        eta=0.0,
+    )
     assert not turned.pixels.equal(drawn.pixels)  # the graph is read
-    by_protocol = pipeline_draw(pipe, Protocol(num_inference_steps=4, sampler="ddpm"))(drawn.graphs, [3])
+    by_protocol = pipeline_draw(pipe, Protocol(num_inference_steps=4, sampler="ddpm"))(
+        drawn.graphs, [3]
+    )
     assert by_protocol.shape == drawn.pixels.shape and by_protocol.isfinite().all()
 
 
 def test_stage_1_of_the_paper_looks_through_open_clip(prepared, tmp_path):
-    "ViT-B/32 in its true shapes, with random weights: two steps by the command line, and the pair that retrieval asks for."
+    """ViT-B/32 in its true shapes, with random weights: two steps by the command line, and the pair
+    that retrieval asks for."""
     pytest.importorskip("open_clip", reason="CLIP needs open_clip: pip install 'sgdiff[clip]'")
     out = tmp_path / "run"
-    where = options(data=prepared / "prepared", images=prepared / "images", preset="paper", stage="pretrain", out=out)
-    few = ["--set", "clip=ViT-B-32-quickgelu/random", "--set", "n_layers=2", "--set", "pretrain_batch=8", "--set", "pretrain_epochs=1", "--set", "log_every=1", "--quiet"]
+    where = options(
+        data=prepared / "prepared",
+        images=prepared / "images",
+        preset="paper",
+        stage="pretrain",
+        out=out,
+    )
+    few = [
+        "--set",
+        "clip=ViT-B-32-quickgelu/random",
+        "--set",
+        "n_layers=2",
+        "--set",
+        "pretrain_batch=8",
+        "--set",
+        "pretrain_epochs=1",
+        "--set",
+        "log_every=1",
+        "--quiet",
+    ]
     assert train([*where, *few]) == 0
     lines = [json.loads(line) for line in (out / "pretrain" / "log.jsonl").read_text().splitlines()]
-    assert 1 <= len(lines) <= 3 and all(line["grad_norm"] > 0 and 0 < line["masked"] < 5 for line in lines)
+    assert (
+        1 <= len(lines) <= 3
+        and all(line["grad_norm"] > 0 and 0 < line["masked"] < 5 for line in lines)
+    )
     saved = load_weights(out / "pretrain" / "model.safetensors")
-    assert {name.split(".")[0] for name in saved} == {"graph_encoder", "contrastive_head", "masked_head"}  # CLIP's 350 MB are not copied
+    # CLIP's 350 MB are not copied
+    assert {name.split(".")[0] for name in saved} == {
+        "graph_encoder",
+        "contrastive_head",
+        "masked_head",
+    }
     assert saved["masked_head.out.1.weight"].shape == (768, 768)
     data = open_data(str(prepared / "prepared"), "train", 224, prepared / "images")
     encoder, look = full_commands.pretrained_pair(out, data.config.vocab)
@@ -205,11 +392,27 @@ def test_stage_1_of_the_paper_looks_through_open_clip(prepared, tmp_path):
     assert tokens.shape == (2, 49, 768) and seen.shape == (2, encoder.config.global_dim) == (2, 512)
     assert not any(p.requires_grad for p in look.parameters())
     again = open_image_encoder(full_commands.open_run(out)[1])
-    assert all(a.equal(b) for a, b in zip(look.state_dict().values(), again.state_dict().values(), strict=True))  # of every process
+    # of every process
+    assert all(
+        a.equal(b)
+        for a, b in zip(look.state_dict().values(), again.state_dict().values(), strict=True)
+    )
 
 
 def test_an_unfinished_run_is_not_evaluated(tmp_path):
-    assert train([*options(data="toy", preset="tiny", stage="pretrain", out=tmp_path), "--set", "toy_scenes=16", "--set", "pretrain_epochs=1", "--quiet"]) == 0
+    assert (
+        train(
+            [
+                *options(data="toy", preset="tiny", stage="pretrain", out=tmp_path),
+                "--set",
+                "toy_scenes=16",
+                "--set",
+                "pretrain_epochs=1",
+                "--quiet",
+            ]
+        )
+        == 0
+    )
     with pytest.raises(SGDiffError, match="stage 'diffusion' is not finished"):
         full_commands.assemble_run(tmp_path, None)
     assert full_commands.main(["evaluate", *options(folder=tmp_path / "nothing")]) == 1
@@ -217,7 +420,17 @@ def test_an_unfinished_run_is_not_evaluated(tmp_path):
 
 @pytest.mark.parametrize("off", ["contrastive", "masked"])
 def test_a_loss_of_stage_1_may_be_off(tmp_path, off):
-    assert train([*options(data="toy", preset="tiny", stage="pretrain", out=tmp_path), *QUICK, "--set", f"{off}=false"]) == 0
+    assert (
+        train(
+            [
+                *options(data="toy", preset="tiny", stage="pretrain", out=tmp_path),
+                *QUICK,
+                "--set",
+                f"{off}=false",
+            ]
+        )
+        == 0
+    )
     line = json.loads((tmp_path / "pretrain" / "log.jsonl").read_text().splitlines()[-1])
     assert off not in line and {"contrastive", "masked"} - {off} <= set(line)
 
@@ -225,41 +438,78 @@ def test_a_loss_of_stage_1_may_be_off(tmp_path, off):
 def test_without_losses_there_is_no_stage_1_and_stage_2_trains_the_graph_encoder(tmp_path, capsys):
     off = [*QUICK, "--set", "contrastive=false", "--set", "masked=false"]
     where = options(data="toy", preset="tiny", out=tmp_path)
-    assert train([*where, *off, *options(stage="diffusion")]) == 1 and "set train_encoder=true" in capsys.readouterr().err
+    assert (
+        train([*where, *off, *options(stage="diffusion")]) == 1
+        and "set train_encoder=true" in capsys.readouterr().err
+    )
     off += ["--set", "train_encoder=true"]
-    assert train([*where, *off, *options(stage="pretrain")]) == 1 and "there is no stage 1" in capsys.readouterr().err
+    assert (
+        train([*where, *off, *options(stage="pretrain")]) == 1
+        and "there is no stage 1" in capsys.readouterr().err
+    )
     assert train([*where, *off, *options(stage="diffusion")]) == 0
     preset = full_commands.open_run(tmp_path)[1]
     data = open_data("toy", "train", 32, toy_scenes=16)
-    first, trained = build_generation(preset, data.config.vocab, 8), full_commands.assemble_run(tmp_path, data)
-    assert any(not a.equal(b) for a, b in zip(first.graph_encoder.state_dict().values(), trained.graph_encoder.state_dict().values(), strict=True))
-    assert full_commands.main(["evaluate", *options(folder=tmp_path, steps=2, features="judge")]) == 0
+    first = build_generation(preset, data.config.vocab, 8)
+    trained = full_commands.assemble_run(tmp_path, data)
+    assert any(
+        not a.equal(b)
+        for a, b in zip(
+            first.graph_encoder.state_dict().values(),
+            trained.graph_encoder.state_dict().values(),
+            strict=True,
+        )
+    )
+    assert (
+        full_commands.main(["evaluate", *options(folder=tmp_path, steps=2, features="judge")]) == 0
+    )
     report = load_json(tmp_path / "evaluation-test" / "report.json")
-    assert report["retrieval"] is None and set(report["weights"]) == {"graph_encoder", "unet"} and report["fid"]["fid"] > 0
+    assert (
+        report["retrieval"] is None
+        and set(report["weights"]) == {"graph_encoder", "unet"}
+        and report["fid"]["fid"] > 0
+    )
     assert "retrieval: left out" in capsys.readouterr().out
 
 
 def test_no_option_is_the_beginning_of_a_launchers():
     from accelerate.commands.launch import launch_command_parser
     from torch.distributed.run import get_args_parser
-    theirs = {name for p in (get_args_parser(), launch_command_parser()) for a in p._actions for name in a.option_strings}
+    theirs = {
+        name
+        for p in (get_args_parser(), launch_command_parser())
+        for a in p._actions
+        for name in a.option_strings
+    }
     commands = full_commands.make_parser()._subparsers._group_actions[0].choices
-    ours = {name for c in ("train", "evaluate") for a in commands[c]._actions for name in a.option_strings if name.startswith("--")} - {"--help", "--quiet"}
+    ours = {
+        name
+        for c in ("train", "evaluate")
+        for a in commands[c]._actions
+        for name in a.option_strings
+        if name.startswith("--")
+    } - {"--help", "--quiet"}
     assert {"--data", "--folder", "--resume"} <= ours
-    assert not [(o, t) for o in ours for t in theirs if t.startswith(o)]  # they would read it as theirs, or stop
+    # they would read it as theirs, or stop
+    assert not [(o, t) for o in ours for t in theirs if t.startswith(o)]
 
 
 def test_each_stage_is_asked_for_its_own_settings(tmp_path):
-    "Stage 1 knows of no first stage, stage 2 of no batch of stage 1; what both share may not change, nor what a begun stage was begun with."
+    """Stage 1 knows of no first stage, stage 2 of no batch of stage 1; what both share may not
+    change, nor what a begun stage was begun with."""
     def ask(stage, resume=True, **changes):
-        check_settings(Request("toy", stage, tmp_path, replace(PRESETS["tiny"], **changes), resume=resume), {"training_images": 512})
+        check_settings(
+            Request("toy", stage, tmp_path, replace(PRESETS["tiny"], **changes), resume=resume),
+            {"training_images": 512},
+        )
 
     def begin(stage):
         (tmp_path / stage).mkdir()
         (tmp_path / stage / "checkpoint.pt").touch()
 
     ask("pretrain", dim=16)
-    ask("pretrain", False, first_stage="", pretrain_batch=8)  # nothing was begun: the settings may still change
+    # nothing was begun: the settings may still change
+    ask("pretrain", False, first_stage="", pretrain_batch=8)
     begin("pretrain")
     with pytest.raises(SGDiffError, match="--resume"):
         ask("pretrain", False, first_stage="", pretrain_batch=8)
@@ -270,12 +520,18 @@ def test_each_stage_is_asked_for_its_own_settings(tmp_path):
     ask("diffusion", first_stage="pca", precision="bf16", model_channels=64)
     begin("diffusion")
     told, preset = full_commands.open_run(tmp_path)
-    assert (preset.pretrain_batch, preset.first_stage, preset.model_channels, told["training_images"]) == (8, "pca", 64, 512)
+    assert (
+        preset.pretrain_batch,
+        preset.first_stage,
+        preset.model_channels,
+        told["training_images"],
+    ) == (8, "pca", 64, 512)
     ask("diffusion", precision="bf16", model_channels=64, accumulate=2)
     with pytest.raises(SGDiffError, match="model_channels: 64 there, 32 now"):
         ask("diffusion", precision="bf16")
     ask("pretrain", pretrain_batch=8)  # the same line as at first, whatever stage 2 was run with
-    (tmp_path / "pretrain" / "checkpoint.pt").rename(tmp_path / "pretrain" / "model.safetensors")  # finished, and its checkpoint thrown away
+    # finished, and its checkpoint thrown away
+    (tmp_path / "pretrain" / "checkpoint.pt").rename(tmp_path / "pretrain" / "model.safetensors")
     ask("diffusion", model_channels=64)
     assert full_commands.open_run(tmp_path)[1].pretrain_batch == 8
 
@@ -283,7 +539,11 @@ def test_each_stage_is_asked_for_its_own_settings(tmp_path):
 def test_data_and_first_stage_may_be_moved_but_not_replaced(tmp_path):
     def ask(stage, data="here", first_stage="here.ckpt", rate=1e-6, **held):
         preset = replace(PRESETS["tiny"], first_stage=first_stage, rate_per_image=rate)
-        check_settings(Request(data, stage, tmp_path, preset, resume=True), {"training_images": 512, "data_fingerprint": "a", "first_stage_fingerprint": "b"} | held)
+        check_settings(
+            Request(data, stage, tmp_path, preset, resume=True),
+            {"training_images": 512, "data_fingerprint": "a", "first_stage_fingerprint": "b"}
+            | held,
+        )
 
     for stage in ("pretrain", "diffusion"):
         ask(stage)
@@ -303,7 +563,10 @@ def test_latents_are_those_of_these_pictures_and_this_first_stage(prepared):
     from sgdiff.full.feeding import data_fingerprint
     from sgdiff.folders import write_sums
     from sgdiff.full.presets import first_stage_fingerprint
-    opened = [open_data(str(prepared / "prepared"), split, size, prepared / "images") for split, size in (("train", 32), ("train", 64), ("test", 32))]
+    opened = [
+        open_data(str(prepared / "prepared"), split, size, prepared / "images")
+        for split, size in (("train", 32), ("train", 64), ("test", 32))
+    ]
     marks = [data_fingerprint(data) for data in opened]
     assert marks[0] == marks[1] != marks[2]
     copied = prepared / "elsewhere"
@@ -328,13 +591,17 @@ def test_latents_are_those_of_these_pictures_and_this_first_stage(prepared):
     before = first_stage_fingerprint(stage, opened[0])
     (weights / "a.bin").write_bytes(b"2")
     assert first_stage_fingerprint(stage, opened[0]) != before
-    assert first_stage_fingerprint(replace(stage, first_stage="owner/name"), opened[0]) == "owner/name"
+    assert (
+        first_stage_fingerprint(replace(stage, first_stage="owner/name"), opened[0]) == "owner/name"
+    )
 
 
 def test_a_kl_autoencoder_in_a_bare_checkpoint_must_be_told_its_scale(tmp_path):
     pytest.importorskip("diffusers")
     from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, from_diffusers
-    small = FirstStageConfig("kl", channels=(32, 64), attention_levels=(), n_blocks=1, scale=0.18215)
+    small = FirstStageConfig(
+        "kl", channels=(32, 64), attention_levels=(), n_blocks=1, scale=0.18215
+    )
     stage = FirstStage(small)
     torch.save({"state_dict": from_diffusers(stage.network.state_dict(), 2)}, tmp_path / "kl.ckpt")
     preset = replace(PRESETS["tiny"], first_stage=str(tmp_path / "kl.ckpt"))
@@ -342,13 +609,22 @@ def test_a_kl_autoencoder_in_a_bare_checkpoint_must_be_told_its_scale(tmp_path):
         open_first_stage(preset, None)
     told = open_first_stage(replace(preset, first_stage_scale=0.18215), None)
     x = torch.rand(1, 3, 16, 16) * 2 - 1
-    assert told.config.scale == 0.18215 and torch.allclose(told.to_latents(x), stage.eval().to_latents(x), atol=1e-5)
+    assert (
+        told.config.scale == 0.18215
+        and torch.allclose(told.to_latents(x), stage.eval().to_latents(x), atol=1e-5)
+    )
 
 
 def test_a_vq_that_says_nothing_of_a_scale_has_none(tmp_path):
     diffusers = pytest.importorskip("diffusers")
     from sgdiff.pretrained.first_stages import load_first_stage
-    network = diffusers.VQModel(block_out_channels=(32,), down_block_types=("DownEncoderBlock2D",), up_block_types=("UpDecoderBlock2D",), latent_channels=4, num_vq_embeddings=16)
+    network = diffusers.VQModel(
+        block_out_channels=(32,),
+        down_block_types=("DownEncoderBlock2D",),
+        up_block_types=("UpDecoderBlock2D",),
+        latent_channels=4,
+        num_vq_embeddings=16,
+    )
     network.save_pretrained(tmp_path)
     told = load_json(tmp_path / "config.json")
     del told["scaling_factor"]
@@ -374,12 +650,26 @@ def test_a_size_without_patches_is_refused():
 
 def test_the_official_form_is_evaluated_by_the_official_sampler():
     def protocol(official, *argv):
-        return full_commands.protocol_of(full_commands.make_parser().parse_args(["evaluate", "--folder", "x", *argv]), replace(PRESETS["tiny"], official=official))
+        return full_commands.protocol_of(
+            full_commands.make_parser().parse_args(["evaluate", "--folder", "x", *argv]),
+            replace(PRESETS["tiny"], official=official),
+        )
 
     told = protocol(True)
-    assert (told.sampler, told.num_inference_steps, told.guidance_scale, told.relation_scale) == ("ddim", 200, 1.0, 0.0)
+    assert (told.sampler, told.num_inference_steps, told.guidance_scale, told.relation_scale) == (
+        "ddim",
+        200,
+        1.0,
+        0.0,
+    )
     told = protocol(False, "--relations", "1.5", "--seed", "3", "--batch", "5")
-    assert (told.sampler, told.guidance_scale, told.relation_scale, told.seed, told.batch_size) == ("ddpm", 3.0, 1.5, 3, 5)
+    assert (told.sampler, told.guidance_scale, told.relation_scale, told.seed, told.batch_size) == (
+        "ddpm",
+        3.0,
+        1.5,
+        3,
+        5,
+    )
     with pytest.raises(SGDiffError, match="--steps is 150.*divisor of 1000"):
         protocol(True, "--steps", "150")
     assert protocol(True, "--steps", "150", "--sampler", "ddpm").num_inference_steps == 150
@@ -391,7 +681,14 @@ def test_the_official_form_is_evaluated_by_the_official_sampler():
             protocol(official, "--steps", "0")
 
 
-TWO_STAGES = [*options(data="toy", preset="tiny"), *QUICK, "--set", "diffusion_images=32", "--set", "log_every=1"]
+TWO_STAGES = [
+    *options(data="toy", preset="tiny"),
+    *QUICK,
+    "--set",
+    "diffusion_images=32",
+    "--set",
+    "log_every=1",
+]
 
 
 @pytest.fixture(scope="module")
@@ -405,29 +702,89 @@ def by_one_process(tmp_path_factory):
 
 
 @pytest.mark.parametrize("machines", [1, 2])
-def test_stage_2_by_two_processes_of_accelerates_launcher_is_that_of_one(by_one_process, tmp_path, machines):
-    "The lines of 30_full_runs, on CPUs: two processes, of one launcher or of one on each of two machines, make the latents once, and each computes half of every batch."
+def test_stage_2_by_two_processes_of_accelerates_launcher_is_that_of_one(
+    by_one_process, tmp_path, machines
+):
+    """The lines of 30_full_runs, on CPUs: two processes, of one launcher or of one on each of two
+    machines, make the latents once, and each computes half of every batch."""
     begun, one = by_one_process
     two = shutil.copytree(begun, tmp_path / "two")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", str(machines),
-                "--main_process_ip", "127.0.0.1", "--main_process_port", str(port), "--rdzv_backend", "static", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(full_commands.__file__).parents[1])}
-    launched = [subprocess.Popen([*launcher, "--machine_rank", str(rank), "-m", "sgdiff.full.train", *TWO_STAGES, *options(stage="diffusion", out=two)], env=environment,
-                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for rank in range(machines)]
+    launcher = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        str(machines),
+        "--main_process_ip",
+        "127.0.0.1",
+        "--main_process_port",
+        str(port),
+        "--rdzv_backend",
+        "static",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+    ]
+    environment = os.environ | {
+        "ACCELERATE_USE_CPU": "true",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(full_commands.__file__).parents[1]),
+    }
+    launched = [
+        subprocess.Popen(
+            [
+                *launcher,
+                "--machine_rank",
+                str(rank),
+                "-m",
+                "sgdiff.full.train",
+                *TWO_STAGES,
+                *options(stage="diffusion", out=two),
+            ],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(machines)
+    ]
     try: said = [process.communicate(timeout=300)[1] for process in launched]
     finally: [process.kill() for process in launched]
     assert [process.returncode for process in launched] == [0] * machines, said[0][-3000:]
-    checkpoints = [torch.load(out / "diffusion" / "checkpoint.pt", weights_only=True) for out in (one, two)]
-    assert [c["step"] for c in checkpoints] == [4, 4] and [c["processes"] for c in checkpoints] == [1, 2]
-    histories = [[json.loads(line)["loss"] for line in (out / "diffusion" / "log.jsonl").read_text().splitlines()] for out in (one, two)]
+    checkpoints = [
+        torch.load(out / "diffusion" / "checkpoint.pt", weights_only=True) for out in (one, two)
+    ]
+    assert (
+        [c["step"] for c in checkpoints] == [4, 4]
+        and [c["processes"] for c in checkpoints] == [1, 2]
+    )
+    histories = [
+        [
+            json.loads(line)["loss"]
+            for line in (out / "diffusion" / "log.jsonl").read_text().splitlines()
+        ]
+        for out in (one, two)
+    ]
     assert histories[1] == pytest.approx(histories[0], rel=1e-4) and len(histories[0]) == 4
-    latents = [{path.relative_to(out): path.read_bytes() for path in (out / "latents").rglob("*.safetensors")} for out in (one, two)]
+    latents = [
+        {
+            path.relative_to(out): path.read_bytes()
+            for path in (out / "latents").rglob("*.safetensors")
+        }
+        for out in (one, two)
+    ]
     assert latents[0] == latents[1] != {}
     weights = [load_weights(out / "diffusion" / "unet.safetensors") for out in (one, two)]
-    for name, weight in weights[0].items(): torch.testing.assert_close(weights[1][name], weight, rtol=0, atol=2e-3)
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][name], weight, rtol=0, atol=2e-3)
 
 
 TASK = """
@@ -438,37 +795,75 @@ wait $launcher; wait $launcher
 """
 
 
-@pytest.mark.skipif(not all(map(shutil.which, ("bash", "pkill"))), reason="the script of 30_full_runs needs bash and pkill")
+@pytest.mark.skipif(not all(map(shutil.which, ("bash", "pkill"))), reason="the script of "
+                                                                          "30_full_runs needs bash "
+                                                                          "and pkill")
 def test_a_schedulers_signal_saves_a_run_of_two_processes(tmp_path):
-    "The task of the SLURM script, with torch's launcher, which `accelerate launch` starts too: USR1 to all of it saves, and the run goes on."
-    launcher = f"{sys.executable} -m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc-per-node 2"
-    long = ["--set", "pretrain_batch=8", "--set", "pretrain_epochs=100000", "--set", "toy_scenes=64", "--quiet", "--resume"]
-    script = TASK.format(launcher=launcher, options=" ".join([*options(data="toy", preset="tiny", stage="pretrain", out=tmp_path / "run"), *long]))
+    """The task of the SLURM script, with torch's launcher, which `accelerate launch` starts too:
+    USR1 to all of it saves, and the run goes on."""
+    launcher = (
+        f"{sys.executable} -m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc-per-node 2"
+    )
+    long = [
+        "--set",
+        "pretrain_batch=8",
+        "--set",
+        "pretrain_epochs=100000",
+        "--set",
+        "toy_scenes=64",
+        "--quiet",
+        "--resume",
+    ]
+    script = TASK.format(
+        launcher=launcher,
+        options=" ".join(
+            [*options(data="toy", preset="tiny", stage="pretrain", out=tmp_path / "run"), *long]
+        ),
+    )
     checkpoint, saved = tmp_path / "run" / "pretrain" / "checkpoint.pt", []
     for _ in range(2):
         with open(tmp_path / "said", "a") as said:
-            task = subprocess.Popen(["bash", "-c", script], stderr=said, stdout=said, start_new_session=True, env=os.environ | {"ACCELERATE_USE_CPU": "true"})
+            task = subprocess.Popen(
+                ["bash", "-c", script],
+                stderr=said,
+                stdout=said,
+                start_new_session=True,
+                env=os.environ | {"ACCELERATE_USE_CPU": "true"},
+            )
         try:
             log = tmp_path / "run" / "pretrain" / "log.jsonl"
             lines = log.read_text().count("\n") if log.exists() else 0
             deadline = time.monotonic() + 180
-            while task.poll() is None and time.monotonic() < deadline and (not log.exists() or log.read_text().count("\n") < lines + 2): time.sleep(0.2)
-            assert task.poll() is None and time.monotonic() < deadline, (tmp_path / "said").read_text()
+            while (
+                task.poll() is None
+                and time.monotonic() < deadline
+                and (not log.exists() or log.read_text().count("\n") < lines + 2)
+            ):
+                time.sleep(0.2)
+            assert task.poll() is None and time.monotonic() < deadline, (
+                tmp_path / "said"
+            ).read_text()
             os.killpg(task.pid, signal.SIGUSR1)  # as a scheduler does: to the whole task
             task.wait(timeout=120)
         finally:
             if task.poll() is None: os.killpg(task.pid, signal.SIGKILL)
-            subprocess.run(["pkill", "-KILL", "-f", str(tmp_path / "run")], check=False)  # workers have sessions of their own
+            # workers have sessions of their own
+            subprocess.run(["pkill", "-KILL", "-f", str(tmp_path / "run")], check=False)
         saved.append(torch.load(checkpoint, weights_only=True)["step"])
     assert 0 < saved[0] < saved[1], (tmp_path / "said").read_text()
-    assert (tmp_path / "said").read_text().count("stopped and saved") >= 2  # once in each round; the launcher may end the second process before it says so
+    # once in each round; the launcher may end the second process before it says so
+    assert (tmp_path / "said").read_text().count("stopped and saved") >= 2
 
 
 def test_a_plan_is_measured_where_no_speed_is_given(capsys):
     assert cli.main(["plan", "--preset", "tiny", "--data", "toy"]) == 0
     said = capsys.readouterr().out
     assert "smaller UNet" in said and "not known" not in said
-    hours = [float(line.split()[-1]) for line in said.splitlines() if re.match(r"stage [12], (memory|hours)", line)]
+    hours = [
+        float(line.split()[-1])
+        for line in said.splitlines()
+        if re.match(r"stage [12], (memory|hours)", line)
+    ]
     assert len(hours) == 4 and all(value >= 0 for value in hours)
 
 
@@ -478,12 +873,33 @@ def test_a_plan_counts_what_the_preset_asks_for():
     usual, frozen = planned(), planned(clip="ViT-B-32-quickgelu/openai", dim=512)
     n_encoder = usual["graph encoder, million parameters"] * 1e6
     learning = planned(train_encoder=True)
-    assert learning["stage 2, memory, GB"] - usual["stage 2, memory, GB"] == pytest.approx(12 * n_encoder / 2**30, rel=1e-6)  # gradient and AdamW
+    # gradient and AdamW
+    assert learning["stage 2, memory, GB"] - usual["stage 2, memory, GB"] == pytest.approx(
+        12 * n_encoder / 2**30, rel=1e-6
+    )
     assert learning["stage 2, GFLOP an image"] > usual["stage 2, GFLOP an image"]
-    assert planned(masked=False)["stage 1, GFLOP an image"] < usual["stage 1, GFLOP an image"]  # one look, not two
-    assert planned(pretrain_size=48)["stage 1, GFLOP an image"] > 1.5 * usual["stage 1, GFLOP an image"]  # our own image encoder has more patches
-    assert planned(clip="ViT-B-32-quickgelu/openai", dim=512, pretrain_size=64)["stage 1, GFLOP an image"] == frozen["stage 1, GFLOP an image"]  # CLIP resizes to its own
+    # one look, not two
+    assert planned(masked=False)["stage 1, GFLOP an image"] < usual["stage 1, GFLOP an image"]
+    # our own image encoder has more patches
+    assert (
+        planned(pretrain_size=48)["stage 1, GFLOP an image"]
+        > 1.5 * usual["stage 1, GFLOP an image"]
+    )
+    # CLIP resizes to its own
+    assert (
+        planned(clip="ViT-B-32-quickgelu/openai", dim=512, pretrain_size=64)[
+            "stage 1, GFLOP an image"
+        ]
+        == frozen["stage 1, GFLOP an image"]
+    )
     assert planned(pretrain_batch=64)["stage 1, memory, GB"] > usual["stage 1, memory, GB"]
-    assert usual["stage 1, hours"] == pytest.approx(512 * usual["stage 1, GFLOP an image"] / (STAGE_1 * 1000 * 3600))
+    assert usual["stage 1, hours"] == pytest.approx(
+        512 * usual["stage 1, GFLOP an image"] / (STAGE_1 * 1000 * 3600)
+    )
     without = planned(contrastive=False, masked=False, train_encoder=True)
-    assert without["stage 1, hours"] == without["stage 1, memory, GB"] == without["stage 1, steps"] == 0
+    assert (
+        without["stage 1, hours"]
+        == without["stage 1, memory, GB"]
+        == without["stage 1, steps"]
+        == 0
+    )

@@ -1,4 +1,5 @@
-"""Every notebook runs from top to bottom, shortened (SGDIFF_FAST=1), in a fresh kernel: their cells are the tests."""
+"""Every notebook runs from top to bottom, shortened (SGDIFF_FAST=1), in a fresh kernel: their cells
+are the tests."""
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -12,15 +13,25 @@ AT_ONCE = 2  # kernels; a notebook is at work on one core for most of its time
 
 def untracked():
     "The files in nbs/ that git neither tracks nor ignores, notebooks aside."
-    listing = subprocess.run(["git", "ls-files", "--others", "--exclude-standard", "nbs"], cwd=ROOT, capture_output=True, text=True)
+    listing = subprocess.run(
+        ["git", "ls-files", "--others", "--exclude-standard", "nbs"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     return {name for name in listing.stdout.splitlines() if not name.endswith(".ipynb")}
 
 
 @pytest.fixture(scope="module")
 def running(request):
-    "Notebook -> its run, begun or still to come: all that were asked for, two at a time, each on its share of the cores. They leave no files behind."
+    """Notebook -> its run, begun or still to come: all that were asked for, two at a time, each on
+    its share of the cores. They leave no files behind."""
     before = untracked()
-    paths = [item.callspec.params["path"] for item in request.session.items if getattr(item, "originalname", "") == "test_notebook"]
+    paths = [
+        item.callspec.params["path"]
+        for item in request.session.items
+        if getattr(item, "originalname", "") == "test_notebook"
+    ]
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(AT_ONCE) as pool:
         patch.setenv("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // AT_ONCE)))
         yield {path: pool.submit(execute, path, fast=True, timeout=600) for path in paths}

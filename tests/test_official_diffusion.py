@@ -1,6 +1,8 @@
-"""Our schedule and samplers against tensors recorded from the official SGDiff code, where these are at hand.
+"""Our schedule and samplers against tensors recorded from the official SGDiff code, where these are
+at hand.
 
-The tensors lie in `shared/fixtures`, a folder beside the repository; without it every test here is skipped.
+The tensors lie in `shared/fixtures`, a folder beside the repository; without it every test here is
+skipped.
 """
 
 import pytest
@@ -33,7 +35,9 @@ def test_tables(schedule):
 def test_posterior_variance(schedule):
     g = recorded("schedule")
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-    ours = torch.cat([ddim_step(schedule, zero, zero, t, t - 1, 1.0, one) for t in range(1000)]) ** 2
+    ours = (
+        torch.cat([ddim_step(schedule, zero, zero, t, t - 1, 1.0, one) for t in range(1000)]) ** 2
+    )
     close(ours, g["out/buffer_posterior_variance"], atol=1e-7)
 
 
@@ -45,12 +49,14 @@ def test_q_sample(schedule):
 @pytest.mark.parametrize("steps", [10, 50, 200])
 def test_timesteps_and_levels(schedule, steps):
     g = recorded("schedule")
-    walk = sampling_timesteps(schedule, steps, "official")[::-1]  # rising; begins with 0, not with clean
+    # rising; begins with 0, not with clean
+    walk = sampling_timesteps(schedule, steps, "official")[::-1]
     assert walk[1:] == g[f"out/ddim{steps}_timesteps"].tolist() and walk[0] == 0
     levels = torch.tensor([schedule.levels(t)[0] ** 2 for t in walk], dtype=torch.float64)
     close(levels[1:], g[f"out/ddim{steps}_alphas_f64"], atol=0, rtol=1e-10)
     close(levels[:-1], g[f"out/ddim{steps}_alphas_prev_f64"], atol=0, rtol=1e-10)
-    assert levels[0] == schedule.alphas_cumprod[0]  # the official first step: alphas_cumprod[0] and not 1
+    # the official first step: alphas_cumprod[0] and not 1
+    assert levels[0] == schedule.alphas_cumprod[0]
 
 
 @pytest.mark.parametrize("eta", [0, 1])
@@ -59,7 +65,9 @@ def test_fresh_noise(schedule, steps, eta):
     g = recorded("schedule")
     walk = sampling_timesteps(schedule, steps, "official")[::-1]
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-    ours = torch.cat([ddim_step(schedule, zero, zero, t, s, float(eta), one) for s, t in zip(walk, walk[1:])])
+    ours = torch.cat(
+        [ddim_step(schedule, zero, zero, t, s, float(eta), one) for s, t in zip(walk, walk[1:])]
+    )
     close(ours, g[f"out/ddim{steps}_eta{eta}_sigmas_f64"], atol=1e-12, rtol=1e-9)
     close(ours, g[f"out/ddim{steps}_eta{eta}_sigmas_as_sampled"], atol=1e-9, rtol=1e-5)
 
@@ -83,11 +91,14 @@ def test_single_steps_with_given_eps(schedule, eta):
     for k, (t, s) in enumerate(zip(walk, walk[1:])):
         x0 = schedule.predict_x0(xs[k], torch.full((2,), t), answers[k], "eps")
         close(x0, beliefs[k])
-        close(ddim_step(schedule, x0, answers[k], t, s, float(eta), g["in/eta1_noise"][k]), xs[k + 1])
+        close(
+            ddim_step(schedule, x0, answers[k], t, s, float(eta), g["in/eta1_noise"][k]), xs[k + 1]
+        )
 
 
 def test_whole_walk(schedule):
-    "The sampler itself, its model replaced by the recorded answers: what it asks, in which order, and where it ends."
+    """The sampler itself, its model replaced by the recorded answers: what it asks, in which order,
+    and where it ends."""
     g = recorded("ddim")
     answers = dict(zip(g["out/timesteps_in_call_order"].tolist(), g["mid/eta0_eps"]))
     path = []
@@ -99,4 +110,5 @@ def test_whole_walk(schedule):
     end = ddim_sample(replay, g["in/x_T"], schedule, 10, prediction="eps", spacing="official",
                       callback=lambda i, x: path.append(x.clone()))
     assert torch.equal(end, path[-1])
-    close(torch.stack([g["in/x_T"], *path]), g["out/eta0_x"], atol=1e-3)  # values reach 200 and errors add up
+    # values reach 200 and errors add up
+    close(torch.stack([g["in/x_T"], *path]), g["out/eta0_x"], atol=1e-3)

@@ -1,9 +1,9 @@
 """The official configuration computes what the official encoder computes, to 1e-4.
 
-The tensors come from the official modules with random weights; they are not part of this repository.
-Where they are absent (`../shared/fixtures` beside the repository) these tests skip and say so.
-The names of our parameters coincide with the official ones, so no mapping is needed; the checkpoint's
-`logit_scale` belongs to the contrastive head and is left out here.
+The tensors come from the official modules with random weights; they are not part of this
+repository. Where they are absent (`../shared/fixtures` beside the repository) these tests skip and
+say so. The names of our parameters coincide with the official ones, so no mapping is needed; the
+checkpoint's `logit_scale` belongs to the contrastive head and is left out here.
 """
 import re
 
@@ -24,7 +24,13 @@ def official():
     assert weights.pop("logit_scale").shape == ()
     encoder = SceneGraphEncoder(SceneGraphEncoderConfig.official(13, 6, dim=32)).eval()
     encoder.load_state_dict(weights)  # strict: the same names and shapes
-    batch = SceneGraphBatch(t["in/objs"], t["in/triples"], t["in/obj_to_img"], t["in/triple_to_img"], int(t["in/batch_size"]))
+    batch = SceneGraphBatch(
+        t["in/objs"],
+        t["in/triples"],
+        t["in/obj_to_img"],
+        t["in/triple_to_img"],
+        int(t["in/batch_size"]),
+    )
     return encoder, batch, t
 
 
@@ -40,7 +46,11 @@ def test_embeddings(official):
 @torch.no_grad()
 def test_node_vectors(official):
     encoder, batch, t = official
-    first = encoder.graph_conv(encoder.obj_embeddings(batch.objects), encoder.pred_embeddings(batch.triples[:, 1]), batch.triples[:, [0, 2]])
+    first = encoder.graph_conv(
+        encoder.obj_embeddings(batch.objects),
+        encoder.pred_embeddings(batch.triples[:, 1]),
+        batch.triples[:, [0, 2]],
+    )
     for got, stage in ((first, "after_graph_conv"), (encoder.encode_nodes(batch), "final")):
         torch.testing.assert_close(got[0], t[f"mid/obj_vecs_{stage}"], **CLOSE)
         torch.testing.assert_close(got[1], t[f"mid/pred_vecs_{stage}"], **CLOSE)
@@ -49,7 +59,9 @@ def test_node_vectors(official):
 @torch.no_grad()
 def test_one_triple_convolution():
     weights, t = golden("graphconv_sg2im")
-    conv = GraphTripleConv(24, 16, output_dim=20, residual=False, norm=False, final_activation=True).eval()
+    conv = GraphTripleConv(
+        24, 16, output_dim=20, residual=False, norm=False, final_activation=True
+    ).eval()
     conv.load_state_dict(weights)
     obj_vecs, pred_vecs = conv(t["in/obj_vecs"], t["in/pred_vecs"], t["in/edges"])
     torch.testing.assert_close(obj_vecs, t["out/obj_vecs"], **CLOSE)
@@ -57,18 +69,25 @@ def test_one_triple_convolution():
 
 
 def test_keys_of_the_visual_genome_checkpoint():
-    "Names, numbers and shapes as in the listing of the official checkpoint, where `*` stands for a number."
+    """Names, numbers and shapes as in the listing of the official checkpoint, where `*` stands for
+    a number."""
     listing = SHARED / "keys.txt"
     if not listing.exists():
         pytest.skip(f"no listing of the official checkpoints: {listing} is absent")
     part = listing.read_text().split("== keys_cgip_vg.txt\n")[1].split("==")[0]
-    lines = [re.fullmatch(r"(\S+)  x(\d+)  (.*)", line).groups() for line in part.strip().splitlines()]
+    lines = [
+        re.fullmatch(r"(\S+)  x(\d+)  (.*)", line).groups() for line in part.strip().splitlines()
+    ]
     with torch.device("meta"):
         encoder = SceneGraphEncoder(SceneGraphEncoderConfig.official())
     ours = {}
     for name, value in encoder.state_dict().items():
         ours.setdefault(re.sub(r"\.\d+\.", ".*.", name), []).append(str(tuple(value.shape)))
-    theirs = {name: (int(n), set(shapes.split(" | "))) for name, n, shapes in lines if name != "logit_scale"}
+    theirs = {
+        name: (int(n), set(shapes.split(" | ")))
+        for name, n, shapes in lines
+        if name != "logit_scale"
+    }
     assert {name: (len(shapes), set(shapes)) for name, shapes in ours.items()} == theirs
 
 
@@ -76,6 +95,11 @@ def test_keys_of_the_visual_genome_checkpoint():
 def test_our_form_takes_the_same_batch():
     "19 triples stay 19 tokens, padding is masked."
     _, t = golden("encoder")
-    batch = SceneGraphBatch(t["in/objs"], t["in/triples"], t["in/obj_to_img"], t["in/triple_to_img"], 4)
+    batch = SceneGraphBatch(
+        t["in/objs"], t["in/triples"], t["in/obj_to_img"], t["in/triple_to_img"], 4
+    )
     embedding = SceneGraphEncoder(SceneGraphEncoderConfig(13, 6))(batch)
-    assert embedding.local.shape == (4, 19, 384) and embedding.mask.sum(1).tolist() == [5, 19, 1, 15]
+    assert (
+        embedding.local.shape == (4, 19, 384)
+        and embedding.mask.sum(1).tolist() == [5, 19, 1, 15]
+    )

@@ -1,4 +1,5 @@
-"""Files of strangers at every door that takes one: what they are is told, nothing in them runs, and they cannot ask for memory."""
+"""Files of strangers at every door that takes one: what they are is told, nothing in them runs, and
+they cannot ask for memory."""
 import gzip
 import io
 import json
@@ -17,7 +18,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-pytest.importorskip("diffusers", reason="the official first stage needs diffusers: pip install 'sgdiff[hub]'")
+pytest.importorskip(
+    "diffusers", reason="the official first stage needs diffusers: pip install 'sgdiff[hub]'"
+)
 
 from sgdiff.pretrained import official  # noqa: E402
 from sgdiff.pretrained.checkpoints import read_checkpoint  # noqa: E402
@@ -30,28 +33,49 @@ from sgdiff.pretrained.clip import ClipConfig, clip_from_official, load_tower  #
 from sgdiff.graphs.graph import Vocab  # noqa: E402
 from sgdiff.method.unet import UNet, UNetConfig  # noqa: E402
 
-WORDS, RELATIONS = ("__image__", "sheep", "tree", "grass", "sky", "zebra"), ("__in_image__", "left of", "above", "standing on")
+WORDS = ("__image__", "sheep", "tree", "grass", "sky", "zebra")
+RELATIONS = ("__in_image__", "left of", "above", "standing on")
 DOORS = {
-    "read_checkpoint": read_checkpoint, "sip": official.load_encoder, "ldm": official.load_ldm, "vq": official.load_vq, "clip": clip_from_official,
-    "from_official": lambda file: SGDiffPipeline.from_official(ldm=file, vocab=Vocab(WORDS, RELATIONS)),
-    "tower": lambda file: load_tower(f"any/{file}", ClipConfig())}
+    "read_checkpoint": read_checkpoint,
+    "sip": official.load_encoder,
+    "ldm": official.load_ldm,
+    "vq": official.load_vq,
+    "clip": clip_from_official,
+    "from_official": lambda file: SGDiffPipeline.from_official(
+        ldm=file, vocab=Vocab(WORDS, RELATIONS)
+    ),
+    "tower": lambda file: load_tower(f"any/{file}", ClipConfig()),
+}
 
 
 @pytest.fixture(scope="module")
 def states():
     "The three state dicts of tiny random modules in the official layout."
     torch.manual_seed(0)
-    config = UNetConfig.official(model_channels=32, channel_mult=(1, 2), num_res_blocks=1, attention_levels=(0, 1), local_dim=96, global_dim=32,
-                                 context_dim=32, zero_init=False)
-    encoder = SceneGraphEncoder(SceneGraphEncoderConfig.official(len(WORDS) + 1, len(RELATIONS), dim=32))
-    stage = FirstStage(FirstStageConfig(channels=(32, 32), n_blocks=1, attention_levels=(1,), n_codes=32))
+    config = UNetConfig.official(
+        model_channels=32,
+        channel_mult=(1, 2),
+        num_res_blocks=1,
+        attention_levels=(0, 1),
+        local_dim=96,
+        global_dim=32,
+        context_dim=32,
+        zero_init=False,
+    )
+    encoder = SceneGraphEncoder(
+        SceneGraphEncoderConfig.official(len(WORDS) + 1, len(RELATIONS), dim=32)
+    )
+    stage = FirstStage(
+        FirstStageConfig(channels=(32, 32), n_blocks=1, attention_levels=(1,), n_codes=32)
+    )
     return official.official_layout(encoder, UNet(config), stage)
 
 
 # --- no checkpoint at all
 
 def packed_tar(file):
-    with tarfile.open(file, "w") as archive: archive.addfile(tarfile.TarInfo("model.ckpt"), io.BytesIO())
+    with tarfile.open(file, "w") as archive:
+        archive.addfile(tarfile.TarInfo("model.ckpt"), io.BytesIO())
 
 
 def packed_zip(file):
@@ -64,10 +88,24 @@ def cut_zip(file):
 
 
 WRONG = {
-    "pointer": ("git lfs pull", lambda f: f.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n")),
-    "pointer in UTF-16": ("git lfs pull", lambda f: f.write_text("version https://git-lfs.github.com/spec/v1\n", encoding="utf-16")),
-    "page": ("web page .*quota.*save the file itself", lambda f: f.write_text("\n <!DOCTYPE html><html><title>quota exceeded</title>")),
-    "xml": ("web page", lambda f: f.write_text('<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>')),
+    "pointer": (
+        "git lfs pull",
+        lambda f: f.write_text(
+            "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"
+        ),
+    ),
+    "pointer in UTF-16": (
+        "git lfs pull",
+        lambda f: f.write_text("version https://git-lfs.github.com/spec/v1\n", encoding="utf-16"),
+    ),
+    "page": (
+        "web page .*quota.*save the file itself",
+        lambda f: f.write_text("\n <!DOCTYPE html><html><title>quota exceeded</title>"),
+    ),
+    "xml": (
+        "web page",
+        lambda f: f.write_text('<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'),
+    ),
     "json": ("JSON text .*error", lambda f: f.write_text('{"error": "not found"}')),
     "text": ("a text .'hello", lambda f: f.write_text("hello")),
     "empty": ("empty file: fetch it again", lambda f: f.write_bytes(b"")),
@@ -75,7 +113,10 @@ WRONG = {
     "tar": ("tar archive: unpack", packed_tar),
     "zip": ("holds model.ckpt: unpack", packed_zip),
     "gzip": ("gzip archive: unpack", lambda f: f.write_bytes(gzip.compress(b"x"))),
-    "pickle": ("pickle of Python that torch.save did not write; nothing in it was run", lambda f: f.write_bytes(pickle.dumps({"x": 1}))),
+    "pickle": (
+        "pickle of Python that torch.save did not write; nothing in it was run",
+        lambda f: f.write_bytes(pickle.dumps({"x": 1})),
+    ),
     "pickle of text": ("pickle of Python", lambda f: f.write_bytes(pickle.dumps({"x": 1}, 0))),
     "picture": ("picture .PNG", lambda f: f.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))),
     "tables": ("HDF5", lambda f: f.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(50))),
@@ -108,11 +149,14 @@ def test_a_folder_an_address_and_a_checkpoint_of_another_form(tmp_path, states):
         read_checkpoint(tmp_path)
     with pytest.raises(SGDiffError, match="an address is no file; download it first"):
         read_checkpoint("https://example.org/model.ckpt")
-    save_file({k: v.contiguous() for k, v in states["vq"].items()}, tmp_path / "model.ckpt")  # safetensors under another name
+    # safetensors under another name
+    save_file({k: v.contiguous() for k, v in states["vq"].items()}, tmp_path / "model.ckpt")
     torch.save(states["vq"], tmp_path / "model.safetensors")
     for name in ("model.ckpt", "model.safetensors"):
         assert set(read_checkpoint(tmp_path / name).tensors) == set(states["vq"])
-    with pytest.raises(SGDiffError, match="model.safetensors holds no weights but is a file of torch.save"):
+    with pytest.raises(
+        SGDiffError, match="model.safetensors holds no weights but is a file of torch.save"
+    ):
         load_weights(tmp_path / "model.safetensors")
 
 
@@ -128,7 +172,8 @@ def test_one_official_file_in_the_place_of_another(tmp_path, states, wrong, righ
 
 class Call:
     "An object that is made again by a call."
-    def __init__(self, function, *args, state=None): self.made = (function, args) if state is None else (function, args, state)
+    def __init__(self, function, *args, state=None):
+        self.made = (function, args) if state is None else (function, args, state)
     def __reduce__(self): return self.made
 
 
@@ -138,12 +183,32 @@ class Item:
     def __reduce__(self): return (*self.made, None, iter([self]), iter([("k", "v")]))
 
 
-CALLS = [(os.system, "touch trapped"), (os.popen, "touch trapped"), (eval, "open('trapped', 'w')"), (exec, "open('trapped', 'w')"), (open, "trapped", "w"),
-         (subprocess.Popen, ["touch", "trapped"]), (subprocess.check_output, ["touch", "trapped"]), (Path.touch, Path("trapped")), (pickle.loads, b"cos\nsystem\n(S'touch trapped'\ntR."),
-         (getattr, Path("trapped"), "touch"), (__import__, "antigravity"), (torch.load, "trapped")]
-HAND = [b"cos\nsystem\n(S'touch trapped'\ntR.", b"(S'touch trapped'\nios\nsystem\n.", b"(cos\nsystem\nS'touch trapped'\no.", b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\rtouch trapped\x85R.",
-        b"c__builtin__\neval\n(S\"open('trapped', 'w')\"\ntR.", b"\x80\x02c__builtin__\ngetattr\ncos\nX\x06\x00\x00\x00system\x86RX\r\x00\x00\x00touch trapped\x85R.",
-        b"\x80\x02ctorch._utils\n_rebuild_parameter\n}X\x0c\x00\x00\x00__reduce_ex__K\x01sb.", b"\x82\x01.", b"\x80\x02ccopyreg\n_reconstructor\n(cos\nsystem\nc__builtin__\nobject\nNtR."]
+CALLS = [
+    (os.system, "touch trapped"),
+    (os.popen, "touch trapped"),
+    (eval, "open('trapped', 'w')"),
+    (exec, "open('trapped', 'w')"),
+    (open, "trapped", "w"),
+    (subprocess.Popen, ["touch", "trapped"]),
+    (subprocess.check_output, ["touch", "trapped"]),
+    (Path.touch, Path("trapped")),
+    (pickle.loads, b"cos\nsystem\n(S'touch trapped'\ntR."),
+    (getattr, Path("trapped"), "touch"),
+    (__import__, "antigravity"),
+    (torch.load, "trapped"),
+]
+HAND = [
+    b"cos\nsystem\n(S'touch trapped'\ntR.",
+    b"(S'touch trapped'\nios\nsystem\n.",
+    b"(cos\nsystem\nS'touch trapped'\no.",
+    b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\rtouch trapped\x85R.",
+    b"c__builtin__\neval\n(S\"open('trapped', 'w')\"\ntR.",
+    b"\x80\x02c__builtin__\ngetattr\ncos\nX\x06\x00\x00\x00system\x86RX\r\x00\x00\x00touch "
+    b"trapped\x85R.",
+    b"\x80\x02ctorch._utils\n_rebuild_parameter\n}X\x0c\x00\x00\x00__reduce_ex__K\x01sb.",
+    b"\x82\x01.",
+    b"\x80\x02ccopyreg\n_reconstructor\n(cos\nsystem\nc__builtin__\nobject\nNtR.",
+]
 
 
 def in_a_checkpoint(program) -> bytes:
@@ -156,13 +221,23 @@ def in_a_checkpoint(program) -> bytes:
 
 
 def hostile_files(state):
-    "Contents of files, each of which runs something when it is opened by a reader that believes it."
+    """Contents of files, each of which runs something when it is opened by a reader that believes
+    it."""
     for function, *args in CALLS:
-        for evil in (Call(function, *args), Item(function, *args), Call(dict, state=Call(function, *args))):
+        for evil in (
+            Call(function, *args),
+            Item(function, *args),
+            Call(dict, state=Call(function, *args)),
+        ):
             for protocol in (2, 4):
                 for new in (True, False):
                     file = io.BytesIO()
-                    torch.save({"state_dict": state, "surprise": evil}, file, pickle_protocol=protocol, _use_new_zipfile_serialization=new)
+                    torch.save(
+                        {"state_dict": state, "surprise": evil},
+                        file,
+                        pickle_protocol=protocol,
+                        _use_new_zipfile_serialization=new,
+                    )
                     yield file.getvalue()
             yield pickle.dumps({"state_dict": evil})
             yield in_a_checkpoint(pickle.dumps({"state_dict": {"weight": evil}}))
@@ -186,11 +261,21 @@ def test_no_door_runs_anything(tmp_path, monkeypatch, states):
 def test_nothing_depends_on_what_a_version_of_pytorch_has(tmp_path, monkeypatch, states):
     "torch 2.4 and 2.5 have no get_unsafe_globals_in_checkpoint; 2.4 has no safe_globals."
     torch.save({"state_dict": states["sip"], "surprise": Call(print, "x")}, tmp_path / "sip.pt")
-    for name in ("get_unsafe_globals_in_checkpoint", "safe_globals", "add_safe_globals", "load", "_load", "_legacy_load"):
+    for name in (
+        "get_unsafe_globals_in_checkpoint",
+        "safe_globals",
+        "add_safe_globals",
+        "load",
+        "_load",
+        "_legacy_load",
+    ):
         monkeypatch.delattr(torch.serialization, name, raising=False)
     monkeypatch.delattr(torch, "load")
     read = read_checkpoint(tmp_path / "sip.pt")
-    assert read.inert == ("builtins.print",) and all(torch.equal(v, states["sip"][k]) for k, v in read.tensors.items())
+    assert (
+        read.inert == ("builtins.print",)
+        and all(torch.equal(v, states["sip"][k]) for k, v in read.tensors.items())
+    )
 
 
 # --- nothing asks for more than it holds
@@ -204,22 +289,37 @@ def shared_by_all(state):
 def with_pickle(file, program):
     "The file of torch.save with another pickle."
     torch.save({"x": torch.ones(4)}, file)
-    with zipfile.ZipFile(file) as archive: parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(file, "w") as archive:
-        for name, data in parts.items(): archive.writestr(name, program if name.endswith("data.pkl") else data)
+        for name, data in parts.items():
+            archive.writestr(name, program if name.endswith("data.pkl") else data)
 
 
 def tensor_of(key, count, size, stride, offset=0, storage="FloatStorage") -> bytes:
     "A pickle of {'x': a tensor as told}."
     long = lambda n: b"\x8a\x08" + struct.pack("<q", n)
     whole = lambda numbers: b"(" + b"".join(map(long, numbers)) + b"t"
-    return (b"\x80\x02}X\x01\x00\x00\x00xctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\n" + storage.encode() + b"\nX"
-            + struct.pack("<I", len(key)) + key.encode() + b"X\x03\x00\x00\x00cpu" + long(count) + b"tQ" + long(offset) + whole(size) + whole(stride) + b"\x89}tRs.")
+    return (
+        b"\x80\x02}X\x01\x00\x00\x00xctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\n"
+        + storage.encode()
+        + b"\nX"
+        + struct.pack("<I", len(key))
+        + key.encode()
+        + b"X\x03\x00\x00\x00cpu"
+        + long(count)
+        + b"tQ"
+        + long(offset)
+        + whole(size)
+        + whole(stride)
+        + b"\x89}tRs."
+    )
 
 
 def packed_parts(file):
     torch.save({"x": torch.zeros(20_000_000)}, file)
-    with zipfile.ZipFile(file) as archive: parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in parts.items(): archive.writestr(name, data)
 
@@ -236,27 +336,52 @@ def claims(file):
 
 BOMBS = {
     "one number as 64 GB": lambda f: torch.save({"x": torch.zeros(1).expand(2**34)}, f),
-    "one number as 64 GB, old form": lambda f: torch.save({"x": torch.zeros(1).expand(2**34)}, f, _use_new_zipfile_serialization=False),
-    "a thousand names for 3 MB": lambda f: torch.save(dict.fromkeys(map(str, range(1000)), torch.zeros(750_000)), f),
+    "one number as 64 GB, old form": lambda f: torch.save(
+        {"x": torch.zeros(1).expand(2**34)}, f, _use_new_zipfile_serialization=False
+    ),
+    "a thousand names for 3 MB": lambda f: torch.save(
+        dict.fromkeys(map(str, range(1000)), torch.zeros(750_000)), f
+    ),
     "more than the storage": lambda f: with_pickle(f, tensor_of("0", 4, [2**33], [1])),
     "more than the part": lambda f: with_pickle(f, tensor_of("0", 2**33, [2**33], [1])),
     "behind the storage": lambda f: with_pickle(f, tensor_of("0", 4, [2], [1], offset=2**40)),
     "a step behind the storage": lambda f: with_pickle(f, tensor_of("0", 4, [2], [2**40])),
     "below nothing": lambda f: with_pickle(f, tensor_of("0", 4, [-2], [1])),
     "a step backwards": lambda f: with_pickle(f, tensor_of("0", 4, [2], [-1])),
-    "a storage that is not there": lambda f: with_pickle(f, tensor_of("../../etc/passwd", 4, [2], [1])),
-    "an empty tensor of great width": lambda f: with_pickle(f, tensor_of("0", 4, [2**50, 0], [1, 1])),
+    "a storage that is not there": lambda f: with_pickle(
+        f, tensor_of("../../etc/passwd", 4, [2], [1])
+    ),
+    "an empty tensor of great width": lambda f: with_pickle(
+        f, tensor_of("0", 4, [2**50, 0], [1, 1])
+    ),
     "compressed": packed_parts,
     "a part of 4 GB in 1 kB": claims,
-    "millions of lists": lambda f: f.write_bytes(in_a_checkpoint(b"\x80\x02" + b"]" * 40_000_000 + b".")),
-    "millions of sets": lambda f: f.write_bytes(in_a_checkpoint(b"\x80\x04" + b"\x8f" * 40_000_000 + b".")),
-    "a pickle of 100 MB": lambda f: f.write_bytes(in_a_checkpoint(b"\x80\x02" + b"N0" * 50_000_000 + b"N.")),
-    "a list two hundred thousand deep": lambda f: f.write_bytes(in_a_checkpoint(b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".")),
-    "a key that takes for ever": lambda f: f.write_bytes(in_a_checkpoint(
-        b"\x80\x02})" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(60)) + b"K\x01s.")),
-    "a memory at number four thousand million": lambda f: f.write_bytes(in_a_checkpoint(b"\x80\x02}r\xff\xff\xff\xff.")),
-    "text of 2 GB in 10 bytes": lambda f: f.write_bytes(in_a_checkpoint(b"\x80\x02X\xff\xff\xff\x7fab.")),
-    "a long number": lambda f: f.write_bytes(in_a_checkpoint(b"\x80\x02}\x8b\xff\xff\xff\x00" + b"\xff" * 0xFFFFFF + b"N0s.")),
+    "millions of lists": lambda f: f.write_bytes(
+        in_a_checkpoint(b"\x80\x02" + b"]" * 40_000_000 + b".")
+    ),
+    "millions of sets": lambda f: f.write_bytes(
+        in_a_checkpoint(b"\x80\x04" + b"\x8f" * 40_000_000 + b".")
+    ),
+    "a pickle of 100 MB": lambda f: f.write_bytes(
+        in_a_checkpoint(b"\x80\x02" + b"N0" * 50_000_000 + b"N.")
+    ),
+    "a list two hundred thousand deep": lambda f: f.write_bytes(
+        in_a_checkpoint(b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".")
+    ),
+    "a key that takes for ever": lambda f: f.write_bytes(
+        in_a_checkpoint(
+            b"\x80\x02})" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(60)) + b"K\x01s."
+        )
+    ),
+    "a memory at number four thousand million": lambda f: f.write_bytes(
+        in_a_checkpoint(b"\x80\x02}r\xff\xff\xff\xff.")
+    ),
+    "text of 2 GB in 10 bytes": lambda f: f.write_bytes(
+        in_a_checkpoint(b"\x80\x02X\xff\xff\xff\x7fab.")
+    ),
+    "a long number": lambda f: f.write_bytes(
+        in_a_checkpoint(b"\x80\x02}\x8b\xff\xff\xff\x00" + b"\xff" * 0xFFFFFF + b"N0s.")
+    ),
 }
 
 
@@ -315,20 +440,25 @@ def test_weights_are_finite_numbers(tmp_path, states, value):
 
 
 def test_any_changed_byte_is_found_or_without_effect(tmp_path):
-    file, state = tmp_path / "last.ckpt", {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(3, dtype=torch.float16)}
+    file = tmp_path / "last.ckpt"
+    state = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(3, dtype=torch.float16)}
     torch.save({"state_dict": state, "epoch": 3}, file)
     whole, found = file.read_bytes(), 0
     for at in range(0, len(whole), 2):
         file.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
         try: tensors = read_checkpoint(file).tensors
         except SGDiffError: found += 1
-        else: assert list(tensors) == list(state) and all(torch.equal(tensors[k], v) for k, v in state.items()), at
+        else:
+            assert list(tensors) == list(state) and all(
+                torch.equal(tensors[k], v) for k, v in state.items()
+            ), at
     assert found > 300
 
 
 # --- safetensors, and folders of diffusers
 
-def safetensors_file(header: bytes, n: int) -> bytes: return struct.pack("<Q", len(header)) + header + bytes(n)
+def safetensors_file(header: bytes, n: int) -> bytes:
+    return struct.pack("<Q", len(header)) + header + bytes(n)
 
 
 @pytest.mark.parametrize("content", [
@@ -348,7 +478,9 @@ def test_hostile_safetensors(tmp_path, content):
 @pytest.mark.parametrize("settings", [{"layers_per_block": 10_000_000}, {"block_out_channels": [2**40, 2**40]}, {"block_out_channels": []}, {"block_out_channels": "many"},
                                       {"num_vq_embeddings": 2**50}, {"layers_per_block": None}, {"norm_num_groups": 0}, {"down_block_types": [1, 2]}])
 def test_a_first_stage_of_absurd_sizes_is_not_built(tmp_path, settings):
-    stage = FirstStage(FirstStageConfig(channels=(32, 32), n_blocks=1, attention_levels=(1,), n_codes=32))
+    stage = FirstStage(
+        FirstStageConfig(channels=(32, 32), n_blocks=1, attention_levels=(1,), n_codes=32)
+    )
     stage.network.save_pretrained(tmp_path)
     told = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(told | settings))
@@ -359,12 +491,17 @@ def test_a_first_stage_of_absurd_sizes_is_not_built(tmp_path, settings):
 
 
 def test_a_first_stage_without_some_of_its_weights_is_not_made_up(tmp_path):
-    stage = FirstStage(FirstStageConfig(channels=(32, 32), n_blocks=1, attention_levels=(1,), n_codes=32))
+    stage = FirstStage(
+        FirstStageConfig(channels=(32, 32), n_blocks=1, attention_levels=(1,), n_codes=32)
+    )
     stage.network.save_pretrained(tmp_path)
     file = tmp_path / "diffusion_pytorch_model.safetensors"
     state = load_weights(file)
-    for changed, told in (({k: v for k, v in state.items() if "conv_out" not in k}, "missing_keys"), (state | {"more": torch.ones(1)}, "unexpected_keys"),
-                          (state | {"decoder.conv_out.bias": torch.full((3,), float("nan"))}, "no finite numbers")):
+    for changed, told in (
+        ({k: v for k, v in state.items() if "conv_out" not in k}, "missing_keys"),
+        (state | {"more": torch.ones(1)}, "unexpected_keys"),
+        (state | {"decoder.conv_out.bias": torch.full((3,), float("nan"))}, "no finite numbers"),
+    ):
         save_file({k: v.clone() for k, v in changed.items()}, file)
         with pytest.raises(SGDiffError, match=told):
             load_first_stage(tmp_path)

@@ -1,13 +1,21 @@
-"""The official losses and masks, written anew, against recorded outputs of the official modules where these lie beside the repository."""
+"""The official losses and masks, written anew, against recorded outputs of the official modules
+where these lie beside the repository."""
 
 import pytest
 import torch
 from official_tensors import SHARED, recorded
 
 from sgdiff.method.contrastive import ContrastiveHead
-from sgdiff.pretrained.official_losses import OfficialMaskedHead, covered, official_mask, official_masked_loss
+from sgdiff.pretrained.official_losses import (
+    OfficialMaskedHead, covered, official_mask, official_masked_loss)
 
-MASKS = {"a": (0.2, 32, 32), "b": (0.2, 24, 40), "c": (0.5, 32, 32), "d": (-1.0, 32, 32), "e": (0.2, 32, 32)}
+MASKS = {
+    "a": (0.2, 32, 32),
+    "b": (0.2, 24, 40),
+    "c": (0.5, 32, 32),
+    "d": (-1.0, 32, 32),
+    "e": (0.2, 32, 32),
+}
 
 
 @pytest.mark.parametrize("name", MASKS)
@@ -15,11 +23,15 @@ def test_masks(name):
     t, (threshold, height, width) = recorded("boxmask"), MASKS[name]
     draws = t[f"in/mask_{name}_rand"][:, 0]
     assert torch.equal((draws > threshold).float(), t[f"in/mask_{name}_indicator"])
-    assert torch.equal(official_mask(t["in/boxes"], t["in/obj_to_img"], 4, (height, width), draws, threshold), t[f"out/mask_{name}"])
+    assert torch.equal(
+        official_mask(t["in/boxes"], t["in/obj_to_img"], 4, (height, width), draws, threshold),
+        t[f"out/mask_{name}"],
+    )
 
 
 def test_mask_counts_boxes():
-    "By a loop over pixels: 1 minus the number of hidden boxes, each enlarged by a sixteenth on every side."
+    """By a loop over pixels: 1 minus the number of hidden boxes, each enlarged by a sixteenth on
+    every side."""
     boxes = torch.tensor([[0.1, 0.2, 0.6, 0.7], [0.4, 0.4, 0.9, 0.9], [0.0, 0.0, 1.0, 1.0]])
     mask = official_mask(boxes, torch.tensor([0, 0, 1]), 2, (11, 13), torch.ones(3))
     for row in range(11):
@@ -34,12 +46,18 @@ def test_mask_counts_boxes():
 def test_masked_head_and_loss():
     t = recorded("mimloss")
     head = OfficialMaskedHead(64, 96)
-    head.load_state_dict({k.removeprefix("weights/"): v.float() for k, v in t.items() if k.startswith("weights/")})
+    head.load_state_dict(
+        {k.removeprefix("weights/"): v.float() for k, v in t.items() if k.startswith("weights/")}
+    )
     local = t["in/local_graph_fea"].clone().requires_grad_()
     made = head(t["in/local_masked_image_fea"].transpose(0, 1), local)
     loss = official_masked_loss(made, t["in/local_gt_image_fea"].transpose(0, 1))
     loss.backward()
-    for name, got in (("reconstruction", made), ("loss", loss), ("grad_local_graph_fea", local.grad)):
+    for name, got in (
+        ("reconstruction", made),
+        ("loss", loss),
+        ("grad_local_graph_fea", local.grad),
+    ):
         torch.testing.assert_close(got, t[f"out/{name}"], atol=1e-5, rtol=1e-4)
 
 
@@ -50,7 +68,10 @@ def test_names_of_the_masked_head_at_true_size():
     section = listing.read_text().split("== keys_mim_head.txt\n")[1].split("\n==")[0]
     with torch.device("meta"):
         state = OfficialMaskedHead().state_dict()
-    listed = {line.split("  ")[0].replace("*", "N"): line.split("  ")[2] for line in section.strip().splitlines()}
+    listed = {
+        line.split("  ")[0].replace("*", "N"): line.split("  ")[2]
+        for line in section.strip().splitlines()
+    }
     ours = {}
     for name, value in state.items():
         pattern = ".".join("N" if part.isdigit() else part for part in name.split("."))
@@ -65,8 +86,17 @@ def test_contrastive_loss_and_its_gradients():
     loss, _ = head(graph, image)
     loss.backward()
     torch.testing.assert_close(loss, t["out/clip_loss"], atol=1e-5, rtol=1e-5)
-    # ours normalises and exponentiates inside: gradients tangential to the sphere, and by the logarithm of the scale
-    for features, official in ((graph, t["out/clip_grad_graph_features"]), (image, t["out/clip_grad_image_features"])):
+    # ours normalises and exponentiates inside: gradients tangential to the sphere, and by the
+    # logarithm of the scale
+    for features, official in (
+        (graph, t["out/clip_grad_graph_features"]),
+        (image, t["out/clip_grad_image_features"]),
+    ):
         tangential = official - (official * features).sum(1, keepdim=True) * features
         torch.testing.assert_close(features.grad, tangential, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(head.logit_scale.grad, t["out/clip_grad_logit_scale"] * t["in/clip_logit_scale"], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        head.logit_scale.grad,
+        t["out/clip_grad_logit_scale"] * t["in/clip_logit_scale"],
+        atol=1e-5,
+        rtol=1e-4,
+    )

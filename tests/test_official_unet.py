@@ -1,4 +1,5 @@
-"""The official form of the UNet against tensors made by the official modules (random weights, tiny sizes)."""
+"""The official form of the UNet against tensors made by the official modules (random weights, tiny
+sizes)."""
 import re
 from collections import Counter
 from pathlib import Path
@@ -26,8 +27,11 @@ def official_unet(golden, **changes):
         model_channels=32, channel_mult=(1, 2), num_res_blocks=1, attention_levels=(0, 1),
         local_dim=96, global_dim=32, context_dim=32, **changes)
     unet = UNet(config).eval()
-    weights = {k.removeprefix("weights/"): v.float() for k, v in golden.items() if k.startswith("weights/")}
-    unet.load_state_dict(weights)  # strict: the names and shapes are the official ones, none missing, none left over
+    weights = {
+        k.removeprefix("weights/"): v.float() for k, v in golden.items() if k.startswith("weights/")
+    }
+    # strict: the names and shapes are the official ones, none missing, none left over
+    unet.load_state_dict(weights)
     return unet
 
 
@@ -43,15 +47,31 @@ def graph_context(unet, golden):
 def test_output_and_every_block(golden, changes):
     unet = official_unet(golden, **changes)
     seen = {}
-    blocks = {f"{part}.{i}": b for part in ("input_blocks", "output_blocks") for i, b in enumerate(getattr(unet, part))}
-    for name, block in {**blocks, "middle_block": unet.middle_block, "emb": unet.time_embed}.items():
-        block.register_forward_hook(lambda module, args, out, name=name: seen.__setitem__(name, out))
+    blocks = {
+        f"{part}.{i}": b
+        for part in ("input_blocks", "output_blocks")
+        for i, b in enumerate(getattr(unet, part))
+    }
+    for name, block in {
+        **blocks,
+        "middle_block": unet.middle_block,
+        "emb": unet.time_embed,
+    }.items():
+        block.register_forward_hook(
+            lambda module, args, out, name=name: seen.__setitem__(name, out)
+        )
     out = unet(golden["in/x"], golden["in/timesteps"], *graph_context(unet, golden))
     torch.testing.assert_close(out, golden["out/eps"], atol=1e-4, rtol=1e-4)
     checked = [k for k in golden if k.startswith("mid/") and k.removeprefix("mid/") in seen]
     assert len(checked) == 10
     for key in checked:
-        torch.testing.assert_close(seen[key.removeprefix("mid/")], golden[key], atol=1e-4, rtol=1e-4, msg=lambda m, key=key: f"{key}: {m}")
+        torch.testing.assert_close(
+            seen[key.removeprefix("mid/")],
+            golden[key],
+            atol=1e-4,
+            rtol=1e-4,
+            msg=lambda m, key=key: f"{key}: {m}",
+        )
 
 
 @needs_golden
@@ -60,7 +80,12 @@ def test_context_and_time(golden):
     context, mask = graph_context(unet, golden)
     torch.testing.assert_close(context, golden["mid/context"], atol=1e-5, rtol=1e-5)
     assert mask.all(), "the official form attends to padding too"
-    torch.testing.assert_close(timestep_embedding(golden["in/timesteps"], 32), golden["mid/timestep_embedding"], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        timestep_embedding(golden["in/timesteps"], 32),
+        golden["mid/timestep_embedding"],
+        atol=1e-5,
+        rtol=1e-5,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +101,10 @@ def test_full_size(full_size):
 @pytest.mark.skipif(not KEYS.is_file(), reason=f"layout of the official checkpoints not at {KEYS}")
 def test_full_size_names(full_size):
     section = KEYS.read_text().split("== keys_unet_full.txt\n")[1].split("\n==")[0]
-    official = {pattern: (int(count), shapes) for pattern, count, shapes in re.findall(r"^(\S+)  x(\d+)  (.*)$", section, re.M)}
+    official = {
+        pattern: (int(count), shapes)
+        for pattern, count, shapes in re.findall(r"^(\S+)  x(\d+)  (.*)$", section, re.M)
+    }
     ours, our_shapes = Counter(), {}
     for key, tensor in full_size.state_dict().items():
         pattern = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", key)
@@ -85,4 +113,6 @@ def test_full_size_names(full_size):
     assert ours == {pattern: count for pattern, (count, _) in official.items()}
     for pattern, (_, shapes) in official.items():
         listed = set(shapes.removesuffix(" ...").split(" | "))
-        assert listed <= our_shapes[pattern] and (shapes.endswith("...") or listed == our_shapes[pattern]), pattern
+        assert listed <= our_shapes[pattern] and (
+            shapes.endswith("...") or listed == our_shapes[pattern]
+        ), pattern

@@ -1,4 +1,5 @@
-"""`sgdiff prepare` and shards: broken input in every form, done once, killed at any moment; streaming JSON against json.load."""
+"""`sgdiff prepare` and shards: broken input in every form, done once, killed at any moment;
+streaming JSON against json.load."""
 import argparse
 import json
 import os
@@ -26,7 +27,8 @@ from sgdiff.real.tiny import write_tiny_coco, write_tiny_vg  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 FEW = ["--min-object-instances=1", "--min-predicate-instances=1", "--min-attribute-instances=1"]
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")      # pycocotools under NumPy 2
+# pycocotools under NumPy 2
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 def prepare(*words):
@@ -37,7 +39,16 @@ def prepare(*words):
 
 
 def prepare_vg(root, *more, images=True):
-    return prepare("vg", "--raw", root / "raw", *(["--images", root / "images"] if images else []), "--out", root / "out", *FEW, *more)
+    return prepare(
+        "vg",
+        "--raw",
+        root / "raw",
+        *(["--images", root / "images"] if images else []),
+        "--out",
+        root / "out",
+        *FEW,
+        *more,
+    )
 
 
 @pytest.fixture
@@ -53,8 +64,17 @@ def change(path, edit):
 
 # --- streaming
 
-values = st.recursive(st.none() | st.booleans() | st.integers(-10**12, 10**12) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-                      lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4), max_leaves=12)
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**12), 10**12)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -68,7 +88,9 @@ def test_streaming_gives_what_json_gives(tmp_path_factory, data, piece, indent, 
         assert (read if isinstance(data, list) else dict(read)) == data
         if isinstance(data, dict):
             names = list(data)[::2]
-            assert list(stream_members(path, names)) == [(k, v) for k in data if k in names and isinstance(data[k], list) for v in data[k]]
+            assert list(stream_members(path, names)) == [
+                (k, v) for k in data if k in names and isinstance(data[k], list) for v in data[k]
+            ]
     finally: json_stream.PIECE = whole
 
 
@@ -86,15 +108,20 @@ def test_streaming_faults_are_told(tmp_path):
     (tmp_path / "bytes.json").write_bytes(b'["\xff\xfe"]')
     with pytest.raises(SGDiffError, match="cannot read"): list(stream_json(tmp_path / "bytes.json"))
     (tmp_path / "list.json").write_text("[1]")
-    with pytest.raises(SGDiffError, match="dictionary should begin"): list(stream_members(tmp_path / "list.json", ("a",)))
+    with pytest.raises(SGDiffError, match="dictionary should begin"):
+        list(stream_members(tmp_path / "list.json", ("a",)))
 
 
 def test_a_tally_counts_names_and_stops():
     tally = Tally(named=2)
     for i in range(3): tally.bad("objects", "no box", i)
-    assert tally.to_dict() == {"counts": {"objects": {"broken: no box": 3}}, "broken": {"objects: no box": ["0", "1"]}}
+    assert tally.to_dict() == {
+        "counts": {"objects": {"broken: no box": 3}},
+        "broken": {"objects: no box": ["0", "1"]},
+    }
     assert "0, 1, ..." in str(tally)
-    with pytest.raises(SGDiffError, match="no box: 7"): Tally(strict=True).bad("objects", "no box", 7)
+    with pytest.raises(SGDiffError, match="no box: 7"):
+        Tally(strict=True).bad("objects", "no box", 7)
 
 
 # --- the command
@@ -118,19 +145,29 @@ def test_a_second_run_does_nothing_and_a_change_is_noticed(vg, capsys):
     (lambda raw: change(raw / "objects.json", lambda d: d[0]["objects"][0].update(h="tall")), "objects: cannot be read"),
     (lambda raw: change(raw / "objects.json", lambda d: d[0]["objects"][0].update(names=7)), "objects: cannot be read"),
     (lambda raw: change(raw / "objects.json", lambda d: d[0]["objects"][0].update(w=float("nan"))), "objects: cannot be read"),
-    (lambda raw: change(raw / "objects.json", lambda d: d[0].update(objects=None)), "images: no image id or no objects"),
-    (lambda raw: change(raw / "objects.json", lambda d: d.append(d[1])), "images: listed twice in objects"),
-    (lambda raw: change(raw / "objects.json", lambda d: d.insert(0, 17)), "images: no image id or no objects"),
+    (lambda raw: change(raw / "objects.json", lambda d: d[0].update(objects=None)), "images: no "
+                                                                                    "image id or no objects"),
+    (lambda raw: change(raw / "objects.json", lambda d: d.append(d[1])), "images: listed twice "
+                                                                         "in objects"),
+    (lambda raw: change(raw / "objects.json", lambda d: d.insert(0, 17)), "images: no image id or "
+                                                                          "no objects"),
     (lambda raw: change(raw / "relationships.json", lambda d: d[0]["relationships"][0].update(predicate=None)), "relationships: cannot be read"),
-    (lambda raw: change(raw / "image_data.json", lambda d: d[3].pop("url")), "images: no id, size or address"),
-    (lambda raw: change(raw / "image_data.json", lambda d: d[3].update(width=None)), "images: no id, size or address"),
+    (lambda raw: change(raw / "image_data.json", lambda d: d[3].pop("url")), "images: no id, size "
+                                                                             "or address"),
+    (lambda raw: change(raw / "image_data.json", lambda d: d[3].update(width=None)), "images: no "
+                                                                                     "id, size or address"),
     (lambda raw: change(raw / "relationships.json", lambda d: d[0]["relationships"].__setitem__(0, "on")), "relationships: cannot be read"),
 ])
 def test_a_broken_record_is_named_or_stops_the_run(vg, spoil, told):
     spoil(vg / "raw")
     report = prepare_vg(vg, images=False)
-    assert list(report["broken"]) == [told] and len(report["broken"][told]) == 1 and report["images"]["train"]
-    with pytest.raises(SGDiffError, match="strict"): prepare_vg(vg, "--strict", "--force", images=False)
+    assert (
+        list(report["broken"]) == [told]
+        and len(report["broken"][told]) == 1
+        and report["images"]["train"]
+    )
+    with pytest.raises(SGDiffError, match="strict"):
+        prepare_vg(vg, "--strict", "--force", images=False)
 
 
 @pytest.mark.parametrize("spoil, told", [
@@ -159,15 +196,21 @@ def test_a_mistyped_folder_of_images_costs_nothing(vg):
 def test_an_emptied_folder_of_images_is_not_prepared_already(vg):
     prepare_vg(vg)
     for path in (vg / "images").rglob("*.jpg"): path.unlink()
-    with pytest.raises(SGDiffError, match="broken: missing"): prepare_vg(vg)        # nothing is left to train on
+    # nothing is left to train on
+    with pytest.raises(SGDiffError, match="broken: missing"): prepare_vg(vg)
 
 
 def test_strict_does_not_pass_what_an_earlier_run_has_counted(vg, capsys):
     gone = sorted((vg / "images").rglob("*.jpg"))[0]
     gone.unlink()
     first = prepare_vg(vg)
-    assert sum(map(len, first["broken"].values())) == 1 and prepare_vg(vg) == first and "1 or more broken" in capsys.readouterr().out
-    with pytest.raises(SGDiffError, match=f"broken or missing(.|\n)*{gone.name}"): prepare_vg(vg, "--strict")
+    assert (
+        sum(map(len, first["broken"].values())) == 1
+        and prepare_vg(vg) == first
+        and "1 or more broken" in capsys.readouterr().out
+    )
+    with pytest.raises(SGDiffError, match=f"broken or missing(.|\n)*{gone.name}"):
+        prepare_vg(vg, "--strict")
     assert (vg / "out" / "prepared.json").exists()
 
 
@@ -180,7 +223,8 @@ def test_no_merged_ids_may_be_written_as_null(vg):
 
 def test_images_that_cannot_be_used_are_left_out(vg):
     prepare_vg(vg)
-    with h5py.File(vg / "out" / "train.h5") as h5: files = [vg / "images" / path.decode() for path in h5["image_paths"][:3]]
+    with h5py.File(vg / "out" / "train.h5") as h5:
+        files = [vg / "images" / path.decode() for path in h5["image_paths"][:3]]
     files[0].write_bytes(files[0].read_bytes()[:-200])
     files[1].write_bytes(b"not a picture")
     files[2].unlink()
@@ -196,9 +240,22 @@ def test_images_that_cannot_be_used_are_left_out(vg):
 
 def test_a_run_that_was_killed_leaves_nothing_that_looks_finished(tmp_path):
     root = write_tiny_coco(tmp_path / "coco", 24)
-    command = [sys.executable, "-c", "import argparse, sys; from sgdiff.real.prepare import add_command; p = argparse.ArgumentParser(); add_command(p.add_subparsers()); a = p.parse_args(); a.run(a)",
-               "prepare", "coco", "--raw", str(root), "--out", str(tmp_path / "out"), "--quiet"]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-c",
+        "import argparse, sys; from sgdiff.real.prepare import add_command; p = "
+        "argparse.ArgumentParser(); add_command(p.add_subparsers()); a = p.parse_args(); a.run(a)",
+        "prepare",
+        "coco",
+        "--raw",
+        str(root),
+        "--out",
+        str(tmp_path / "out"),
+        "--quiet",
+    ]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL
+    )
     while process.poll() is None and not any((tmp_path / "out").glob("*.h5")): time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -210,7 +267,10 @@ def test_a_run_that_was_killed_leaves_nothing_that_looks_finished(tmp_path):
 
 def test_hash_splits_depend_on_nothing_but_the_id():
     splits = hash_splits(range(1000))
-    assert sorted(k for keys in splits.values() for k in keys) == list(range(1000)) and all(splits.values())
+    assert (
+        sorted(k for keys in splits.values() for k in keys) == list(range(1000))
+        and all(splits.values())
+    )
     assert hash_splits(reversed(range(1000))) == splits
 
 
@@ -238,7 +298,9 @@ def test_each_sample_is_read_exactly_once_an_epoch(packed, world, workers):
         seen, told = Counter(), {}
         for rank in range(world):
             shards = ShardData(folder, image_size=16, epoch=epoch, rank=rank, world=world, buffer=3)
-            loader = torch.utils.data.DataLoader(shards, batch_size=None, num_workers=workers if epoch == 5 else 0)
+            loader = torch.utils.data.DataLoader(
+                shards, batch_size=None, num_workers=workers if epoch == 5 else 0
+            )
             for pixels, graph in loader:
                 seen[pixels.numpy().tobytes()] += 1
                 told[pixels.numpy().tobytes()] = graph
@@ -261,9 +323,12 @@ def test_shards_of_another_data_set_are_not_written_over(packed):
     folder, data = packed
     before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
     write_shards(data, folder, per_shard=2, progress=False)
-    with pytest.raises(SGDiffError, match="another data set"): write_shards(data, folder, per_shard=3, progress=False)
+    with pytest.raises(SGDiffError, match="another data set"):
+        write_shards(data, folder, per_shard=3, progress=False)
     assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir()} == before
-    assert np.all([p.name == "shards" or not p.name.startswith(".shards") for p in folder.parent.iterdir()])
+    assert np.all(
+        [p.name == "shards" or not p.name.startswith(".shards") for p in folder.parent.iterdir()]
+    )
 
 
 def test_packed_data_name_what_is_wrong_with_a_folder(packed, tmp_path):
@@ -271,13 +336,20 @@ def test_packed_data_name_what_is_wrong_with_a_folder(packed, tmp_path):
     import shutil
     from sgdiff.real.shards import PackedData, write_shards
     folder, data = packed
-    with pytest.raises(SGDiffError, match="per_shard is 0, expected at least 1"): write_shards(data, tmp_path / "none", per_shard=0, progress=False)
+    with pytest.raises(SGDiffError, match="per_shard is 0, expected at least 1"):
+        write_shards(data, tmp_path / "none", per_shard=0, progress=False)
     shutil.copytree(folder, tmp_path / "old")
     index = json.loads((folder / "index.json").read_text())
-    del index["fingerprint"]                                                        # as shards were written once
+    del index["fingerprint"]  # as shards were written once
     (tmp_path / "old" / "index.json").write_text(json.dumps(index))
     (tmp_path / "old" / "SHA256SUMS").unlink()
-    with pytest.warns(UserWarning, match="cannot be told"), pytest.raises(SGDiffError, match="index.json does not fit packed data: 'fingerprint' is missing"): PackedData(tmp_path / "old", progress=False)
+    with (
+        pytest.warns(UserWarning, match="cannot be told"),
+        pytest.raises(
+            SGDiffError, match="index.json does not fit packed data: 'fingerprint' is missing"
+        ),
+    ):
+        PackedData(tmp_path / "old", progress=False)
     assert len(PackedData(folder, progress=False)) == len(data)
 
 
@@ -290,17 +362,23 @@ def test_shards_notice_other_records_and_a_missing_image(packed, tmp_path):
     class Other(type(data)):
         "The same images, of which one is said to be called something else."
         def __init__(self): self.__dict__ = dict(data.__dict__)
-        def record(self, i): return replace(data.record(i), key="another") if i == 3 else data.record(i)
+        def record(self, i):
+            return replace(data.record(i), key="another") if i == 3 else data.record(i)
 
-    with pytest.raises(SGDiffError, match="another data set"): write_shards(Other(), folder, per_shard=2, progress=False)
+    with pytest.raises(SGDiffError, match="another data set"):
+        write_shards(Other(), folder, per_shard=2, progress=False)
     before = json.loads((folder / "index.json").read_text())
     sums = (folder / "SHA256SUMS").read_bytes()
     (folder / "SHA256SUMS").unlink()
-    (folder / "index.json").write_text(json.dumps({k: v for k, v in before.items() if k != "records"}))     # as shards had it that were written earlier
+    # as shards had it that were written earlier
+    (folder / "index.json").write_text(
+        json.dumps({k: v for k, v in before.items() if k != "records"})
+    )
     assert "records" not in write_shards(data, folder, per_shard=2, progress=False)
     save_json(before, folder / "index.json")
     (folder / "SHA256SUMS").write_bytes(sums)
     gone = Other()
     gone.folder = tmp_path
-    with pytest.raises(SGDiffError, match="cannot read the image .*No such file"): write_shards(gone, tmp_path / "shards", per_shard=2, progress=False)
+    with pytest.raises(SGDiffError, match="cannot read the image .*No such file"):
+        write_shards(gone, tmp_path / "shards", per_shard=2, progress=False)
     assert [path.name for path in (tmp_path / "shards").iterdir()] == [".lock"]

@@ -1,15 +1,24 @@
-"""CLIP behind the interface of our image encoder: names and sizes of the true model, equality with open_clip, frozen and clean."""
+"""CLIP behind the interface of our image encoder: names and sizes of the true model, equality with
+open_clip, frozen and clean."""
 from dataclasses import replace
 
 import pytest
 import torch
 
-open_clip = pytest.importorskip("open_clip", reason="CLIP needs open_clip: pip install 'sgdiff[clip]'")
+open_clip = pytest.importorskip(
+    "open_clip", reason="CLIP needs open_clip: pip install 'sgdiff[clip]'"
+)
 pytest.importorskip("diffusers", reason="first stages need diffusers: pip install 'sgdiff[hub]'")
 
 from sgdiff.errors import SGDiffError  # noqa: E402
 from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, load_first_stage  # noqa: E402
-from sgdiff.pretrained.clip import ClipConfig, ClipImageEncoder, build_tower, clip_from_official, clip_pixels  # noqa: E402
+from sgdiff.pretrained.clip import (
+    ClipConfig,
+    ClipImageEncoder,
+    build_tower,
+    clip_from_official,
+    clip_pixels,
+)  # noqa: E402
 
 TINY = ClipConfig(image_size=32, patch=8, width=128, n_layers=2, global_dim=32)
 
@@ -17,7 +26,9 @@ TINY = ClipConfig(image_size=32, patch=8, width=128, n_layers=2, global_dim=32)
 def test_true_size_is_open_clips_own():
     with torch.device("meta"):
         ours = build_tower(ClipConfig()).state_dict()
-    theirs = open_clip.create_model("ViT-B-32-quickgelu", pretrained=None, device="meta").visual.state_dict()
+    theirs = open_clip.create_model(
+        "ViT-B-32-quickgelu", pretrained=None, device="meta"
+    ).visual.state_dict()
     assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
     assert (ClipConfig().n_tokens, ClipConfig().width, ClipConfig().global_dim) == (50, 768, 512)
 
@@ -49,7 +60,8 @@ def test_frozen_and_no_hook_left_even_after_an_error():
     assert not clip.train().training and not any(p.requires_grad for p in clip.parameters())
     mlp = clip.tower.transformer.resblocks[-1].mlp
     clip(torch.zeros(1, 3, 32, 32))
-    clip.tower.proj = torch.nn.Parameter(torch.zeros(3, 3), requires_grad=False)  # breaks the call after the hook has run
+    # breaks the call after the hook has run
+    clip.tower.proj = torch.nn.Parameter(torch.zeros(3, 3), requires_grad=False)
     with pytest.raises(RuntimeError):
         clip(torch.zeros(1, 3, 32, 32))
     assert not mlp._forward_hooks
@@ -72,7 +84,14 @@ def pretraining():
     from sgdiff.method.pretraining import PretrainingConfig
     from sgdiff.toy.world import EASY, make_dataset
     images, batch = make_dataset(EASY, 4, seed=0, progress=False).batch(torch.arange(4))
-    encoder = SceneGraphEncoderConfig(EASY.vocab.n_objects, EASY.vocab.n_predicates, dim=32, hidden_dim=32, n_layers=2, global_dim=32)
+    encoder = SceneGraphEncoderConfig(
+        EASY.vocab.n_objects,
+        EASY.vocab.n_predicates,
+        dim=32,
+        hidden_dim=32,
+        n_layers=2,
+        global_dim=32,
+    )
     return PretrainingConfig(encoder, replace(TINY, class_token=False), n_wrong=0), images, batch
 
 
@@ -83,8 +102,15 @@ def test_takes_the_place_of_the_small_encoder_in_pretraining(pretraining):
     model = PretrainingModel(config)
     loss, metrics = model.train()(images, batch, None, torch.Generator().manual_seed(0))
     loss.backward()
-    assert set(metrics) == {"contrastive", "accuracy", "masked"} and not model.image_encoder.training
-    assert all(p.grad is not None for part in (model.graph_encoder, model.masked_head) for p in part.parameters())
+    assert (
+        set(metrics) == {"contrastive", "accuracy", "masked"}
+        and not model.image_encoder.training
+    )
+    assert all(
+        p.grad is not None
+        for part in (model.graph_encoder, model.masked_head)
+        for p in part.parameters()
+    )
     assert all(p.grad is None for p in model.image_encoder.parameters())
 
 
@@ -100,23 +126,43 @@ def test_a_run_beside_clip_saves_what_it_trains_and_goes_on_from_there(pretraini
 
     def run(folder, stop=None):
         torch.manual_seed(0)
-        return fit(PretrainingModel(config), loss_fn, settings, folder, on_log=lambda line, _: done.append(line["step"]), should_stop=stop)
+        return fit(
+            PretrainingModel(config),
+            loss_fn,
+            settings,
+            folder,
+            on_log=lambda line, _: done.append(line["step"]),
+            should_stop=stop,
+        )
 
     done = []
     whole = run(tmp_path / "whole")
     assert not run(tmp_path / "cut", lambda: done[-1] == 2).finished
     saved = torch.load(tmp_path / "cut" / "checkpoint.pt", weights_only=True)
-    assert saved["step"] == 2 and not any("image_encoder" in name for name in [*saved["model"], *saved["ema"]])
+    assert (
+        saved["step"] == 2
+        and not any("image_encoder" in name for name in [*saved["model"], *saved["ema"]])
+    )
     again = run(tmp_path / "cut")
-    for a, b in zip(whole.model_ema.state_dict().values(), again.model_ema.state_dict().values(), strict=True):
+    for a, b in zip(
+        whole.model_ema.state_dict().values(), again.model_ema.state_dict().values(), strict=True
+    ):
         assert a.equal(b)
     save_weights(whole.model_ema, tmp_path / "model.safetensors")
     model = PretrainingModel(config)
     load_weights(tmp_path / "model.safetensors", model)
-    for a, b in zip(model.image_encoder(images), whole.model_ema.image_encoder(images), strict=True):
+    for a, b in zip(
+        model.image_encoder(images), whole.model_ema.image_encoder(images), strict=True
+    ):
         assert a.equal(b)  # random weights that nobody has saved are the same ones again
     with pytest.raises(RuntimeError, match="masked_head"):  # what is trained is still missed
-        model.load_state_dict({name: v for name, v in model.state_dict().items() if not name.startswith("masked_head.")})
+        model.load_state_dict(
+            {
+                name: v
+                for name, v in model.state_dict().items()
+                if not name.startswith("masked_head.")
+            }
+        )
 
 
 def test_what_does_not_fit_is_said_before_anything_is_built(pretraining):
@@ -132,16 +178,30 @@ def test_what_does_not_fit_is_said_before_anything_is_built(pretraining):
 
 def test_the_clip_inside_an_official_file(tmp_path):
     clip = ClipImageEncoder(TINY)
-    state = {f"module.clip_model.visual.{k}": v for k, v in clip.tower.state_dict().items()} | {"module.logit_scale": torch.ones(())}
+    state = {f"module.clip_model.visual.{k}": v for k, v in clip.tower.state_dict().items()} | {
+        "module.logit_scale": torch.ones(())
+    }
     torch.save({"state_dict": state}, tmp_path / "sip.pt")
     again = clip_from_official(tmp_path / "sip.pt")
     images = torch.rand(1, 3, 32, 32)
     for a, b in zip(again(images), clip(images)):
         torch.testing.assert_close(a, b)
-    torch.save({"state_dict": {k: v for k, v in state.items() if "resblocks.1.mlp" not in k}}, tmp_path / "sip.pt")
+    torch.save(
+        {"state_dict": {k: v for k, v in state.items() if "resblocks.1.mlp" not in k}},
+        tmp_path / "sip.pt",
+    )
     with pytest.raises(SGDiffError, match=r"missing: transformer\.resblocks\.1\.mlp"):
         clip_from_official(tmp_path / "sip.pt")
-    torch.save({"state_dict": state | {"module.clip_model.text_projection": torch.ones(1), "module.clip_model.other": torch.ones(1)}}, tmp_path / "sip.pt")
+    torch.save(
+        {
+            "state_dict": state
+            | {
+                "module.clip_model.text_projection": torch.ones(1),
+                "module.clip_model.other": torch.ones(1),
+            }
+        },
+        tmp_path / "sip.pt",
+    )
     with pytest.raises(SGDiffError, match="left over: clip_model.other"):
         clip_from_official(tmp_path / "sip.pt")
     torch.save({"logit_scale": torch.ones(())}, tmp_path / "sip.pt")
@@ -160,5 +220,12 @@ def test_a_first_stage_of_the_true_size_codes_and_draws_as_before_it_was_saved(c
     with torch.no_grad():
         latents = again.to_latents(pictures)
         drawn = again.from_latents(latents)
-        assert latents.shape == (2, config.diffused_channels, 8, 6) and drawn.shape == pictures.shape
-        assert latents.std() > 0 and torch.equal(latents, stage.to_latents(pictures)) and torch.equal(drawn, stage.from_latents(latents))
+        assert (
+            latents.shape == (2, config.diffused_channels, 8, 6)
+            and drawn.shape == pictures.shape
+        )
+        assert (
+            latents.std() > 0
+            and torch.equal(latents, stage.to_latents(pictures))
+            and torch.equal(drawn, stage.from_latents(latents))
+        )

@@ -1,4 +1,5 @@
-"""Random graphs: no crash, and what comes out does not depend on the order of nodes and triples or on what else is in the batch."""
+"""Random graphs: no crash, and what comes out does not depend on the order of nodes and triples or
+on what else is in the batch."""
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,22 +8,40 @@ from hypothesis import strategies as st
 from sgdiff.errors import SGDiffError
 from sgdiff.method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from sgdiff.graphs.graph import SceneGraph, SceneGraphBatch, check_graph, edit_graph
-from sgdiff.toy.world import EASY, FLIPS, flip_triple, flippable, graph_signature, random_flip, thin_graph, turn
+from sgdiff.toy.world import (
+    EASY, FLIPS, flip_triple, flippable, graph_signature, random_flip, thin_graph, turn)
 from sgdiff.method.unet import UNet, UNetConfig
 
 VOCAB = EASY.vocab
 torch.manual_seed(0)
-ENCODER = SceneGraphEncoder(SceneGraphEncoderConfig(VOCAB.n_objects, VOCAB.n_predicates, dim=32, hidden_dim=32, n_layers=2, global_dim=32)).eval()
-UNET = UNet(UNetConfig(model_channels=32, channel_mult=(1,), attention_levels=(0,), local_dim=96, global_dim=32, context_dim=32, zero_init=False)).eval()
+ENCODER = SceneGraphEncoder(
+    SceneGraphEncoderConfig(
+        VOCAB.n_objects, VOCAB.n_predicates, dim=32, hidden_dim=32, n_layers=2, global_dim=32
+    )
+).eval()
+UNET = UNet(
+    UNetConfig(
+        model_channels=32,
+        channel_mult=(1,),
+        attention_levels=(0,),
+        local_dim=96,
+        global_dim=32,
+        context_dim=32,
+        zero_init=False,
+    )
+).eval()
 words, predicates = st.sampled_from(VOCAB.objects[1:]), st.sampled_from(VOCAB.predicates[1:])
 
 
 @st.composite
 def graphs(draw, most=6):
-    "A graph with up to `most` objects: lone objects, double edges, self-loops and no edges at all included."
+    """A graph with up to `most` objects: lone objects, double edges, self-loops and no edges at all
+    included."""
     objects = draw(st.lists(words, min_size=1, max_size=most))
     rows = st.integers(0, len(objects) - 1)
-    return SceneGraph(tuple(objects), tuple(draw(st.lists(st.tuples(rows, predicates, rows), max_size=8))))
+    return SceneGraph(
+        tuple(objects), tuple(draw(st.lists(st.tuples(rows, predicates, rows), max_size=8)))
+    )
 
 
 def encode(*gs):
@@ -66,7 +85,9 @@ def test_the_rest_of_the_batch_does_not_matter(gs):
         torch.testing.assert_close(together.global_[i:i + 1], alone.global_, rtol=1e-4, atol=1e-5)
         n = int(alone.mask.sum())
         assert int(together.mask[i].sum()) == n
-        torch.testing.assert_close(together.local[i][together.mask[i]], alone.local[0][alone.mask[0]], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            together.local[i][together.mask[i]], alone.local[0][alone.mask[0]], rtol=1e-4, atol=1e-5
+        )
         torch.testing.assert_close(drawn[i:i + 1], denoise(alone), rtol=1e-3, atol=1e-4)
 
 
@@ -77,13 +98,20 @@ def test_text_json_and_networkx_bring_the_graph_back(graph):
     other = SceneGraph.from_networkx(graph.to_networkx())
     assert other.objects == graph.objects and sorted(other.triples) == sorted(graph.triples)
     again = SceneGraph.from_text(graph.to_text(), VOCAB)
-    assert sorted(again.objects) == sorted(graph.objects) and sorted(again.named_triples()) == sorted(graph.named_triples())
+    assert (
+        sorted(again.objects) == sorted(graph.objects)
+        and sorted(again.named_triples()) == sorted(graph.named_triples())
+    )
 
 
 @settings(max_examples=100, deadline=None)
 @given(graphs(), st.text(max_size=30), st.text(max_size=30))
 def test_any_text_and_any_edit_is_read_or_refused_in_words(graph, text, change):
-    for attempt in (lambda: SceneGraph.from_text(text, VOCAB), lambda: edit_graph(graph, change, VOCAB), lambda: check_graph(graph, VOCAB)):
+    for attempt in (
+        lambda: SceneGraph.from_text(text, VOCAB),
+        lambda: edit_graph(graph, change, VOCAB),
+        lambda: check_graph(graph, VOCAB),
+    ):
         try:
             attempt()
         except SGDiffError as e:
@@ -102,7 +130,10 @@ def test_thinning_turning_and_flipping_stay_within_the_graph(graph, seed):
     for i in flippable(graph):
         assert flip_triple(graph, i).triples[i][1] == FLIPS[graph.triples[i][1]]
     flipped = random_flip(graph, rng)
-    assert flipped is None or (flipped.objects == graph.objects and len(flipped.triples) == len(graph.triples))
+    assert (
+        flipped is None
+        or flipped.objects == graph.objects and len(flipped.triples) == len(graph.triples)
+    )
 
 
 @pytest.mark.parametrize("n", [1, 30])
@@ -115,5 +146,9 @@ def test_large_and_small_graphs_are_drawn(n):
 def test_reserved_words_are_the_batch_s_own(graph):
     with pytest.raises(SGDiffError, match="__i.*leave it out"):
         check_graph(graph, VOCAB)
-    batch = SceneGraphBatch.from_graphs([SceneGraph(("sheep",))], VOCAB)  # which adds one node and one edge, unasked
-    assert batch.objects.tolist() == [VOCAB.object_id("sheep"), 0] and batch.triples.tolist() == [[0, 0, 1]]
+    # which adds one node and one edge, unasked
+    batch = SceneGraphBatch.from_graphs([SceneGraph(("sheep",))], VOCAB)
+    assert (
+        batch.objects.tolist() == [VOCAB.object_id("sheep"), 0]
+        and batch.triples.tolist() == [[0, 0, 1]]
+    )

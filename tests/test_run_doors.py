@@ -1,4 +1,5 @@
-"""What a run's folder promises: one writer, files as they were written, settings that can be built."""
+"""What a run's folder promises: one writer, files as they were written, settings that can be built.
+"""
 import json
 import os
 import shutil
@@ -214,11 +215,19 @@ def test_commands_that_write_into_a_run_wait_for_nobody(full, finished, capsys):
 
 # --- too late, and words that lead out
 
-TOO_LATE = {"image_size=33": "toy world has 32 pixels", "channel_mult=1,2,2,2,2": "image_size is 32",
-            "model_channels=40": "stage 'diffusion'", "diffusion_batch=24": "fewer than the 24",
-            "diffusion_batch=0": "diffusion_batch is 0", "rate_per_image=nan": "rate_per_image is nan",
-            "accumulate=3": "cannot be cut", "seed=-1": "seed is -1", "precision=fp8": "precision",
-            "num_res_blocks=10000000": "num_res_blocks", "first_stage=none.ckpt": "no first stage at"}
+TOO_LATE = {
+    "image_size=33": "toy world has 32 pixels",
+    "channel_mult=1,2,2,2,2": "image_size is 32",
+    "model_channels=40": "stage 'diffusion'",
+    "diffusion_batch=24": "fewer than the 24",
+    "diffusion_batch=0": "diffusion_batch is 0",
+    "rate_per_image=nan": "rate_per_image is nan",
+    "accumulate=3": "cannot be cut",
+    "seed=-1": "seed is -1",
+    "precision=fp8": "precision",
+    "num_res_blocks=10000000": "num_res_blocks",
+    "first_stage=none.ckpt": "no first stage at",
+}
 
 
 @pytest.mark.parametrize("change, word", TOO_LATE.items())
@@ -361,7 +370,8 @@ def test_settings_of_a_run_that_are_none_are_told_in_words(full, tmp_path, capsy
 @pytest.mark.parametrize("changes, word", [
     (["image_size=30"], "--set image_size=32"), (["imagesize=32"], "the closest is image_size"),
     (["dim=8192"], "expected a whole number from 1 to 4096"),
-    (["model_channels=4096", "channel_mult=64,64"], "model_channels x the largest of channel_mult")])
+    (["model_channels=4096", "channel_mult=64,64"], "model_channels x the largest of "
+                                                    "channel_mult")])
 def test_a_setting_that_does_not_fit_is_named(tmp_path, capsys, changes, word):
     asked = [part for change in changes for part in ("--set", change)]
     assert train([*FULL, *asked, "--out", str(tmp_path / "run")]) == 1
@@ -396,7 +406,9 @@ def test_full_commands_are_used_as_sgdiff(capsys):
                                            ("graph_encoder", {"dim": 8192, "hidden_dim": 8192, "n_layers": 64}),
                                            ("vae", {"channels": [8192] * 8}), ("judge", {"widths": [4096] * 3}),
                                            ("pretraining", {"image": {"image_size": 1024, "patch": 1}})])
-def test_a_settings_file_asks_for_no_more_memory_than_its_weights(finished, tmp_path, name, changes):
+def test_a_settings_file_asks_for_no_more_memory_than_its_weights(
+    finished, tmp_path, name, changes
+):
     "Each number is allowed, all together are hundreds of GB: refused before any of it is taken."
     folder = shutil.copytree(finished / "weights", tmp_path / "weights")
     for sums in folder.rglob(SUMS): sums.unlink()

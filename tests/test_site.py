@@ -1,4 +1,5 @@
-"""The site, built once: no broken link, words for every picture, no raw formula, nothing from the network; then in a browser."""
+"""The site, built once: no broken link, words for every picture, no raw formula, nothing from the
+network; then in a browser."""
 import base64
 import functools
 import http.server
@@ -25,15 +26,25 @@ from contrast import FAINT
 from run_notebooks import NBS, ROOT, find_notebooks
 from tidy_notebook import STATE, VIEW
 
-PIXEL = base64.b64encode(base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")).decode()
+PIXEL = base64.b64encode(
+    base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    )
+).decode()
 
 
 class Reader(HTMLParser):
-    "What a test wants to know of a page: targets, places to link to, pictures, and its text without code and formulas."
+    """What a test wants to know of a page: targets, places to link to, pictures, and its text
+    without code and formulas."""
 
     def __init__(self, text):
         super().__init__()
-        self.links, self.loads, self.ids, self.images, self.words, self.inside = [], [], set(), [], [], []
+        self.links = []
+        self.loads = []
+        self.ids = set()
+        self.images = []
+        self.words = []
+        self.inside = []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -43,7 +54,11 @@ class Reader(HTMLParser):
         if tag in ("script", "img", "source") and attrs.get("src"): self.loads.append(attrs["src"])
         if tag == "link" and attrs.get("href"): self.loads.append(attrs["href"])
         if tag == "img": self.images.append(attrs)
-        if tag in ("script", "style", "pre", "code") or "math" in (attrs.get("class") or "").split(): self.inside.append([tag, 0])
+        if (
+            tag in ("script", "style", "pre", "code")
+            or "math" in (attrs.get("class") or "").split()
+        ):
+            self.inside.append([tag, 0])
         elif self.inside and self.inside[-1][0] == tag: self.inside[-1][1] += 1
 
     def handle_endtag(self, tag):
@@ -70,8 +85,15 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     figures, warnings = build_docs.build(folder / "docs", folder / "proc")
     out = folder / "docs"
-    pages = {p.relative_to(out).as_posix(): Reader(p.read_text(encoding="utf-8")) for p in sorted(out.rglob("*.html"))}
-    return type("Site", (), dict(out=out, proc=folder / "proc", figures=figures, warnings=warnings, pages=pages))
+    pages = {
+        p.relative_to(out).as_posix(): Reader(p.read_text(encoding="utf-8"))
+        for p in sorted(out.rglob("*.html"))
+    }
+    return type(
+        "Site",
+        (),
+        dict(out=out, proc=folder / "proc", figures=figures, warnings=warnings, pages=pages),
+    )
 
 
 def test_nothing_is_missing(site):
@@ -81,7 +103,12 @@ def test_nothing_is_missing(site):
 
 
 def test_every_notebook_and_every_module_has_a_page(site):
-    wanted = {p.relative_to(NBS).with_suffix(".html").as_posix() for kind in ("*.ipynb", "*.qmd") for p in NBS.rglob(kind) if ".ipynb_checkpoints" not in p.parts}
+    wanted = {
+        p.relative_to(NBS).with_suffix(".html").as_posix()
+        for kind in ("*.ipynb", "*.qmd")
+        for p in NBS.rglob(kind)
+        if ".ipynb_checkpoints" not in p.parts
+    }
     wanted |= {f"{folder}/{page_of(p)}.html" for folder in ("api", "source") for p in MODULES}
     assert wanted <= set(site.pages) and len(wanted) > 60
 
@@ -96,40 +123,76 @@ def test_no_link_is_broken(site):
             file = (site.out / name).parent / unquote(parts.path) if parts.path else site.out / name
             file = file / "index.html" if file.is_dir() else file
             there = file.exists()
-            if there and parts.fragment and file.suffix == ".html" and "/slides/" not in file.as_posix():
-                there = unquote(parts.fragment) in site.pages[file.resolve().relative_to(site.out.resolve()).as_posix()].ids
+            if (
+                there
+                and parts.fragment
+                and file.suffix == ".html"
+                and "/slides/" not in file.as_posix()
+            ):
+                there = (
+                    unquote(parts.fragment)
+                    in site.pages[file.resolve().relative_to(site.out.resolve()).as_posix()].ids
+                )
             if not there:
                 broken.append(f"{name}: {target}")
     assert broken == []
 
 
 def test_nothing_comes_from_the_network(site):
-    outside = [f"{name}: {t}" for name, page in site.pages.items() for t in page.loads if urlsplit(t).scheme not in ("", "data")]
+    outside = [
+        f"{name}: {t}"
+        for name, page in site.pages.items()
+        for t in page.loads
+        if urlsplit(t).scheme not in ("", "data")
+    ]
     assert outside == []
     for css in site.out.rglob("*.css"):
         text = css.read_text(encoding="utf-8")
-        targets = re.findall(r"url\(\s*['\"]?([^'\")]+)", text) + re.findall(r"@import\s+['\"]([^'\"]+)", text)
-        bad = [t for t in targets if not t.startswith(("data:", "#")) and not (css.parent / t.partition("?")[0].partition("#")[0]).exists()]
+        targets = re.findall(r"url\(\s*['\"]?([^'\")]+)", text) + re.findall(
+            r"@import\s+['\"]([^'\"]+)", text
+        )
+        bad = [
+            t
+            for t in targets
+            if not t.startswith(("data:", "#"))
+            and not (css.parent / t.partition("?")[0].partition("#")[0]).exists()
+        ]
         assert bad == [], css
 
 
 def test_every_picture_has_words(site):
-    dumb = [f"{name}: {dict(image, src=image.get('src', '')[:40])}" for name, page in site.pages.items() for image in page.images if not (image.get("alt") or "").strip()]
+    dumb = [
+        f"{name}: {dict(image, src=image.get('src', '')[:40])}"
+        for name, page in site.pages.items()
+        for image in page.images
+        if not (image.get("alt") or "").strip()
+    ]
     assert dumb == []
-    assert [f"{f.page}#{f.anchor}: {f.alt}" for f in site.figures if not f.told] == [], "add `#| fig-alt: ...` to the cell, or a caption below it"
+    assert [f"{f.page}#{f.anchor}: {f.alt}" for f in site.figures if not f.told] == [], (
+        "add `#| fig-alt: ...` to the cell, or a caption below it"
+    )
     assert len(site.pages["gallery.html"].images) == len(site.figures) > 50
 
 
 def test_no_formula_is_left_in_the_text(site):
-    raw = re.compile(r"\$\$|\\(?:frac|sqrt|mathrm|mathbf|hat|bar|sum|cdot|alpha|varepsilon|begin)\b|\\[(\[]")
-    found = [(name, m[0], "".join(page.words)[max(0, m.start() - 30):m.end() + 30]) for name, page in site.pages.items() for m in raw.finditer("".join(page.words))]
+    raw = re.compile(
+        r"\$\$|\\(?:frac|sqrt|mathrm|mathbf|hat|bar|sum|cdot|alpha|varepsilon|begin)\b|\\[(\[]"
+    )
+    found = [
+        (name, m[0], "".join(page.words)[max(0, m.start() - 30) : m.end() + 30])
+        for name, page in site.pages.items()
+        for m in raw.finditer("".join(page.words))
+    ]
     assert found == []
 
 
 def test_a_source_link_leads_to_the_definition(site):
     links = [t for t in site.pages["api/graph.html"].links if "source/graph.html#L-" in t]
     lines = (ROOT / "sgdiff" / "graphs" / "graph.py").read_text(encoding="utf-8").splitlines()
-    assert len(links) > 20 and all(re.match(r"\s*(def|class|@)", lines[int(t.rpartition("-")[2]) - 1]) for t in links)
+    assert (
+        len(links) > 20
+        and all(re.match(r"\s*(def|class|@)", lines[int(t.rpartition("-")[2]) - 1]) for t in links)
+    )
 
 
 def test_names_in_the_text_lead_to_the_reference(site):
@@ -142,19 +205,32 @@ def test_the_results_are_those_of_the_report(site):
     report = json.loads((ROOT / "data" / "toy" / "report.json").read_text(encoding="utf-8"))
     text = "".join(site.pages["results.html"].words)
     rows = report_rows(report)
-    assert all(what in text for what, *_ in rows) and all(f"{100 * value:.1f} %" in text for _, value, *_ in rows if value is not None)
+    assert (
+        all(what in text for what, *_ in rows)
+        and all(f"{100 * value:.1f} %" in text for _, value, *_ in rows if value is not None)
+    )
     other = site_pages.results(json.loads(json.dumps(report)) | {"seed": 12345})
     assert "Seed 12345" in other
 
 
 def test_the_search_index_has_every_chapter(site):
-    found = {entry["href"].partition("#")[0] for entry in json.loads((site.out / "search.json").read_text(encoding="utf-8"))}
-    assert {p.relative_to(NBS).with_suffix(".html").as_posix() for p in find_notebooks()} <= found and not any(h.startswith("source/") for h in found)
+    found = {
+        entry["href"].partition("#")[0]
+        for entry in json.loads((site.out / "search.json").read_text(encoding="utf-8"))
+    }
+    assert (
+        {p.relative_to(NBS).with_suffix(".html").as_posix() for p in find_notebooks()} <= found
+        and not any(h.startswith("source/") for h in found)
+    )
 
 
 def test_the_home_page_has_pictures_and_the_two_commands(site):
     home = (site.out / "index.html").read_text(encoding="utf-8")
-    assert site.pages["index.html"].images and re.search(r"make.*demo", home) and re.search(r"make.*test", home)
+    assert (
+        site.pages["index.html"].images
+        and re.search(r"make.*demo", home)
+        and re.search(r"make.*test", home)
+    )
 
 
 def test_the_slides_have_everything_they_need(site):
@@ -162,22 +238,102 @@ def test_the_slides_have_everything_they_need(site):
     assert len(decks) == len(list(NBS.glob("workshop/solutions/*.ipynb")))
     for name in decks:
         text = (site.out / name).read_text(encoding="utf-8")
-        assert text.count('<section class="slide') > 10 and "Exercise 1" in text and ": solution</h2>" in text and "SOLUTION" not in text
+        assert (
+            text.count('<section class="slide') > 10
+            and "Exercise 1" in text
+            and ": solution</h2>" in text
+            and "SOLUTION" not in text
+        )
 
 
 # --- with Quarto, as far as one can see without it
 
 QUARTO_KEYS = {  # of _quarto.yml, from Quarto's reference of websites, navigation and HTML
-    "project": {"type", "output-dir", "render", "resources", "lib-dir", "pre-render", "post-render", "preview", "execute-dir"},
-    "execute": {"enabled", "freeze", "cache", "echo", "eval", "output", "warning", "error", "include"},
+    "project": {
+        "type",
+        "output-dir",
+        "render",
+        "resources",
+        "lib-dir",
+        "pre-render",
+        "post-render",
+        "preview",
+        "execute-dir",
+    },
+    "execute": {
+        "enabled",
+        "freeze",
+        "cache",
+        "echo",
+        "eval",
+        "output",
+        "warning",
+        "error",
+        "include",
+    },
     "format": {"html"},
-    "format.html": {"theme", "css", "toc", "toc-depth", "toc-location", "toc-title", "code-line-numbers", "code-fold", "code-copy", "code-overflow",
-                    "html-math-method", "number-sections", "anchor-sections", "page-layout", "grid", "include-in-header"},
+    "format.html": {
+        "theme",
+        "css",
+        "toc",
+        "toc-depth",
+        "toc-location",
+        "toc-title",
+        "code-line-numbers",
+        "code-fold",
+        "code-copy",
+        "code-overflow",
+        "html-math-method",
+        "number-sections",
+        "anchor-sections",
+        "page-layout",
+        "grid",
+        "include-in-header",
+    },
     "format.html.theme": {"light", "dark"},
-    "website": {"title", "description", "favicon", "image", "site-url", "site-path", "repo-url", "page-navigation", "page-footer", "search", "navbar", "sidebar",
-                "bread-crumbs", "back-to-top-navigation", "open-graph", "twitter-card"},
-    "website.navbar": {"title", "logo", "background", "foreground", "search", "pinned", "collapse", "left", "right", "tools"},
-    "website.sidebar": {"title", "logo", "style", "search", "contents", "collapse-level", "background", "border", "alignment", "header", "footer"},
+    "website": {
+        "title",
+        "description",
+        "favicon",
+        "image",
+        "site-url",
+        "site-path",
+        "repo-url",
+        "page-navigation",
+        "page-footer",
+        "search",
+        "navbar",
+        "sidebar",
+        "bread-crumbs",
+        "back-to-top-navigation",
+        "open-graph",
+        "twitter-card",
+    },
+    "website.navbar": {
+        "title",
+        "logo",
+        "background",
+        "foreground",
+        "search",
+        "pinned",
+        "collapse",
+        "left",
+        "right",
+        "tools",
+    },
+    "website.sidebar": {
+        "title",
+        "logo",
+        "style",
+        "search",
+        "contents",
+        "collapse-level",
+        "background",
+        "border",
+        "alignment",
+        "header",
+        "footer",
+    },
     "": {"project", "execute", "format", "website"},
     "entry": {"text", "href", "icon", "aria-label", "menu", "section", "contents"},  # of a bar
 }
@@ -185,11 +341,14 @@ QUARTO_KEYS = {  # of _quarto.yml, from Quarto's reference of websites, navigati
 
 @pytest.fixture(scope="module")
 def quarto(site, tmp_path_factory):
-    "What `build_docs.py --quarto` hands to Quarto: a program of that name notes its arguments and what the folder held when it was called."
+    """What `build_docs.py --quarto` hands to Quarto: a program of that name notes its arguments and
+    what the folder held when it was called."""
     folder = tmp_path_factory.mktemp("quarto")
     program = folder / "bin" / "quarto"
     program.parent.mkdir()
-    program.write_text(f"""#!/bin/sh\nprintf '%s\\n' "$@" > '{folder}/said'\ncd "$2" && find . -type f > '{folder}/held'\n""")
+    program.write_text(
+        f"""#!/bin/sh\nprintf '%s\\n' "$@" > '{folder}/said'\ncd "$2" && find . -type f > '{folder}/held'\n"""
+    )
     program.chmod(0o755)
 
     def reference(stage, root):
@@ -198,12 +357,31 @@ def quarto(site, tmp_path_factory):
         return {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(program.parent), prepend=os.pathsep)
-        patch.setattr(sys, "argv", ["build_docs.py", "--quarto", "--out", str(folder / "docs"), "--stage", str(folder / "proc")])
+        patch.setattr(
+            sys,
+            "argv",
+            [
+                "build_docs.py",
+                "--quarto",
+                "--out",
+                str(folder / "docs"),
+                "--stage",
+                str(folder / "proc"),
+            ],
+        )
         patch.setattr(site_pages, "reference", reference)
         assert build_docs.main() == 0
     said, held = ((folder / name).read_text().splitlines() for name in ("said", "held"))
-    return type("Staged", (), dict(proc=folder / "proc", said=said, held={name.removeprefix("./") for name in held},
-                                   config=yaml.safe_load((folder / "proc" / "_quarto.yml").read_text(encoding="utf-8"))))
+    return type(
+        "Staged",
+        (),
+        dict(
+            proc=folder / "proc",
+            said=said,
+            held={name.removeprefix("./") for name in held},
+            config=yaml.safe_load((folder / "proc" / "_quarto.yml").read_text(encoding="utf-8")),
+        ),
+    )
 
 
 def entries(items):
@@ -216,28 +394,50 @@ def entries(items):
 def test_quarto_renders_the_stage_and_finds_there_all_that_the_configuration_names(quarto):
     assert quarto.said == ["render", str(quarto.proc)]
     website, html = quarto.config["website"], quarto.config["format"]["html"]
-    listed = [e if isinstance(e, str) else e["href"] for e in entries(website["sidebar"]["contents"] + website["navbar"]["left"]) if isinstance(e, str) or "href" in e]
+    listed = [
+        e if isinstance(e, str) else e["href"]
+        for e in entries(website["sidebar"]["contents"] + website["navbar"]["left"])
+        if isinstance(e, str) or "href" in e
+    ]
     assert {*listed, html["css"], website["favicon"]} <= quarto.held
     pages = {name for name in quarto.held if name.endswith((".ipynb", ".qmd"))}
     assert len(pages) > 60 and set(listed) <= pages
     for pattern in quarto.config["project"]["render"] + quarto.config["project"]["resources"]:
-        assert any(p.is_file() for p in quarto.proc.glob(pattern + "/*" if pattern.endswith("**") else pattern)), f"{pattern} finds nothing"
-    assert (quarto.proc / quarto.config["project"]["output-dir"]).resolve() == (quarto.proc.parent / "docs").resolve()
+        assert any(
+            p.is_file()
+            for p in quarto.proc.glob(pattern + "/*" if pattern.endswith("**") else pattern)
+        ), f"{pattern} finds nothing"
+    assert (quarto.proc / quarto.config["project"]["output-dir"]).resolve() == (
+        quarto.proc.parent / "docs"
+    ).resolve()
     assert quarto.config["execute"] == {"enabled": False}
 
 
 def test_quarto_knows_every_key(quarto):
     def unknown(said, at=""):
         return [f"{at}.{key}" for key in said if key not in QUARTO_KEYS[at]] + [
-            key for name, value in said.items() if isinstance(value, dict) for key in unknown(value, f"{at}.{name}".lstrip("."))]
+            key
+            for name, value in said.items()
+            if isinstance(value, dict)
+            for key in unknown(value, f"{at}.{name}".lstrip("."))
+        ]
     assert unknown(quarto.config) == []
     website = quarto.config["website"]
-    assert [e for e in entries(website["sidebar"]["contents"] + website["navbar"]["left"]) if isinstance(e, dict) and not set(e) <= QUARTO_KEYS["entry"]] == []
+    assert [
+        e
+        for e in entries(website["sidebar"]["contents"] + website["navbar"]["left"])
+        if isinstance(e, dict) and not set(e) <= QUARTO_KEYS["entry"]
+    ] == []
 
 
 def test_quarto_gets_each_widget_with_its_state(quarto, site):
     def widgets(nb):
-        return [out.data[VIEW]["model_id"] for cell in nb.cells for out in cell.get("outputs", []) if VIEW in out.get("data", {})]
+        return [
+            out.data[VIEW]["model_id"]
+            for cell in nb.cells
+            for out in cell.get("outputs", [])
+            if VIEW in out.get("data", {})
+        ]
     shown = 0
     for path in quarto.proc.rglob("*.ipynb"):
         nb = nbformat.read(path, as_version=4)
@@ -245,8 +445,15 @@ def test_quarto_gets_each_widget_with_its_state(quarto, site):
         assert set(widgets(nb)) <= set(state), path.name
         shown += len(widgets(nb))
     smalldocs = [nbformat.read(path, as_version=4) for path in site.proc.rglob("*.ipynb")]
-    tags = sum(f'<script type="{VIEW}">' in out.get("data", {}).get("text/html", "") for nb in smalldocs for cell in nb.cells for out in cell.get("outputs", []))
-    assert shown == tags > 0 and not any(map(widgets, smalldocs)), "smalldocs gets a script tag in the place of each"
+    tags = sum(
+        f'<script type="{VIEW}">' in out.get("data", {}).get("text/html", "")
+        for nb in smalldocs
+        for cell in nb.cells
+        for out in cell.get("outputs", [])
+    )
+    assert shown == tags > 0 and not any(map(widgets, smalldocs)), (
+        "smalldocs gets a script tag in the place of each"
+    )
 
 
 # --- the parts, on small notebooks
@@ -256,36 +463,69 @@ def figure_cell(source="plot()"):
 
 
 def test_where_the_words_of_a_picture_come_from():
-    say = lambda *cells: site_chapters.description(list(cells), next(i for i, c in enumerate(cells) if c.cell_type == "code"))
+    say = lambda *cells: site_chapters.description(
+        list(cells), next(i for i, c in enumerate(cells) if c.cell_type == "code")
+    )
     caption = new_markdown_cell("*Left: $a_t$ falls. See [the notebook](11.ipynb).*\n\nMore.")
     assert say(figure_cell('#| fig-alt: "A curve"\nplot()'), caption) == ("A curve", True)
-    assert say(new_markdown_cell("Above."), figure_cell(), caption) == ("Left: a_t falls. See the notebook.", True)
-    assert say(new_markdown_cell("## Noise\n\nIt grows."), figure_cell(), new_markdown_cell("*Note* this.")) == ("Figure in the section “Noise”: It grows.", False)
-    assert say(figure_cell(), new_markdown_cell("*Left it falls; right it rises.* And so on.")) == ("Left it falls; right it rises.", True)
-    assert say(new_markdown_cell("## Noise"), figure_cell()) == ("Figure in the section “Noise”", False)
+    assert say(new_markdown_cell("Above."), figure_cell(), caption) == (
+        "Left: a_t falls. See the notebook.",
+        True,
+    )
+    assert say(
+        new_markdown_cell("## Noise\n\nIt grows."), figure_cell(), new_markdown_cell("*Note* this.")
+    ) == ("Figure in the section “Noise”: It grows.", False)
+    assert say(figure_cell(), new_markdown_cell("*Left it falls; right it rises.* And so on.")) == (
+        "Left it falls; right it rises.",
+        True,
+    )
+    assert say(new_markdown_cell("## Noise"), figure_cell()) == (
+        "Figure in the section “Noise”",
+        False,
+    )
     assert len(site_chapters.plain("word " * 500)) < 330
 
 
 def test_names_are_linked_outside_of_code_and_links_only():
     names = {"fit": "api/training.qmd#fit"}
     text = "# `fit`\nUse `fit`, `fit()` and `other`; [`fit`](x.ipynb).\n```python\n`fit`\n```\n"
-    assert site_chapters.link_names(text, names, "../") == text.replace("Use `fit`, `fit()`", "Use [`fit`](../api/training.qmd#fit), [`fit()`](../api/training.qmd#fit)")
+    assert site_chapters.link_names(text, names, "../") == text.replace(
+        "Use `fit`, `fit()`",
+        "Use [`fit`](../api/training.qmd#fit), [`fit()`](../api/training.qmd#fit)",
+    )
 
 
 def test_cells_are_shown_as_a_reader_should_see_them(tmp_path):
     nbs = tmp_path / "nbs"
     nbs.mkdir()
     (tmp_path / "LICENSE").write_text("free")
-    cells = [new_markdown_cell("# Title\nSee [licence](../LICENSE)."), new_code_cell("#| default_exp x"), new_code_cell("#| hide\nsecret"), new_code_cell("#| export\nimport os"),
-             new_code_cell("#| exports\ndef f(): pass"), figure_cell(), new_markdown_cell("*Here it is seen.*\n\nNext.")]
+    cells = [
+        new_markdown_cell("# Title\nSee [licence](../LICENSE)."),
+        new_code_cell("#| default_exp x"),
+        new_code_cell("#| hide\nsecret"),
+        new_code_cell("#| export\nimport os"),
+        new_code_cell("#| exports\ndef f(): pass"),
+        figure_cell(),
+        new_markdown_cell("*Here it is seen.*\n\nNext."),
+    ]
     nbformat.write(new_notebook(cells=cells), nbs / "01_x.ipynb")
     copied = set()
     nb, figures = site_chapters.chapter(nbs / "01_x.ipynb", nbs, {"f": "api/x.qmd#f"}, copied)
     text = "\n".join(c.source for c in nb.cells)
     assert copied == {"LICENSE"} and "files/LICENSE" in text
-    assert "secret" not in text and "default_exp" not in text and "code-fold: true" in text and "[`f`](api/x.qmd#f)" in text
-    assert '#| fig-alt: "Here it is seen."' in text and "::: {.caption}\n*Here it is seen.*\n:::" in text
-    assert [(f.page, f.title, f.anchor, f.alt) for f in figures] == [("01_x.html", "Title", "figure-1", "Here it is seen.")]
+    assert (
+        "secret" not in text
+        and "default_exp" not in text
+        and "code-fold: true" in text
+        and "[`f`](api/x.qmd#f)" in text
+    )
+    assert (
+        '#| fig-alt: "Here it is seen."' in text
+        and "::: {.caption}\n*Here it is seen.*\n:::" in text
+    )
+    assert [(f.page, f.title, f.anchor, f.alt) for f in figures] == [
+        ("01_x.html", "Title", "figure-1", "Here it is seen.")
+    ]
 
 
 @pytest.mark.parametrize("npm", ["there", "without a network", None])
@@ -304,14 +544,32 @@ def test_widgets_and_diagrams_say_what_is_missing(tmp_path, monkeypatch, npm):
     out = new_output("display_data", {VIEW: {"model_id": "1" * 32}, "text/plain": "IntSlider()"})
     site_widgets.show(new_notebook(cells=[new_code_cell("slider", outputs=[out])]))
     shown = out.data["text/html"]
-    diagram = "<script type=\"module\">import mermaid from 'https://somewhere';mermaid.initialize({});</script>"
+    diagram = (
+        "<script type=\"module\">import mermaid from 'https://somewhere';mermaid.initialize({});</script>"
+    )
     page = tmp_path / "docs" / "sub" / "page.html"
-    text, missing = site_widgets.embed(f"<html>{diagram}{shown}</body>", page, tmp_path / "docs", {"sub/page.html": {"state": {"1" * 32: {}}}}, tmp_path)
+    text, missing = site_widgets.embed(
+        f"<html>{diagram}{shown}</body>",
+        page,
+        tmp_path / "docs",
+        {"sub/page.html": {"state": {"1" * 32: {}}}},
+        tmp_path,
+    )
     if npm == "there":
-        assert missing == [] and "../site_libs/npm/embed-amd.js" in text and STATE in text and "../site_libs/npm/mermaid.js" in text
+        assert (
+            missing == []
+            and "../site_libs/npm/embed-amd.js" in text
+            and STATE in text
+            and "../site_libs/npm/mermaid.js" in text
+        )
         assert (tmp_path / "docs" / "site_libs" / "npm" / "require.js").exists()
     else:
-        assert len(missing) == 2 and all(("is there a network?" if npm else "install Node.js") in m for m in missing) and "IntSlider()" in text and "embed-amd" not in text
+        assert (
+            len(missing) == 2
+            and all(("is there a network?" if npm else "install Node.js") in m for m in missing)
+            and "IntSlider()" in text
+            and "embed-amd" not in text
+        )
     assert "https://" not in text
 
 
@@ -329,9 +587,21 @@ SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 @pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if not path: pytest.skip("no chromium on the PATH")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    flags = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
     with playwright.sync_playwright() as p:
         b = p.chromium.launch(executable_path=path, args=flags)
         yield b
@@ -343,7 +613,9 @@ def address(site):
     "Where the site is served on this machine."
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args): "Nothing is printed."
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site.out)))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(site.out))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
@@ -352,11 +624,25 @@ def address(site):
 def window(browser, size="desktop", mode="light"):
     "A page and the list of what goes wrong on it; only this machine may be reached."
     width, height = SIZES[size]
-    page, wrong = browser.new_context(viewport={"width": width, "height": height}, color_scheme=mode, reduced_motion="reduce").new_page(), []
+    page = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=mode, reduced_motion="reduce"
+    ).new_page()
+    wrong = []
     page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type == "error" else None)
     page.on("pageerror", lambda e: wrong.append(f"error: {e}"))
-    page.on("requestfailed", lambda r: wrong.append(f"failed: {r.url}") if r.failure != "net::ERR_ABORTED" else None)      # left while it loaded
-    page.on("request", lambda r: wrong.append(f"outside: {r.url}") if not r.url.startswith(("http://127.0.0.1", "data:", "file:", "blob:")) else None)
+    # left while it loaded
+    page.on(
+        "requestfailed",
+        lambda r: wrong.append(f"failed: {r.url}") if r.failure != "net::ERR_ABORTED" else None,
+    )
+    page.on(
+        "request",
+        lambda r: (
+            wrong.append(f"outside: {r.url}")
+            if not r.url.startswith(("http://127.0.0.1", "data:", "file:", "blob:"))
+            else None
+        ),
+    )
     page.set_default_timeout(180_000)       # a busy machine is no broken page
     return page, wrong
 
@@ -364,31 +650,54 @@ def window(browser, size="desktop", mode="light"):
 def shows(page, mode):
     "Waits until the page has turned light or dark: its script takes a moment, a slide has none."
     page.emulate_media(color_scheme=mode)
-    page.wait_for_function("dark => !document.querySelector('link.quarto-color-scheme') || document.documentElement.classList.contains('quarto-dark') === dark", arg=mode == "dark")
+    page.wait_for_function(
+        "dark => !document.querySelector('link.quarto-color-scheme') || "
+        "document.documentElement.classList.contains('quarto-dark') === dark",
+        arg=mode == "dark",
+    )
 
 
 def too_wide(page):
     "What is said of a page that has to be pushed sideways."
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    wide = page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
     return [f"{wide} pixels too wide"] if wide > 0 else []
 
 
 def too_faint(page, mode):
     "Words of a page that are hard to read in this mode."
     shows(page, mode)
-    words = page.evaluate(f"settings => ({FAINT})(document.body, settings)", {"large": 3, "apart": "script, style, noscript, .katex-mathml, .visually-hidden"})
+    words = page.evaluate(
+        f"settings => ({FAINT})(document.body, settings)",
+        {"large": 3, "apart": "script, style, noscript, .katex-mathml, .visually-hidden"},
+    )
     return [f"{mode}: {w}" for w in words[:12]]
 
 
-def test_every_page_opens_without_an_error_fits_a_phone_and_has_its_formulas(site, browser, address):
+def test_every_page_opens_without_an_error_fits_a_phone_and_has_its_formulas(
+    site, browser, address
+):
     "And what is written by hand, which leaves out the reference, can be read in light and in dark."
     (page, wrong), found = window(browser, "phone"), {}
     for name in site.pages:
         page.goto(address + name)
-        raw = page.evaluate("[...document.querySelectorAll('.math')].filter((m) => !m.querySelector('.katex')).map((m) => m.textContent)")
-        failed = page.evaluate("[...document.querySelectorAll('.katex-error')].map((m) => m.textContent)")
-        flat = page.evaluate("[...document.images].filter((i) => i.loading !== 'lazy' && !i.naturalWidth && !i.closest('.slide:not(.shown)')).map((i) => i.alt)")
-        faint = [] if name.startswith(("api/", "source/")) else too_faint(page, "light") + too_faint(page, "dark")
+        raw = page.evaluate(
+            "[...document.querySelectorAll('.math')].filter((m) => "
+            "!m.querySelector('.katex')).map((m) => m.textContent)"
+        )
+        failed = page.evaluate(
+            "[...document.querySelectorAll('.katex-error')].map((m) => m.textContent)"
+        )
+        flat = page.evaluate(
+            "[...document.images].filter((i) => i.loading !== 'lazy' && !i.naturalWidth && "
+            "!i.closest('.slide:not(.shown)')).map((i) => i.alt)"
+        )
+        faint = (
+            []
+            if name.startswith(("api/", "source/"))
+            else too_faint(page, "light") + too_faint(page, "dark")
+        )
         page.emulate_media(color_scheme="light")
         said = [*wrong, *raw, *failed, *flat, *too_wide(page), *faint]
         if said: found[name] = said
@@ -401,7 +710,19 @@ def test_every_page_opens_without_an_error_fits_a_phone_and_has_its_formulas(sit
 def test_pages_can_be_read_with_all_that_stands_beside_them(site, browser, address, mode):
     "One page of each kind on a wide screen, which shows the bars that a phone folds away."
     (page, wrong), found = window(browser, "desktop", mode), {}
-    for name in ("index.html", "method/05_contrastive.html", "app/views.html", "app/editor.html", "app/retrain.html", "gallery.html", "results.html", "workshop/index.html", "api/pipeline.html", "source/core.html", "slides/w3_diffusion.html"):
+    for name in (
+        "index.html",
+        "method/05_contrastive.html",
+        "app/views.html",
+        "app/editor.html",
+        "app/retrain.html",
+        "gallery.html",
+        "results.html",
+        "workshop/index.html",
+        "api/pipeline.html",
+        "source/core.html",
+        "slides/w3_diffusion.html",
+    ):
         page.goto(address + name)
         said = [*too_faint(page, mode), *too_wide(page), *wrong]
         if said: found[name] = said
@@ -418,8 +739,12 @@ def test_search_finds_a_chapter(site, browser, address, way):
     page.wait_for_selector(".search-result[href*='method/05_contrastive.html']")
     page.locator(".smalldocs-search input:visible").first.fill("guidance")
     page.wait_for_selector(".search-result[href*='method/09_sampling.html']")
-    first = page.locator(".search-result").evaluate_all("all => all.slice(0, 3).map(a => a.getAttribute('href'))")
-    assert not any("api/" in href for href in first), "what explains a word comes before what lists it"
+    first = page.locator(".search-result").evaluate_all(
+        "all => all.slice(0, 3).map(a => a.getAttribute('href'))"
+    )
+    assert not any("api/" in href for href in first), (
+        "what explains a word comes before what lists it"
+    )
     assert wrong == []
     page.context.close()
 

@@ -1,4 +1,5 @@
-"""Tables, pictures and shards that others have made, or a disk has damaged: told in words, never taken for something else."""
+"""Tables, pictures and shards that others have made, or a disk has damaged: told in words, never
+taken for something else."""
 import json
 import os
 import resource
@@ -27,7 +28,8 @@ from sgdiff.real.tables import Table, check_record, read_columns, write_table  #
 
 ROOT = Path(__file__).resolve().parents[1]
 FEW = [f"--min-{kind}-instances=1" for kind in ("object", "attribute", "predicate")]
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools under NumPy 2
+# pycocotools under NumPy 2
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 def sgdiff(*words):
@@ -36,7 +38,19 @@ def sgdiff(*words):
 
 
 def prepare_vg(root, *more, out="out"):
-    return sgdiff("prepare", "vg", "--raw", root / "raw", "--images", root / "images", "--out", root / out, "--quiet", *FEW, *more)
+    return sgdiff(
+        "prepare",
+        "vg",
+        "--raw",
+        root / "raw",
+        "--images",
+        root / "images",
+        "--out",
+        root / out,
+        "--quiet",
+        *FEW,
+        *more,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +58,22 @@ def made(tmp_path_factory):
     "A tiny Visual Genome with its tables in `out` and shards of three samples in `sh`."
     root = write_tiny_vg(tmp_path_factory.mktemp("doors") / "vg", 12)
     assert prepare_vg(root) == 0
-    assert sgdiff("prepare", "shards", "--tables", root / "out", "--images", root / "images", "--out", root / "sh", "--per-shard", 3, "--quiet") == 0
+    assert (
+        sgdiff(
+            "prepare",
+            "shards",
+            "--tables",
+            root / "out",
+            "--images",
+            root / "images",
+            "--out",
+            root / "sh",
+            "--per-shard",
+            3,
+            "--quiet",
+        )
+        == 0
+    )
     return root
 
 
@@ -79,10 +108,30 @@ def first_row(columns, count):
 WRONG = [
     ("object_names", lambda c: (first_row(c, "objects_per_image"), 0), 99, "another preparation"),
     ("object_names", lambda c: (first_row(c, "objects_per_image"), 0), 0, "expected 1 to"),
-    ("relationship_predicates", lambda c: (first_row(c, "relationships_per_image"), 0), 99, "another preparation"),
-    ("relationship_predicates", lambda c: (first_row(c, "relationships_per_image"), 0), 0, "expected 1 to"),
-    ("relationship_subjects", lambda c: (first_row(c, "relationships_per_image"), 0), 29, "row of an object"),
-    ("relationship_objects", lambda c: (first_row(c, "relationships_per_image"), 0), -1, "row of an object"),
+    (
+        "relationship_predicates",
+        lambda c: (first_row(c, "relationships_per_image"), 0),
+        99,
+        "another preparation",
+    ),
+    (
+        "relationship_predicates",
+        lambda c: (first_row(c, "relationships_per_image"), 0),
+        0,
+        "expected 1 to",
+    ),
+    (
+        "relationship_subjects",
+        lambda c: (first_row(c, "relationships_per_image"), 0),
+        29,
+        "row of an object",
+    ),
+    (
+        "relationship_objects",
+        lambda c: (first_row(c, "relationships_per_image"), 0),
+        -1,
+        "row of an object",
+    ),
     ("objects_per_image", lambda c: 1, 31, "expected 0 to 30"),
     ("relationships_per_image", lambda c: 1, -2, "expected 0 to 30"),
     ("attributes_per_object", lambda c: (0, 0), 77, "expected 0 to"),
@@ -107,7 +156,8 @@ def test_a_wrong_reference_is_named_with_file_column_and_row(copy, name, place, 
     write_table(columns, path)
     without_sums(copy / "out")
     row = where[0] if isinstance(where, tuple) else where
-    with pytest.raises(SGDiffError, match=rf"train\.h5: column {name}, row {row}(.|\n)*{told}"): open_vg(copy)
+    with pytest.raises(SGDiffError, match=rf"train\.h5: column {name}, row {row}(.|\n)*{told}"):
+        open_vg(copy)
 
 
 @pytest.mark.parametrize("edit, told", [
@@ -141,7 +191,9 @@ def linked(h5, link):
 
 def test_a_predicate_beyond_the_vocabulary_is_told_as_an_object_is(copy):
     def fewer(words, kind):
-        words[f"{kind}_name_to_idx"] = {w: i for w, i in words[f"{kind}_name_to_idx"].items() if i < 3}
+        words[f"{kind}_name_to_idx"] = {
+            w: i for w, i in words[f"{kind}_name_to_idx"].items() if i < 3
+        }
         words[f"{kind}_idx_to_name"] = words[f"{kind}_idx_to_name"][:3]
         if kind == "object": words["object_aliases"] = {}
 
@@ -149,9 +201,11 @@ def test_a_predicate_beyond_the_vocabulary_is_told_as_an_object_is(copy):
     for kind in ("object", "pred"):
         (copy / "out" / "vocab.json").write_text(whole)
         change(copy / "out" / "vocab.json", lambda words, kind=kind: fewer(words, kind))
-        with pytest.raises(SGDiffError, match="vocab.json is not the file that was written"): open_vg(copy)
+        with pytest.raises(SGDiffError, match="vocab.json is not the file that was written"):
+            open_vg(copy)
         read = read_vocab(copy / "out" / "vocab.json")
-        with pytest.raises(SGDiffError, match="another preparation"): Table(copy / "out" / "train.h5", read)
+        with pytest.raises(SGDiffError, match="another preparation"):
+            Table(copy / "out" / "train.h5", read)
 
 
 @pytest.mark.parametrize("edit, told", [
@@ -173,16 +227,33 @@ def test_the_vocabulary_is_read_whatever_program_has_written_it(copy):
     path = copy / "out" / "vocab.json"
     words = read_vocab(path)
     for encoding in ("utf-8-sig", "utf-16"):
-        path.write_text(json.dumps(json.loads((copy.parent / "vg" / "out" / "vocab.json").read_bytes().decode(json.detect_encoding(path.read_bytes())))), encoding=encoding)
+        path.write_text(
+            json.dumps(
+                json.loads(
+                    (copy.parent / "vg" / "out" / "vocab.json")
+                    .read_bytes()
+                    .decode(json.detect_encoding(path.read_bytes()))
+                )
+            ),
+            encoding=encoding,
+        )
         assert read_vocab(path) == words
     path.write_text("[" * 100_000)
     with pytest.raises(SGDiffError, match="deep|JSON"): read_vocab(path)
 
 
 def test_a_list_with_holes_is_the_mapping_with_holes():
-    mapping = {"object_name_to_idx": {"__image__": 0, "person": 1, "car": 3}, "pred_name_to_idx": {"__in_image__": 0}}
-    listed = {"object_idx_to_name": ["__image__", "person", "NONE", "car"], "pred_idx_to_name": ["__in_image__"]}
-    assert vocab_from_sg2im(mapping) == vocab_from_sg2im(listed) == vocab_from_sg2im(mapping | listed)
+    mapping = {
+        "object_name_to_idx": {"__image__": 0, "person": 1, "car": 3},
+        "pred_name_to_idx": {"__in_image__": 0},
+    }
+    listed = {
+        "object_idx_to_name": ["__image__", "person", "NONE", "car"],
+        "pred_idx_to_name": ["__in_image__"],
+    }
+    assert (
+        vocab_from_sg2im(mapping) == vocab_from_sg2im(listed) == vocab_from_sg2im(mapping | listed)
+    )
 
 
 def test_object_numbers_of_holes_are_no_words(tmp_path):
@@ -193,7 +264,8 @@ def test_object_numbers_of_holes_are_no_words(tmp_path):
     columns["object_names"][0, 0] = 12
     write_table(columns, tmp_path / "out" / "train.h5")
     without_sums(tmp_path / "out")
-    with pytest.raises(SGDiffError, match="holds 12, expected the number of a word"): CocoStuff(tmp_path / "out", root, progress=False)
+    with pytest.raises(SGDiffError, match="holds 12, expected the number of a word"):
+        CocoStuff(tmp_path / "out", root, progress=False)
 
 
 def test_ids_of_eleven_digits_stay_what_they_are(copy):
@@ -216,22 +288,30 @@ RAMP = np.tile(np.linspace(0, 1, 256), (16, 1))
     ("eight.png", np.uint8(RAMP * 255)),
 ])
 def test_a_ramp_is_a_ramp_in_every_kind_of_number(tmp_path, name, values):
-    if values.dtype == ">u2": Image.frombytes("I;16B", (256, 16), values.tobytes()).save(tmp_path / name)
+    if values.dtype == ">u2":
+        Image.frombytes("I;16B", (256, 16), values.tobytes()).save(tmp_path / name)
     else: Image.fromarray(values).save(tmp_path / name)
     row = np.asarray(read_image(tmp_path / name))[8, :, 0].astype(float)
-    assert np.abs(row - RAMP[0] * 255).max() <= 1 and image_fault(tmp_path / name, (256, 16)) is None
+    assert (
+        np.abs(row - RAMP[0] * 255).max() <= 1
+        and image_fault(tmp_path / name, (256, 16)) is None
+    )
 
 
 @pytest.mark.parametrize("values", [np.float32(RAMP * 300), np.float32(RAMP - 0.5), np.float32(RAMP) * np.float32("nan"), np.int32(RAMP * 10**6), np.int32(RAMP * 255) - 9])
 def test_numbers_of_no_known_range_are_refused_in_words(tmp_path, values):
     Image.fromarray(values).save(tmp_path / "x.tiff")
-    with pytest.raises(SGDiffError, match="x.tiff: its numbers go from .* which of them is white is unknown"): read_image(tmp_path / "x.tiff")
+    with pytest.raises(
+        SGDiffError, match="x.tiff: its numbers go from .* which of them is white is unknown"
+    ):
+        read_image(tmp_path / "x.tiff")
     assert image_fault(tmp_path / "x.tiff", (256, 16))[0] == "cannot be decoded"
 
 
 def test_a_transparent_picture_lies_on_white_in_every_mode():
     clear = Image.new("RGBA", (1, 1), (9, 9, 9, 0))
-    for mode in ("RGBA", "LA", "RGBa"): assert as_rgb(clear.convert(mode)).getpixel((0, 0)) == (255, 255, 255), mode
+    for mode in ("RGBA", "LA", "RGBa"):
+        assert as_rgb(clear.convert(mode)).getpixel((0, 0)) == (255, 255, 255), mode
     for mode, transparent in (("L", 7), ("RGB", (7, 7, 7)), ("P", 0)):
         picture = Image.new(mode, (1, 1), transparent)
         picture.info["transparency"] = transparent
@@ -257,8 +337,12 @@ FAULTS = {
     "a link to a neighbour that is gone": lambda path, data: path.symlink_to("gone.jpg"),
     "a link out": lambda path, data: path.symlink_to("/etc/hostname"),
     "another size": lambda path, data: Image.new("RGB", (300, 200)).save(path),
-    "a hundred million pixels": lambda path, data: Image.new("1", (10_000, 10_000)).save(path, "PNG"),
-    "postscript": lambda path, data: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"),
+    "a hundred million pixels": lambda path, data: Image.new("1", (10_000, 10_000)).save(
+        path, "PNG"
+    ),
+    "postscript": lambda path, data: path.write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"
+    ),
 }
 
 
@@ -267,7 +351,17 @@ FAULTS = {
 def test_a_broken_picture_costs_itself_by_name_in_tables_and_in_shards(copy, fault, capsys):
     names = [path.decode() for path in read_columns(copy / "out" / "train.h5")["image_paths"]]
     break_in(copy, names[0], FAULTS[fault])
-    packed = ["prepare", "shards", "--tables", copy / "out", "--images", copy / "images", "--out", copy / "again", "--quiet"]
+    packed = [
+        "prepare",
+        "shards",
+        "--tables",
+        copy / "out",
+        "--images",
+        copy / "images",
+        "--out",
+        copy / "again",
+        "--quiet",
+    ]
     assert sgdiff(*packed) == 0 and names[0] in capsys.readouterr().out
     assert len(PackedData(copy / "again" / "train", progress=False)) == len(names) - 1
     assert sgdiff(*packed, "--strict") == 1
@@ -280,7 +374,10 @@ def test_a_broken_picture_costs_itself_by_name_in_tables_and_in_shards(copy, fau
 def test_a_table_without_sizes_goes_on_without_a_broken_picture(copy):
     columns = read_columns(copy / "out" / "train.h5")
     names = columns["image_paths"] = [text.decode() for text in columns["image_paths"]]
-    write_table({name: column for name, column in columns.items() if name != "image_sizes"}, copy / "out" / "train.h5")
+    write_table(
+        {name: column for name, column in columns.items() if name != "image_sizes"},
+        copy / "out" / "train.h5",
+    )
     without_sums(copy / "out")
     break_in(copy, names[1], FAULTS["empty"])
     data = open_vg(copy)
@@ -293,7 +390,8 @@ def test_a_table_without_sizes_goes_on_without_a_broken_picture(copy):
 def test_a_picture_of_another_size_is_not_trained_on(copy):
     data = open_vg(copy)
     break_in(copy, data.record(0).path, FAULTS["another size"])
-    with pytest.raises(SGDiffError, match="it has 300 x 200 pixels, the data set says"): data.pixels([0])
+    with pytest.raises(SGDiffError, match="it has 300 x 200 pixels, the data set says"):
+        data.pixels([0])
 
 
 def test_a_picture_is_turned_if_only_so_it_has_the_size_that_is_said(tmp_path):
@@ -302,19 +400,29 @@ def test_a_picture_is_turned_if_only_so_it_has_the_size_that_is_said(tmp_path):
     exif = image.getexif()
     exif[0x0112] = 6
     image.save(tmp_path / "x.jpg", quality=100, exif=exif)
-    assert image_fault(tmp_path / "x.jpg", (20, 40)) is None and image_fault(tmp_path / "x.jpg", (40, 20)) is None
-    assert read_image(tmp_path / "x.jpg", (20, 40)).getpixel((18, 20))[0] > 200 > 50 > read_image(tmp_path / "x.jpg", (40, 20)).getpixel((20, 15))[0]
+    assert (
+        image_fault(tmp_path / "x.jpg", (20, 40)) is None
+        and image_fault(tmp_path / "x.jpg", (40, 20)) is None
+    )
+    assert (
+        read_image(tmp_path / "x.jpg", (20, 40)).getpixel((18, 20))[0]
+        > 200
+        > 50
+        > read_image(tmp_path / "x.jpg", (40, 20)).getpixel((20, 15))[0]
+    )
 
 
 # --- shards
 
 def repack(root, edit):
-    "Writes the first shard anew, with a record or a header changed, and the list of sums as the stranger who did it would."
+    """Writes the first shard anew, with a record or a header changed, and the list of sums as the
+    stranger who did it would."""
     import io
     import tarfile
     folder = root / "sh" / "train"
     path = folder / "000000.tar"
-    with tarfile.open(path) as tar: files = [(member, tar.extractfile(member).read()) for member in tar]
+    with tarfile.open(path) as tar:
+        files = [(member, tar.extractfile(member).read()) for member in tar]
     with tarfile.open(path, "w") as tar:
         for member, data in files:
             if member.name.endswith(".sums"): continue
@@ -344,7 +452,10 @@ def repack(root, edit):
 ])
 def test_what_a_table_may_not_say_a_shard_may_not_either(copy, edit, told):
     repack(copy, edit)
-    for opened in (lambda: PackedData(copy / "sh" / "train", progress=False), lambda: list(ShardData(copy / "sh" / "train", 16))):
+    for opened in (
+        lambda: PackedData(copy / "sh" / "train", progress=False),
+        lambda: list(ShardData(copy / "sh" / "train", 16)),
+    ):
         with pytest.raises(SGDiffError, match=told): opened()
 
 
@@ -379,19 +490,31 @@ def test_files_that_have_no_place_in_a_shard(copy):
     def with_member(**fields):
         member = tarfile.TarInfo("000000777.image")
         for name, value in fields.items(): setattr(member, name, value)
-        with tarfile.open(path, "w") as tar: tar.addfile(member, io.BytesIO(b"") if member.size == 0 else None)
+        with tarfile.open(path, "w") as tar:
+            tar.addfile(member, io.BytesIO(b"") if member.size == 0 else None)
 
-    for fields in (dict(name="../../evil.image"), dict(name="/etc/hostname"), dict(type=tarfile.SYMTYPE, linkname="/etc/hostname"), dict(size=10**13), dict(type=tarfile.DIRTYPE),
-                   dict(name="000000777.exe"), dict(size=2**30)):
+    for fields in (
+        dict(name="../../evil.image"),
+        dict(name="/etc/hostname"),
+        dict(type=tarfile.SYMTYPE, linkname="/etc/hostname"),
+        dict(size=10**13),
+        dict(type=tarfile.DIRTYPE),
+        dict(name="000000777.exe"),
+        dict(size=2**30),
+    ):
         with_member(**fields)
         write_sums(folder)
-        for opened in (lambda: PackedData(folder, progress=False), lambda: list(ShardData(folder, 16))):
+        for opened in (
+            lambda: PackedData(folder, progress=False),
+            lambda: list(ShardData(folder, 16)),
+        ):
             with pytest.raises(SGDiffError, match="000000.tar is not a whole shard"): opened()
     path.write_bytes(whole)
 
 
 def test_a_record_a_hundred_thousand_deep_is_told():
-    with pytest.raises(SGDiffError, match="deep|JSON"): record_from_json(b'{"key":' + b"[" * 100_000)
+    with pytest.raises(SGDiffError, match="deep|JSON"):
+        record_from_json(b'{"key":' + b"[" * 100_000)
 
 
 def test_a_turned_bit_in_a_shard_is_told_when_the_sample_is_read(copy):
@@ -405,7 +528,9 @@ def test_a_turned_bit_in_a_shard_is_told_when_the_sample_is_read(copy):
         path.write_bytes(data)
         try: found = list(ShardData(folder, 16))
         except SGDiffError: continue
-        assert all(a.equal(c) and b == d for (a, b), (c, d) in zip(found, expected, strict=True)), place
+        assert all(a.equal(c) and b == d for (a, b), (c, d) in zip(found, expected, strict=True)), (
+            place
+        )
     path.write_bytes(whole)
 
 
@@ -414,8 +539,25 @@ def test_names_of_folders_are_names_of_folders(made, tmp_path, monkeypatch, name
     monkeypatch.chdir(tmp_path)
     assert sgdiff("prepare", "vg", "--raw", made / "raw", "--out", name, "--quiet", *FEW) == 0
     packed = Path(name) / "sh"
-    assert sgdiff("prepare", "shards", "--tables", name, "--images", made / "images", "--out", packed, "--quiet") == 0
-    assert len(PackedData(packed / "train", 16, progress=False)) == len(list(ShardData(packed / "train", 16))) == 8
+    assert (
+        sgdiff(
+            "prepare",
+            "shards",
+            "--tables",
+            name,
+            "--images",
+            made / "images",
+            "--out",
+            packed,
+            "--quiet",
+        )
+        == 0
+    )
+    assert (
+        len(PackedData(packed / "train", 16, progress=False))
+        == len(list(ShardData(packed / "train", 16)))
+        == 8
+    )
 
 
 # --- strangers
@@ -428,11 +570,39 @@ def test_a_table_that_names_a_file_elsewhere_is_not_packed(copy, tmp_path):
     without_sums(copy / "out")
     for outward in (str(secret), f"../../{secret.name}"):
         write_table(columns | {"image_paths": [outward, *paths[1:]]}, copy / "out" / "train.h5")
-        assert sgdiff("prepare", "shards", "--tables", copy / "out", "--images", copy / "images", "--out", tmp_path / "sh", "--quiet") == 1
+        assert (
+            sgdiff(
+                "prepare",
+                "shards",
+                "--tables",
+                copy / "out",
+                "--images",
+                copy / "images",
+                "--out",
+                tmp_path / "sh",
+                "--quiet",
+            )
+            == 1
+        )
     (copy / "images" / "VG_100K" / "link.jpg").symlink_to(secret)
-    write_table(columns | {"image_paths": ["VG_100K/link.jpg", *paths[1:]]}, copy / "out" / "train.h5")
+    write_table(
+        columns | {"image_paths": ["VG_100K/link.jpg", *paths[1:]]}, copy / "out" / "train.h5"
+    )
     with pytest.raises(SGDiffError, match="leads out"): open_vg(copy).pixels([0])
-    assert sgdiff("prepare", "shards", "--tables", copy / "out", "--images", copy / "images", "--out", tmp_path / "sh", "--quiet") == 0
+    assert (
+        sgdiff(
+            "prepare",
+            "shards",
+            "--tables",
+            copy / "out",
+            "--images",
+            copy / "images",
+            "--out",
+            tmp_path / "sh",
+            "--quiet",
+        )
+        == 0
+    )
     assert len(PackedData(tmp_path / "sh" / "train", progress=False)) == len(paths) - 1
 
 
@@ -445,7 +615,10 @@ def test_an_image_in_train_and_test_is_told_and_not_trained_on(copy, capsys):
     save_json(splits, copy / "raw" / "vg_splits.json")
     assert prepare_vg(copy) == 0
     assert "listed twice" in capsys.readouterr().out
-    assert both not in read_columns(copy / "out" / "train.h5")["image_ids"] and both in read_columns(copy / "out" / "test.h5")["image_ids"]
+    assert (
+        both not in read_columns(copy / "out" / "train.h5")["image_ids"]
+        and both in read_columns(copy / "out" / "test.h5")["image_ids"]
+    )
     assert prepare_vg(copy, "--force", "--strict") == 1
 
 
@@ -463,7 +636,17 @@ def test_splits_and_lists_of_ids_from_any_program(copy, tmp_path):
     assert prepare_vg(copy) == 0
     root = write_tiny_coco(tmp_path / "coco", 8)
     (tmp_path / "ids.txt").write_bytes("1\r\n2\r\n7\r\n8\r\n".encode("utf-8-sig"))
-    words = ("prepare", "coco", "--raw", root, "--out", tmp_path / "few", "--quiet", "--image-ids", tmp_path / "ids.txt")
+    words = (
+        "prepare",
+        "coco",
+        "--raw",
+        root,
+        "--out",
+        tmp_path / "few",
+        "--quiet",
+        "--image-ids",
+        tmp_path / "ids.txt",
+    )
     assert sgdiff(*words) == 0
     (tmp_path / "ids.txt").write_text("1_0 2")
     assert sgdiff(*words) == 1
@@ -472,14 +655,25 @@ def test_splits_and_lists_of_ids_from_any_program(copy, tmp_path):
 # --- writing
 
 def run_limited(limit, *words):
-    "A command in a process that may write files of `limit` bytes at most, as on a disk that is full."
+    """A command in a process that may write files of `limit` bytes at most, as on a disk that is
+    full."""
     def less(): resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    return subprocess.run([sys.executable, "-m", "sgdiff.cli", *map(str, words)], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
-                          capture_output=True, text=True, preexec_fn=less)
+    return subprocess.run(
+        [sys.executable, "-m", "sgdiff.cli", *map(str, words)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        preexec_fn=less,
+    )
 
 
 def contents(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name[0] != "."}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name[0] != "."
+    }
 
 
 @pytest.mark.parametrize("limit", [1000, 30_000])
@@ -488,10 +682,31 @@ def test_a_disk_that_is_full_leaves_the_old_tables_and_shards(copy, limit):
     tables = ("prepare", "vg", "--raw", copy / "raw", "--quiet", *FEW)
     for out, more in (("out", ["--force", "--sg2im"]), ("new", [])):
         done = run_limited(limit, *tables, "--out", copy / out, *more)
-        assert done.returncode == 1 and "cannot write" in done.stderr and "Traceback" not in done.stderr, done.stderr
-    done = run_limited(limit, "prepare", "shards", "--tables", copy / "out", "--images", copy / "images", "--out", copy / "packed", "--quiet")
-    assert done.returncode == 1 and "cannot write" in done.stderr and "Traceback" not in done.stderr, done.stderr
-    assert contents(copy / "out") == before and not contents(copy / "new") and not contents(copy / "packed")
+        assert (
+            done.returncode == 1
+            and "cannot write" in done.stderr
+            and "Traceback" not in done.stderr
+        ), done.stderr
+    done = run_limited(
+        limit,
+        "prepare",
+        "shards",
+        "--tables",
+        copy / "out",
+        "--images",
+        copy / "images",
+        "--out",
+        copy / "packed",
+        "--quiet",
+    )
+    assert (
+        done.returncode == 1 and "cannot write" in done.stderr and "Traceback" not in done.stderr
+    ), done.stderr
+    assert (
+        contents(copy / "out") == before
+        and not contents(copy / "new")
+        and not contents(copy / "packed")
+    )
     assert not list(copy.rglob("*.tmp")) and not list(copy.rglob(".new"))
 
 
@@ -500,12 +715,19 @@ def test_what_a_killed_run_has_left_is_no_hindrance(copy):
     (copy / "out" / ".new" / "train.h5").write_text("half")
     (copy / "out" / "vocab.json").write_text("{}")  # killed between two renames
     with pytest.raises(SGDiffError, match="not the file that was written"): open_vg(copy)
-    assert prepare_vg(copy) == 0 and len(open_vg(copy)) == 8 and not (copy / "out" / ".new").exists()
+    assert (
+        prepare_vg(copy) == 0
+        and len(open_vg(copy)) == 8
+        and not (copy / "out" / ".new").exists()
+    )
 
 
 def test_a_table_of_an_earlier_preparation_does_not_stay_beside_the_new_ones(copy):
     splits = json.loads((copy / "raw" / "vg_splits.json").read_text())
-    save_json({"train": splits["train"] + splits["val"], "test": splits["test"]}, copy / "raw" / "vg_splits.json")
+    save_json(
+        {"train": splits["train"] + splits["val"], "test": splits["test"]},
+        copy / "raw" / "vg_splits.json",
+    )
     assert prepare_vg(copy) == 0 and not (copy / "out" / "val.h5").exists()
 
 
@@ -515,7 +737,11 @@ def test_what_is_prepared_is_believed_by_its_content(copy, capsys, name):
     data = bytearray(before[name])
     data[len(data) // 2] ^= 4
     (copy / "out" / name).write_bytes(data)
-    assert prepare_vg(copy) == 0 and "Nothing to do" not in capsys.readouterr().out and contents(copy / "out") == before
+    assert (
+        prepare_vg(copy) == 0
+        and "Nothing to do" not in capsys.readouterr().out
+        and contents(copy / "out") == before
+    )
     assert prepare_vg(copy) == 0 and "Nothing to do" in capsys.readouterr().out
 
 
@@ -526,8 +752,24 @@ def test_what_is_packed_is_believed_by_its_content(copy, capsys, name):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4
     path.write_bytes(data)
-    words = ("prepare", "shards", "--tables", copy / "out", "--images", copy / "images", "--out", copy / "sh", "--per-shard", 3, "--quiet")
-    assert sgdiff(*words) == 0 and "made again" in capsys.readouterr().out and contents(copy / "sh") == before
+    words = (
+        "prepare",
+        "shards",
+        "--tables",
+        copy / "out",
+        "--images",
+        copy / "images",
+        "--out",
+        copy / "sh",
+        "--per-shard",
+        3,
+        "--quiet",
+    )
+    assert (
+        sgdiff(*words) == 0
+        and "made again" in capsys.readouterr().out
+        and contents(copy / "sh") == before
+    )
     assert sgdiff(*words) == 0 and "made again" not in capsys.readouterr().out
 
 
@@ -537,7 +779,20 @@ def test_two_preparations_of_one_folder_the_second_is_told(copy, capsys):
     for folder in (copy / "sh", copy / "sh" / "train"):
         shutil.rmtree(copy / "sh")
         with one_writer(folder):
-            assert sgdiff("prepare", "shards", "--tables", copy / "out", "--images", copy / "images", "--out", copy / "sh", "--quiet") == 1
+            assert (
+                sgdiff(
+                    "prepare",
+                    "shards",
+                    "--tables",
+                    copy / "out",
+                    "--images",
+                    copy / "images",
+                    "--out",
+                    copy / "sh",
+                    "--quiet",
+                )
+                == 1
+            )
         assert "being written to by another program" in capsys.readouterr().err
 
 
@@ -562,15 +817,21 @@ def test_shards_of_an_earlier_preparation_do_not_stand_for_newer_tables(copy, ca
         assert prepare_vg(copy) == 0
         said = capsys.readouterr().out
         assert told in said and "shards of an earlier preparation" in said
-    with pytest.raises(SGDiffError, match="remove .*train.*pack again"): open_data(out, "train", 16, copy / "images")
+    with pytest.raises(SGDiffError, match="remove .*train.*pack again"):
+        open_data(out, "train", 16, copy / "images")
     shutil.rmtree(out / "train")
     assert 0 < len(open_data(out, "train", 16, copy / "images")) < 8
 
 
 def test_another_data_set_does_not_replace_the_first_unasked(copy, capsys):
     root = write_tiny_coco(copy / "coco", 8)
-    words, before = ("prepare", "coco", "--raw", root, "--out", copy / "out", "--quiet"), contents(copy / "out")
-    assert sgdiff(*words) == 1 and "holds vg" in capsys.readouterr().err and contents(copy / "out") == before
+    words = ("prepare", "coco", "--raw", root, "--out", copy / "out", "--quiet")
+    before = contents(copy / "out")
+    assert (
+        sgdiff(*words) == 1
+        and "holds vg" in capsys.readouterr().err
+        and contents(copy / "out") == before
+    )
     assert sgdiff(*words, "--force") == 0 and contents(copy / "out") != before
 
 
@@ -587,7 +848,20 @@ def test_a_split_of_another_name_is_told_before_it_is_lost(copy, capsys):
     save_json(splits, copy / "raw" / "vg_splits.json")
     assert prepare_vg(copy) == 1 and "is it 'val'?" in capsys.readouterr().err
     shutil.copy(copy / "out" / "val.h5", copy / "out" / "valid.h5")
-    assert sgdiff("prepare", "shards", "--tables", copy / "out", "--images", copy / "images", "--out", copy / "packed", "--quiet") == 0
+    assert (
+        sgdiff(
+            "prepare",
+            "shards",
+            "--tables",
+            copy / "out",
+            "--images",
+            copy / "images",
+            "--out",
+            copy / "packed",
+            "--quiet",
+        )
+        == 0
+    )
     assert "valid.h5 passed over" in capsys.readouterr().out
 
 
@@ -596,13 +870,18 @@ def test_images_behind_a_link_are_told_with_the_remedy_once(copy, capsys):
     (copy / "images" / "VG_100K").symlink_to(copy / "elsewhere")
     assert prepare_vg(copy, "--force") == 0
     said = capsys.readouterr().out
-    assert f"VG_100K is a link to {copy / 'elsewhere'}: name a folder" in said.split("broken image files", 1)[1] and said.count("or mount it there") <= 4
+    assert (
+        f"VG_100K is a link to {copy / 'elsewhere'}: name a folder"
+        in said.split("broken image files", 1)[1]
+        and said.count("or mount it there") <= 4
+    )
 
 
 @pytest.mark.parametrize("data, told", [(POINTER, "git-lfs"), ("", "empty"), ("<html><title>Log in</title>", "web page")])
 def test_what_a_file_is_in_place_of_the_one_that_was_meant(copy, data, told):
     image = next((copy / "images").rglob("*.jpg"))
-    for path in (copy / "out" / "train.h5", copy / "sh" / "train" / "000000.tar", image): path.write_text(data)
+    for path in (copy / "out" / "train.h5", copy / "sh" / "train" / "000000.tar", image):
+        path.write_text(data)
     with pytest.raises(SGDiffError, match=told): open_vg(copy)
     without_sums(copy / "out")
     with pytest.raises(SGDiffError, match=told): open_vg(copy)
@@ -615,17 +894,29 @@ def test_a_folder_in_the_place_of_a_table_is_told_before_anything_moves(copy, ca
     (copy / "out" / "train.h5").unlink()
     (copy / "out" / "train.h5").mkdir()
     before = contents(copy / "out")
-    assert prepare_vg(copy, "--force") == 1 and "train.h5 is a folder" in capsys.readouterr().err and contents(copy / "out") == before
+    assert (
+        prepare_vg(copy, "--force") == 1
+        and "train.h5 is a folder" in capsys.readouterr().err
+        and contents(copy / "out") == before
+    )
 
 
 def test_a_box_far_from_its_image_and_attributes_without_words_are_told(copy):
     without_sums(copy / "out")
-    with h5py.File(copy / "out" / "train.h5", "a") as h5: h5["object_boxes"][0, 0] = 100_000, 0, 50, 50
-    with pytest.raises(SGDiffError, match="object_boxes, row 0, place 0 .*fits its image"): open_vg(copy)
+    with h5py.File(copy / "out" / "train.h5", "a") as h5:
+        h5["object_boxes"][0, 0] = 100_000, 0, 50, 50
+    with pytest.raises(SGDiffError, match="object_boxes, row 0, place 0 .*fits its image"):
+        open_vg(copy)
     with h5py.File(copy / "out" / "train.h5", "a") as h5: h5["object_boxes"][0, 0] = 0, 0, 50, 50
-    change(copy / "out" / "vocab.json", lambda d: d.update(attribute_name_to_idx={}, attribute_idx_to_name=[]))
+    change(
+        copy / "out" / "vocab.json",
+        lambda d: d.update(attribute_name_to_idx={}, attribute_idx_to_name=[]),
+    )
     with pytest.raises(SGDiffError, match="no words for attributes"): open_vg(copy)
 
 
 def test_a_least_number_below_none_is_refused(copy, capsys):
-    assert prepare_vg(copy, "--min-object-instances=-1") == 1 and "-1, expected 0 or more" in capsys.readouterr().err
+    assert (
+        prepare_vg(copy, "--min-object-instances=-1") == 1
+        and "-1, expected 0 or more" in capsys.readouterr().err
+    )

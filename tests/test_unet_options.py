@@ -1,4 +1,5 @@
-"""torch.compile on the UNet: one graph without detours into Python, and the same answers and gradients."""
+"""torch.compile on the UNet: one graph without detours into Python, and the same answers and
+gradients."""
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
@@ -14,11 +15,14 @@ from sgdiff.method.unet import UNet, UNetConfig
 def test_compiles_to_one_graph():
     torch.manual_seed(0)
     unet = UNet(UNetConfig(model_channels=32, zero_init=False))
-    embedding = GraphEmbedding(torch.randn(2, 5, 384), torch.arange(5) < torch.tensor([[5], [3]]), torch.randn(2, 128))
+    embedding = GraphEmbedding(
+        torch.randn(2, 5, 384), torch.arange(5) < torch.tensor([[5], [3]]), torch.randn(2, 128)
+    )
     x, t = torch.randn(2, 8, 8, 8), torch.tensor([3, 700])
     context, mask = unet.make_context(embedding)
     expected = unet(x, t, context, mask)
-    compiled = torch.compile(unet, backend="aot_eager", fullgraph=True)  # this backend needs no compiler
+    # this backend needs no compiler
+    compiled = torch.compile(unet, backend="aot_eager", fullgraph=True)
     out = compiled(x, t, context, mask)
     torch.testing.assert_close(out, expected, atol=1e-4, rtol=1e-4)
     weight = unet.input_blocks[0][0].weight
@@ -29,15 +33,37 @@ def test_compiles_to_one_graph():
 
 def test_batches_of_a_few_lengths_are_one_program_and_the_padding_changes_nothing():
     set_seed(0)
-    encoder = SceneGraphEncoder(SceneGraphEncoderConfig(EASY.vocab.n_objects, EASY.vocab.n_predicates, 32, 64, 3, 32))
-    model = GraphToLatent(encoder, UNet(UNetConfig(model_channels=32, local_dim=96, global_dim=32, context_dim=64, zero_init=False)), DiffusionConfig())
-    words, latents, t, told = ["sheep", "tree", "grass", "house", "dog"], torch.randn(2, 8, 8, 8), torch.tensor([3, 700]), torch.tensor([False, True])
+    encoder = SceneGraphEncoder(
+        SceneGraphEncoderConfig(EASY.vocab.n_objects, EASY.vocab.n_predicates, 32, 64, 3, 32)
+    )
+    model = GraphToLatent(
+        encoder,
+        UNet(
+            UNetConfig(
+                model_channels=32, local_dim=96, global_dim=32, context_dim=64, zero_init=False
+            )
+        ),
+        DiffusionConfig(),
+    )
+    words = ["sheep", "tree", "grass", "house", "dog"]
+    latents = torch.randn(2, 8, 8, 8)
+    t = torch.tensor([3, 700])
+    told = torch.tensor([False, True])
 
     def losses():
         given = []
         for n in (1, 2, 3, 4, 2):  # triples: each batch has another length
             graph = SceneGraph(words, [(i, "left of", i + 1) for i in range(n)])
-            given.append(given_loss(model, latents, SceneGraphBatch.from_graphs([graph, graph], EASY.vocab), t, latents.flip(0), told)[0])
+            given.append(
+                given_loss(
+                    model,
+                    latents,
+                    SceneGraphBatch.from_graphs([graph, graph], EASY.vocab),
+                    t,
+                    latents.flip(0),
+                    told,
+                )[0]
+            )
         return torch.stack(given)
 
     expected, counter = losses(), CompileCounterWithBackend("aot_eager")
@@ -48,8 +74,15 @@ def test_batches_of_a_few_lengths_are_one_program_and_the_padding_changes_nothin
     torch.testing.assert_close(out, expected, atol=1e-4, rtol=1e-4)
     got, = torch.autograd.grad(out.sum(), model.unet.context_local_mlp[0].weight)
     torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-3)
-    alone = model.embed(SceneGraphBatch.from_graphs([SceneGraph(words, [(0, "left of", 1)])], EASY.vocab))
+    alone = model.embed(
+        SceneGraphBatch.from_graphs([SceneGraph(words, [(0, "left of", 1)])], EASY.vocab)
+    )
     padded = rounded_up(alone)
     assert (padded.local.shape[1] + 1) % 16 == 0 and padded.mask.sum() == alone.mask.sum()
     x, c, u = latents[:1], model.unet.make_context, UNet.forward  # not compiled
-    torch.testing.assert_close(u(model.unet, x, t[:1], *c(padded)), u(model.unet, x, t[:1], *c(alone)), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        u(model.unet, x, t[:1], *c(padded)),
+        u(model.unet, x, t[:1], *c(alone)),
+        atol=1e-5,
+        rtol=1e-4,
+    )

@@ -1,4 +1,5 @@
-"""The workshop: solutions pass their checks, what is handed out fails every one of them, and the two cannot drift."""
+"""The workshop: solutions pass their checks, what is handed out fails every one of them, and the
+two cannot drift."""
 import contextlib
 import io
 import re
@@ -19,7 +20,9 @@ CHECKED = re.compile(r'^check\("([\w-]+)"', re.M)
 
 def code_of(path):
     "The code cells of a notebook, joined."
-    return "\n\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+    return "\n\n".join(
+        c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"
+    )
 
 
 @pytest.fixture
@@ -32,7 +35,8 @@ def fast(monkeypatch):
 
 
 def verdicts(path):
-    "The checks of a notebook, run from top to bottom in this process: name -> whether the answer was right."
+    """The checks of a notebook, run from top to bottom in this process: name -> whether the answer
+    was right."""
     from sgdiff.workshop import checks as workshop
     workshop.PASSED.clear()
     with contextlib.redirect_stdout(io.StringIO()):
@@ -54,43 +58,63 @@ def test_what_is_handed_out_runs_to_its_end_and_fails_every_check(path, fast):
 
 def test_what_is_handed_out_is_cut_from_the_solutions():
     assert make_workshop.stale() == {}, "run `make workshop`"
-    assert sorted(p.name for p in make_workshop.WORKSHOP.glob("w*.ipynb")) == [p.name for p in SOLUTIONS]
+    assert sorted(p.name for p in make_workshop.WORKSHOP.glob("w*.ipynb")) == [
+        p.name for p in SOLUTIONS
+    ]
 
 
 @parts
 def test_nothing_of_a_solution_is_handed_out(path):
     handed_out = nbformat.read(make_workshop.WORKSHOP / path.name, as_version=4)
     text = "\n".join(c.source for c in handed_out.cells)
-    assert "SOLUTION" not in text and "**Solution.**" not in text and not any(c.get("outputs") for c in handed_out.cells)
+    assert (
+        "SOLUTION" not in text
+        and "**Solution.**" not in text
+        and not any(c.get("outputs") for c in handed_out.cells)
+    )
     for body in make_workshop.SOLUTION.findall(code_of(path)):
         lines = [line.strip() for line in body[1].splitlines() if len(line.strip()) > 12]
         assert lines and not any(line in text for line in lines)
     assert text.count("# your turn") == len(CHECKED.findall(code_of(path)))
-    assert nbformat.writes(tidy(handed_out, ROOT)) + "\n" == (make_workshop.WORKSHOP / path.name).read_text(encoding="utf-8")
+    assert nbformat.writes(tidy(handed_out, ROOT)) + "\n" == (
+        make_workshop.WORKSHOP / path.name
+    ).read_text(encoding="utf-8")
 
 
 def test_every_check_has_an_exercise_and_every_exercise_a_check():
     from sgdiff.workshop import checks as workshop
     from sgdiff.workshop import pictures as workshop_pictures
     asked = [name for path in SOLUTIONS for name in CHECKED.findall(code_of(path))]
-    assert len(asked) == len(set(asked)) and set(asked) == set(workshop.CHECKS) and workshop_pictures.check is workshop.check
+    assert (
+        len(asked) == len(set(asked))
+        and set(asked) == set(workshop.CHECKS)
+        and workshop_pictures.check is workshop.check
+    )
 
 
 def test_cutting_and_marks():
-    assert make_workshop.cut("### BEGIN SOLUTION\nanswer = 3\n### END SOLUTION") == "answer = ...     # your turn"
-    cut = make_workshop.cut('def f(x):\n    "Twice x."\n    ### BEGIN SOLUTION\n    y = x\n    return 2 * y\n    ### END SOLUTION\n')
+    assert (
+        make_workshop.cut("### BEGIN SOLUTION\nanswer = 3\n### END SOLUTION")
+        == "answer = ...     # your turn"
+    )
+    cut = make_workshop.cut(
+        'def f(x):\n    "Twice x."\n    ### BEGIN SOLUTION\n    y = x\n    return 2 * y\n    ### '
+        'END SOLUTION\n'
+    )
     assert cut == 'def f(x):\n    "Twice x."\n    ...     # your turn'
     assert make_workshop.cut("print(1)") == "print(1)"
 
 
 @pytest.mark.parametrize("name, wrong", [
-    ("segment-mean", "lambda rows, index, n: torch.stack([rows[index == i].sum(0) for i in range(n)])"),
+    ("segment-mean", "lambda rows, index, n: torch.stack([rows[index == i].sum(0) for i in "
+                     "range(n)])"),
     ("geometry", "lambda a, b: 'left of' if a[0] < b[0] else 'right of'"),
     ("contrastive", "lambda logits: -logits.log_softmax(1).diagonal().mean()"),
     ("ties", "lambda s: (s.argmax(1) == torch.arange(len(s))).float().mean()"),
     ("mask", "lambda boxes, size: 1 - box_masks(boxes, size, grow=0).float().sum(0)"),
     ("masked-loss", "lambda p, x, hidden: ((p - x) ** 2 * hidden).mean()"),
-    ("flip-test", "lambda image, true, wrong: ((image * true).sum(1) >= (image * wrong).sum(1)).float().mean()"),
+    ("flip-test", "lambda image, true, wrong: ((image * true).sum(1) >= (image * "
+                  "wrong).sum(1)).float().mean()"),
     ("latent-scale", "lambda z: (z - z.mean()) / z.std()"),
     ("forward", "lambda schedule, x0, t, noise: x0 + schedule.levels(t)[1] * noise"),
     ("velocity", "lambda x_t, v, a, s: (x_t - s * v) / a"),
@@ -98,15 +122,21 @@ def test_cutting_and_marks():
     ("ddim", "lambda schedule, x0, eps, s: schedule.levels(s)[0] * x0"),
     ("guidance", "lambda untold, told, scale: told + scale * (told - untold)"),
     ("locality", "lambda before, after, inside: (after - before).abs().mean()"),
-    ("segment-mean", "lambda rows, index, n: torch.stack([rows[index == i].sum(0) / 2 for i in range(n)])"),
-    ("ties", "lambda s: float(((s.clone().fill_diagonal_(-1e9)).amax(0) < s.diagonal()).float().mean())"),
+    ("segment-mean", "lambda rows, index, n: torch.stack([rows[index == i].sum(0) / 2 for i in "
+                     "range(n)])"),
+    ("ties", "lambda s: float(((s.clone().fill_diagonal_(-1e9)).amax(0) < "
+             "s.diagonal()).float().mean())"),
     ("broken-mask", "lambda boxes, size: box_masks(boxes, size, grow=0).float().sum(0) - 1"),
     ("masked-loss", "lambda p, x, hidden: ((p - x) ** 2 * hidden).sum() / (3 * hidden.sum())"),
     ("latent-scale", "lambda z: (z - z.mean((2, 3), keepdim=True)) / z.std((2, 3), keepdim=True)"),
-    ("locality", "lambda before, after, inside: ((after - before) * ~inside).sum() / (3 * (~inside).sum())"),
-    ("same-noise", "lambda pipe, a, b, noise, **settings: (pipe(a, latents=noise), pipe(b, latents=noise))"),
-    ("same-noise", "lambda pipe, a, b, noise, **settings: (pipe(a, latents=noise + 1, **settings), pipe(b, latents=noise + 1, **settings))"),
-    ("balanced", "lambda true, false: (sum(true) + len(false) - sum(false)) / (len(true) + len(false))"),
+    ("locality", "lambda before, after, inside: ((after - before) * ~inside).sum() / (3 * "
+                 "(~inside).sum())"),
+    ("same-noise", "lambda pipe, a, b, noise, **settings: (pipe(a, latents=noise), pipe(b, "
+                   "latents=noise))"),
+    ("same-noise", "lambda pipe, a, b, noise, **settings: (pipe(a, latents=noise + 1, **settings), "
+                   "pipe(b, latents=noise + 1, **settings))"),
+    ("balanced", "lambda true, false: (sum(true) + len(false) - sum(false)) / (len(true) + "
+                 "len(false))"),
 ])
 def test_plausible_wrong_answers_fail_with_a_reason(name, wrong):
     import torch
@@ -119,38 +149,69 @@ def test_plausible_wrong_answers_fail_with_a_reason(name, wrong):
 
 
 def test_a_function_without_an_answer_is_told_so():
-    "The body of what is handed out is three dots, so it returns None: no reason to show a student a TypeError."
+    """The body of what is handed out is three dots, so it returns None: no reason to show a student
+    a TypeError."""
     from sgdiff.workshop import pictures as workshop_pictures  # noqa: F401 (registers its checks)
     from sgdiff.workshop.checks import CHECKS, verdict
-    for name in set(CHECKS) - {"scene-graph", "shapes", "gradients", "latent-shape", "unet-shapes", "edits"}:  # whose answers are values
+    # whose answers are values
+    for name in set(CHECKS) - {
+        "scene-graph",
+        "shapes",
+        "gradients",
+        "latent-shape",
+        "unet-shapes",
+        "edits",
+    }:
         right, said = verdict(name, lambda *args, **named: None)
         assert not right and "returns nothing yet" in said, (name, said)
 
 
 def exercise_minutes(path):
     "Exercise -> the minutes that its heading gives."
-    text = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
-    return {int(number): int(minutes) for number, minutes in re.findall(r"^## Exercise (\d+): .*\((\d+) minutes\)$", text, re.M)}
+    text = "\n".join(
+        c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown"
+    )
+    return {
+        int(number): int(minutes)
+        for number, minutes in re.findall(r"^## Exercise (\d+): .*\((\d+) minutes\)$", text, re.M)
+    }
 
 
 @parts
 def test_a_notebook_takes_as_long_as_its_exercises(path):
     minutes = exercise_minutes(path)
-    told = int(re.search(r"About (\d+) minutes", nbformat.read(path, as_version=4).cells[0].source)[1])
+    told = int(
+        re.search(r"About (\d+) minutes", nbformat.read(path, as_version=4).cells[0].source)[1]
+    )
     assert list(minutes) == list(range(1, len(CHECKED.findall(code_of(path))) + 1))
     assert sum(minutes.values()) <= told <= sum(minutes.values()) + 5
 
 
 def test_the_plans_keep_their_time():
     text = (NBS / "workshop" / "index.qmd").read_text(encoding="utf-8")
-    plans = [re.findall(r"^\| (\d):(\d\d) \| (\d+) \| (.*?) \|", plan, re.M) for plan in text.split("\n## ") if plan.startswith(("Half a day", "One hour"))]
+    plans = [
+        re.findall(r"^\| (\d):(\d\d) \| (\d+) \| (.*?) \|", plan, re.M)
+        for plan in text.split("\n## ")
+        if plan.startswith(("Half a day", "One hour"))
+    ]
     given = [exercise_minutes(path) for path in SOLUTIONS]
     for plan, length, blocks in zip(plans, (210, 60), (4, 3), strict=True):
-        starts, slots = [60 * int(h) + int(m) for h, m, *_ in plan], [int(minutes) for *_, minutes, _ in plan]
+        starts = [60 * int(h) + int(m) for h, m, *_ in plan]
+        slots = [int(minutes) for *_, minutes, _ in plan]
         assert starts == [sum(slots[:i]) for i in range(len(plan))] and sum(slots) == length
-        chosen = [(slot, *m.groups()) for slot, (*_, what) in zip(slots, plan, strict=True) if (m := re.fullmatch(r"Notebook (\d), exercises ([\d, and]+|\d to \d)", what))]
-        assert len(chosen) == blocks == sum("exercises " in what and "Notebook" in what for *_, what in plan)
+        chosen = [
+            (slot, *m.groups())
+            for slot, (*_, what) in zip(slots, plan, strict=True)
+            if (m := re.fullmatch(r"Notebook (\d), exercises ([\d, and]+|\d to \d)", what))
+        ]
+        assert (
+            len(chosen)
+            == blocks
+            == sum("exercises " in what and "Notebook" in what for *_, what in plan)
+        )
         for slot, notebook, which in chosen:
             first, to, last = which.partition(" to ")
             numbers = range(int(first), int(last) + 1) if to else map(int, re.findall(r"\d", which))
-            assert sum(given[int(notebook) - 1][n] for n in numbers) <= slot, f"notebook {notebook}, exercises {which}"
+            assert sum(given[int(notebook) - 1][n] for n in numbers) <= slot, (
+                f"notebook {notebook}, exercises {which}"
+            )

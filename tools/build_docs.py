@@ -4,9 +4,10 @@
     python tools/build_docs.py --quarto         with Quarto, where it is installed
     python tools/build_docs.py --out DIR        somewhere else
 
-First _proc/ is filled with what the site is made of (chapters with their committed outputs, pages that are made, the
-configuration), then that folder is rendered, then the pages are mended so that they need no network. Nothing is executed.
-Quarto's pages are left as Quarto makes them: their formulas and widgets come from the network.
+First _proc/ is filled with what the site is made of (chapters with their committed outputs, pages
+that are made, the configuration), then that folder is rendered, then the pages are mended so that
+they need no network. Nothing is executed. Quarto's pages are left as Quarto makes them: their
+formulas and widgets come from the network.
 """
 import argparse
 import json
@@ -31,9 +32,13 @@ SITE = Path(__file__).resolve().parent / "site"
 KATEX = re.compile(r"https://cdn\.jsdelivr\.net/npm/katex@[^/]+/dist/(?:contrib/)?")
 FONTS = re.compile(r"@import url\([^)]*fonts\.googleapis[^)]*\);?")
 # opened from a disk, a page may not fetch its index: then it is read as a script
-SEARCH = ('<script>if(location.protocol==="file:"){const f=window.fetch;window.fetch=u=>String(u).endsWith("search.json")?'
-          'Promise.resolve({json:()=>Promise.resolve(window.searchIndex)}):f(u)}</script>')
-# a page of the API is short, which the search takes for a close match: what explains comes first, what lists comes after
+SEARCH = (
+    '<script>if(location.protocol==="file:"){const '
+    'f=window.fetch;window.fetch=u=>String(u).endsWith("search.json")?'
+    'Promise.resolve({json:()=>Promise.resolve(window.searchIndex)}):f(u)}</script>'
+)
+# a page of the API is short, which the search takes for a close match: what explains comes first,
+# what lists comes after
 CHAPTERS_FIRST = """
 if (window.Fuse) {
   const search = Fuse.prototype.search, place = (hit, i) => (i + 1) * (/^(api|source)\\//.test(hit.item.href) ? 4 : 1);
@@ -51,15 +56,27 @@ def stage_config(
     quarto,  # for Quarto
 ):
     "The root's _quarto.yml with paths as they are in `stage`, and the reference in the sidebar."
-    said = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8").replace("nbs/", "").replace("tools/site/", ""))
-    said["project"] |= {"output-dir": os.path.relpath(out, stage), "render": ["*.ipynb", "*.qmd", "**/*.ipynb", "**/*.qmd"],
-                        "resources": ["gallery/*", "files/**", "slides/**"]}
-    said["website"]["sidebar"]["contents"].append({"section": "Reference", "contents": site_pages.module_list(stage, ROOT / "sgdiff")})
+    said = yaml.safe_load(
+        (ROOT / "_quarto.yml")
+        .read_text(encoding="utf-8")
+        .replace("nbs/", "")
+        .replace("tools/site/", "")
+    )
+    said["project"] |= {
+        "output-dir": os.path.relpath(out, stage),
+        "render": ["*.ipynb", "*.qmd", "**/*.ipynb", "**/*.qmd"],
+        "resources": ["gallery/*", "files/**", "slides/**"],
+    }
+    said["website"]["sidebar"]["contents"].append(
+        {"section": "Reference", "contents": site_pages.module_list(stage, ROOT / "sgdiff")}
+    )
     if not quarto:
         del said["execute"]  # smalldocs executes nothing
     for name in ("styles.css", "favicon.svg"):
         shutil.copy(SITE / name, stage)
-    (stage / "_quarto.yml").write_text(yaml.safe_dump(said, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    (stage / "_quarto.yml").write_text(
+        yaml.safe_dump(said, sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
 
 
 def stage_pages(
@@ -99,7 +116,9 @@ def mend(
     "Formulas, fonts, widgets and search from the site itself instead of from the network."
     shutil.copytree(SITE / "katex", out / "site_libs" / "katex", dirs_exist_ok=True)
     index = (out / "search.json").read_text(encoding="utf-8")
-    (out / "site_libs" / "search-index.js").write_text(f"window.searchIndex={index};{CHAPTERS_FIRST}", encoding="utf-8")
+    (out / "site_libs" / "search-index.js").write_text(
+        f"window.searchIndex={index};{CHAPTERS_FIRST}", encoding="utf-8"
+    )
     for css in (out / "site_libs" / "themes").rglob("*.css"):
         css.write_text(FONTS.sub("", css.read_text(encoding="utf-8")), encoding="utf-8")
     missing = []
@@ -109,7 +128,11 @@ def mend(
             continue
         up = "../" * (len(page.relative_to(out).parts) - 1)
         text = KATEX.sub(f"{up}site_libs/katex/", text)
-        text = text.replace("</head>", f'{SEARCH}<script src="{up}site_libs/search-index.js" defer></script></head>', 1)
+        text = text.replace(
+            "</head>",
+            f'{SEARCH}<script src="{up}site_libs/search-index.js" defer></script></head>',
+            1,
+        )
         text, missed = site_widgets.embed(text, page, out, state, ROOT)
         page.write_text(text, encoding="utf-8")
         missing += missed
@@ -139,20 +162,28 @@ def build(
 
 def main():
     "Returns 1 if something is broken."
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "_docs")
     parser.add_argument("--stage", type=Path, default=ROOT / "_proc")
     parser.add_argument("--quarto", action="store_true")
     args = parser.parse_args()
     if args.quarto and not shutil.which("quarto"):
-        sys.exit("quarto is not on the PATH; without --quarto the site is built by smalldocs, which `make docs` installs")
+        sys.exit(
+            "quarto is not on the PATH; without --quarto the site is built by smalldocs, which "
+            "`make docs` installs"
+        )
     figures, warnings = build(args.out.resolve(), args.stage.resolve(), args.quarto)
     for warning in warnings:
         print(f"warning: {warning}")
     untold = sorted({f"{f.page}#{f.anchor}" for f in figures if not f.told})
     if untold:
         print(f"pictures without a caption or a text (add `#| fig-alt: ...`): {', '.join(untold)}")
-    print(f"{len(list(args.out.rglob('*.html')))} pages, {len(figures)} pictures: open {args.out / 'index.html'}")
+    print(
+        f"{len(list(args.out.rglob('*.html')))} pages, {len(figures)} pictures: open "
+        f"{args.out / 'index.html'}"
+    )
     return int(bool(warnings))
 
 

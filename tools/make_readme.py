@@ -1,7 +1,8 @@
-"""Makes README.md from nbs/index.ipynb: text as it is, code as fenced blocks, text outputs below it, pictures as files.
+"""Makes README.md from nbs/index.ipynb: text as it is, code as fenced blocks, text outputs below
+it, pictures as files.
 
-    python tools/make_readme.py            writes README.md and nbs/images/readme-*.png
-    python tools/make_readme.py --check    writes nothing; exit 1 if they are not what the notebook says
+python tools/make_readme.py            writes README.md and nbs/images/readme-*.png
+python tools/make_readme.py --check    writes nothing; exit 1 if they are not what the notebook says
 """
 import argparse
 import base64
@@ -87,12 +88,21 @@ def differences(
     "The files that are missing, left over, or not as they should be."
     wanted = {"README.md": text.encode()} | images
     left_over = {p.relative_to(root).as_posix() for p in root.glob(IMAGE.format("*"))} - set(wanted)
-    return sorted(left_over | {p for p, data in wanted.items() if not (root / p).exists() or (root / p).read_bytes() != data})
+    return sorted(
+        left_over
+        | {
+            p
+            for p, data in wanted.items()
+            if not (root / p).exists() or (root / p).read_bytes() != data
+        }
+    )
 
 
 def main():
     "Returns 1 if --check finds a difference."
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     text, images = render(nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4))

@@ -1,10 +1,12 @@
-"""Makes the workshop's slides out of the notebooks: one deck for each part, a folder that needs no network.
+"""Makes the workshop's slides out of the notebooks: one deck for each part, a folder that needs no
+network.
 
     python tools/make_slides.py                 into _docs/slides/ (`make docs` does it too)
     python tools/make_slides.py --out slides    somewhere else, say on a stick
 
-A deck opens with the goals of its part. Then each chapter that the part names is a section: its question, and every captioned
-picture as a slide. The exercises follow, each with its solution on the next slide. Nothing is executed.
+A deck opens with the goals of its part. Then each chapter that the part names is a section: its
+question, and every captioned picture as a slide. The exercises follow, each with its solution on
+the next slide. Nothing is executed.
 """
 import argparse
 import html
@@ -46,9 +48,15 @@ def to_html(
         kind = "display" if options.get("display_mode") else "inline"
         return f'<span class="math {kind}">{html.escape(text.strip())}</span>'
 
-    md = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin, allow_space=False, double_inline=True, renderer=formula)
+    md = (
+        MarkdownIt("commonmark")
+        .enable("table")
+        .use(dollarmath_plugin, allow_space=False, double_inline=True, renderer=formula)
+    )
     def moved(m):
-        return m[1] + posixpath.normpath(posixpath.join("..", folder, re.sub(r"\.(ipynb|qmd)\b", ".html", m[2])))
+        return m[1] + posixpath.normpath(
+            posixpath.join("..", folder, re.sub(r"\.(ipynb|qmd)\b", ".html", m[2]))
+        )
 
     return md.render(LINK.sub(moved, markdown))
 
@@ -77,11 +85,19 @@ def figures(
     found = []
     for i, cell in enumerate(nb.cells[:-1]):
         shown = [p for p in map(picture, cell.get("outputs", [])) if p]
-        caption = CAPTION.match(nb.cells[i + 1].source) if nb.cells[i + 1].cell_type == "markdown" else None
+        caption = (
+            CAPTION.match(nb.cells[i + 1].source)
+            if nb.cells[i + 1].cell_type == "markdown"
+            else None
+        )
         if shown and caption:
             kind, data = shown[0]
             alt = html.escape(description(nb.cells, i)[0], quote=True)
-            image = f'<img src="data:image/png;base64,{data.strip()}" alt="{alt}">' if kind == "png" else data
+            image = (
+                f'<img src="data:image/png;base64,{data.strip()}" alt="{alt}">'
+                if kind == "png"
+                else data
+            )
             found.append((heading(nb.cells, i), image, to_html(caption[1])))
     return found
 
@@ -91,9 +107,16 @@ def chapter_slides(
 ):  # list of slides
     "The chapter's title, summary and question; then its pictures."
     nb = nbformat.read(path, as_version=4)
-    opening = "\n\n".join(p for p in nb.cells[0].source.split("\n\n") if p.startswith(("# ", "**Question")))
+    opening = "\n\n".join(
+        p for p in nb.cells[0].source.split("\n\n") if p.startswith(("# ", "**Question"))
+    )
     made = [slide(to_html(opening), section=True)]
-    return made + [slide(f"<h2>{html.escape(title)}</h2><figure>{image}<figcaption>{caption}</figcaption></figure>") for title, image, caption in figures(nb)]
+    return made + [
+        slide(
+            f"<h2>{html.escape(title)}</h2><figure>{image}<figcaption>{caption}</figcaption></figure>"
+        )
+        for title, image, caption in figures(nb)
+    ]
 
 
 def exercise_slides(
@@ -108,7 +131,10 @@ def exercise_slides(
             if "## Exercise" in said:
                 task = before[before.index("## Exercise"):]
             if after and made:
-                made[-1] = made[-1].replace("</section>", to_html("**Solution.** " + after.split("\n\n")[0].strip(), HERE) + "</section>")
+                made[-1] = made[-1].replace(
+                    "</section>",
+                    to_html("**Solution.** " + after.split("\n\n")[0].strip(), HERE) + "</section>",
+                )
         elif SOLUTION.search(said) and task:
             title = plain(task.splitlines()[0])
             solved = re.sub(r"^[ \t]*### (BEGIN|END) SOLUTION\n?", "", said, flags=re.M)
@@ -127,7 +153,10 @@ def deck(
     slides = [slide(to_html(opening.split("**Chapters:**")[0], HERE), section=True)]
     for name in dict.fromkeys(CHAPTER.findall(opening)):
         slides += chapter_slides(nbs / name)
-    return PAGE.format(title=html.escape(plain(opening.splitlines()[0])), slides="\n".join(slides + exercise_slides(nb)))
+    return PAGE.format(
+        title=html.escape(plain(opening.splitlines()[0])),
+        slides="\n".join(slides + exercise_slides(nb)),
+    )
 
 
 def write_decks(
@@ -138,7 +167,12 @@ def write_decks(
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("slides.css", "slides.js"):
         shutil.copy(SITE / name, folder)
-    shutil.copytree(SITE / "katex", folder / "katex", dirs_exist_ok=True, ignore=shutil.ignore_patterns("README.md", "auto-render*"))
+    shutil.copytree(
+        SITE / "katex",
+        folder / "katex",
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("README.md", "auto-render*"),
+    )
     made = []
     for path in solutions(nbs / "workshop"):
         made.append(folder / f"{path.stem}.html")
@@ -148,7 +182,9 @@ def write_decks(
 
 def main():
     "Writes the decks and says where."
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "_docs" / "slides")
     for path in write_decks(parser.parse_args().out):
         print(f"{path}: {path.read_text(encoding='utf-8').count('<section')} slides")

@@ -1,10 +1,13 @@
-"""Makes the workshop's notebooks for students out of the solutions: nbs/workshop/solutions/*.ipynb -> nbs/workshop/*.ipynb.
+"""Makes the workshop's notebooks for students out of the solutions: nbs/workshop/solutions/*.ipynb
+-> nbs/workshop/*.ipynb.
 
     python tools/make_workshop.py            writes them
-    python tools/make_workshop.py --check    writes nothing; exit 1 if one is not what its solutions say
+    python tools/make_workshop.py --check    writes nothing; exit 1 if one is not what its solutions
+        say
 
-What stands between `### BEGIN SOLUTION` and `### END SOLUTION` (nbgrader's marks) becomes three dots, cells that open with
-**Solution.** go, and so do all outputs. Edit the solutions; the students' copies cannot drift.
+What stands between `### BEGIN SOLUTION` and `### END SOLUTION` (nbgrader's marks) becomes three
+dots, cells that open with **Solution.** go, and so do all outputs. Edit the solutions; the
+students' copies cannot drift.
 """
 import argparse
 import copy
@@ -28,7 +31,8 @@ def solutions(folder=WORKSHOP):  # list of paths
 def cut(
     source,  # a code cell
 ):  # str
-    "The cell with three dots for each solution: as the body of a function, or as the value of the name it defines."
+    """The cell with three dots for each solution: as the body of a function, or as the value of the
+    name it defines."""
     def dots(m):
         if m[1]:
             return f"{m[1]}...     # your turn\n"
@@ -46,7 +50,11 @@ def student(
         if cell.cell_type == "code":
             cell.source, cell.outputs, cell.execution_count = cut(cell.source), [], None
         else:  # one folder up; an explanation below a task's text goes too
-            cell.source = re.sub(r"\n+\*\*Solution\.\*\*[^\n]*", "", cell.source).replace("](../../", "](../").replace(" (solutions)\n", "\n", 1)
+            cell.source = (
+                re.sub(r"\n+\*\*Solution\.\*\*[^\n]*", "", cell.source)
+                .replace("](../../", "](../")
+                .replace(" (solutions)\n", "\n", 1)
+            )
     return nb
 
 
@@ -54,13 +62,22 @@ def stale(
     folder=WORKSHOP,
 ):  # dict of path -> text as it should be
     "The students' notebooks that are missing or not what their solutions say."
-    made = {folder / p.name: nbformat.writes(student(nbformat.read(p, as_version=4))) + "\n" for p in solutions(folder)}
-    return {p: text for p, text in made.items() if not p.exists() or p.read_text(encoding="utf-8") != text}
+    made = {
+        folder / p.name: nbformat.writes(student(nbformat.read(p, as_version=4))) + "\n"
+        for p in solutions(folder)
+    }
+    return {
+        p: text
+        for p, text in made.items()
+        if not p.exists() or p.read_text(encoding="utf-8") != text
+    }
 
 
 def main():
     "Returns 1 if --check finds a difference."
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     changed = stale()

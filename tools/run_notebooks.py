@@ -1,9 +1,10 @@
-"""Runs notebooks, each in a fresh kernel, one after the other; shows the cell that failed; can write the outputs back.
+"""Runs notebooks, each in a fresh kernel, one after the other; shows the cell that failed; can
+write the outputs back.
 
-    python tools/run_notebooks.py                 every notebook in nbs/, in order, at full budget
-    python tools/run_notebooks.py 04 vae --fast   those two, shortened as in `make test`
-    python tools/run_notebooks.py --write         outputs go into the notebooks (`make notebooks`)
-    python tools/run_notebooks.py --clean         runs nothing, only tidies (`make clean-nbs`)
+python tools/run_notebooks.py                 every notebook in nbs/, in order, at full budget
+python tools/run_notebooks.py 04 vae --fast   those two, shortened as in `make test`
+python tools/run_notebooks.py --write         outputs go into the notebooks (`make notebooks`)
+python tools/run_notebooks.py --clean         runs nothing, only tidies (`make clean-nbs`)
 """
 import argparse
 import copy
@@ -46,7 +47,11 @@ def reading_order(
 ):  # list of paths
     "Every notebook in the order of the site's sidebar, which is the one place that says it."
     site = yaml.safe_load((Path(root) / "_quarto.yml").read_text(encoding="utf-8"))
-    return [Path(root) / page for page in pages(site["website"]["sidebar"]["contents"]) if page.endswith(".ipynb")]
+    return [
+        Path(root) / page
+        for page in pages(site["website"]["sidebar"]["contents"])
+        if page.endswith(".ipynb")
+    ]
 
 
 def handed_out(
@@ -91,7 +96,9 @@ def skipped(
     fast,  # shortened runs also leave out `#| slow`
 ):  # bool
     "True for a cell that is shown, not run."
-    directives = [line[2:].strip().replace(" ", "") for line in source.splitlines() if line.startswith("#|")]
+    directives = [
+        line[2:].strip().replace(" ", "") for line in source.splitlines() if line.startswith("#|")
+    ]
     return "eval:false" in directives or (fast and "slow" in directives)
 
 
@@ -102,7 +109,9 @@ def failure(
 ):  # str
     "The report of a failed cell: where, its source, and its traceback without colours."
     if isinstance(error, CellExecutionError):
-        said = "\n".join(o for out in cell.outputs if out.output_type == "error" for o in out.traceback)
+        said = "\n".join(
+            o for out in cell.outputs if out.output_type == "error" for o in out.traceback
+        )
         said = said or f"{error.ename}: {error.evalue}"
     else:
         said = f"{type(error).__name__}: {error}"
@@ -132,11 +141,20 @@ def execute(
         on_cell(cell_index, len(nb.cells), seconds)
 
     client = NotebookClient(
-        nb, timeout=timeout, kernel_name="python3", record_timing=False, skip_cells_with_tag="skip-execution",
-        extra_arguments=["--log-level=ERROR"],  # of the kernel: it warns of TCP on a machine's own loopback
+        nb,
+        timeout=timeout,
+        kernel_name="python3",
+        record_timing=False,
+        skip_cells_with_tag="skip-execution",
+        # of the kernel: it warns of TCP on a machine's own loopback
+        extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(Path(path).resolve().parent)}},
-        on_cell_execute=before, on_cell_executed=after)
-    env = {k: v for k, v in os.environ.items() if k not in ("SGDIFF_FAST", "IN_TEST")} | {"JUPYTER_PREFER_ENV_PATH": "1"}
+        on_cell_execute=before,
+        on_cell_executed=after,
+    )
+    env = {k: v for k, v in os.environ.items() if k not in ("SGDIFF_FAST", "IN_TEST")} | {
+        "JUPYTER_PREFER_ENV_PATH": "1"
+    }
     error = ""
     try:
         client.execute(env=env | ({"SGDIFF_FAST": "1"} if fast else {}))
@@ -161,8 +179,12 @@ def table(
     runs,  # list of Run
 ):  # str
     "The time of each notebook, its slowest cell, and the time of all on the wall clock."
-    rows = [f"{r.path.stem:<24}{r.seconds:7.1f} s   slowest cell {r.slowest[1]:3d}: {r.slowest[0]:6.1f} s"
-            + ("   FAILED" if r.error else "") for r in runs]
+    rows = [
+        f"{r.path.stem:<24}{r.seconds:7.1f} s   slowest cell {r.slowest[1]:3d}: "
+        f"{r.slowest[0]:6.1f} s"
+        + ("   FAILED" if r.error else "")
+        for r in runs
+    ]
     return "\n".join([*rows, f"{'all':<24}{busy_seconds(runs):7.1f} s"])
 
 
@@ -177,7 +199,9 @@ def say_how_long(
     if not (20 * minutes if minutes > 1 else 0) <= seconds <= 60 * minutes:
         minutes = next((m for m in MINUTES if seconds <= 55 * m), MINUTES[-1])
     words = "under a minute" if minutes == 1 else f"about {minutes} minutes"
-    opening.source = RUNS_IN.sub("", opening.source.rstrip()) + f"\n\n*Runs in {words} on two cores.*"
+    opening.source = (
+        RUNS_IN.sub("", opening.source.rstrip()) + f"\n\n*Runs in {words} on two cores.*"
+    )
 
 
 def write(
@@ -185,14 +209,18 @@ def write(
     path,  # where to
     seconds=None,  # that it ran, for a chapter's opening
 ):  # bool: did the file change
-    "Tidies `nb` and writes it if that changes the file; warns of pictures that are too big to commit."
+    """Tidies `nb` and writes it if that changes the file; warns of pictures that are too big to
+    commit."""
     nb = copy.deepcopy(nb)
     if seconds is not None:
         say_how_long(nb, seconds)
     nb = tidy(nb, ROOT)
     for number, size in image_sizes(nb):
         if size > MAX_IMAGE:
-            print(f"  warning: {Path(path).name} cell {number}: a picture of {size // 1000} kB, more than {MAX_IMAGE // 1000}")
+            print(
+                f"  warning: {Path(path).name} cell {number}: a picture of {size // 1000} kB, more "
+                f"than {MAX_IMAGE // 1000}"
+            )
     text = nbformat.writes(nb) + "\n"
     if Path(path).read_text(encoding="utf-8") == text:
         return False
@@ -212,10 +240,16 @@ def progress(number, total, seconds):
 
 def main():
     "Returns 1 if a notebook failed."
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", help="numbers, names or paths; none: all")
-    parser.add_argument("--fast", action="store_true", help="shortened (SGDIFF_FAST=1), as in `make test`")
-    parser.add_argument("--write", action="store_true", help="write the outputs of those that pass into nbs/")
+    parser.add_argument(
+        "--fast", action="store_true", help="shortened (SGDIFF_FAST=1), as in `make test`"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="write the outputs of those that pass into nbs/"
+    )
     parser.add_argument("--clean", action="store_true", help="run nothing, only tidy")
     parser.add_argument("--timeout", type=int, default=1800, help="seconds for any one cell")
     args = parser.parse_args()
@@ -234,7 +268,11 @@ def main():
         if run.error:
             print(run.error, flush=True)
         elif args.write:
-            write(run.notebook, path, run.seconds if "solutions" not in path.parts and path.stem != "index" else None)
+            write(
+                run.notebook,
+                path,
+                run.seconds if "solutions" not in path.parts and path.stem != "index" else None,
+            )
     print(f"\n{table(runs)}")
     return int(any(r.error for r in runs))
 

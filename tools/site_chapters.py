@@ -1,6 +1,8 @@
-"""From a committed notebook to a page: cells as the reader should see them, a text for each picture, links to the reference.
+"""From a committed notebook to a page: cells as the reader should see them, a text for each
+picture, links to the reference.
 
-Nothing is executed. What is shown are the outputs that were committed; smalldocs and Quarto both render the result.
+Nothing is executed. What is shown are the outputs that were committed; smalldocs and Quarto both
+render the result.
 """
 import ast
 import json
@@ -14,9 +16,13 @@ from make_readme import LINK, directives
 
 ALT_LENGTH = 320  # characters; a screen reader reads all of it aloud
 HIDDEN = {"hide", "default_exp", "include: false"}  # directives of cells that a reader does not see
-NBDEV = {"export", "exports", "exporti", "slow", "hide", "eval: false"}  # directives that mean nothing to a renderer
-CAPTION = re.compile(r"\*(?![*\s])((?:(?!\n\n).){12,}?)(?<![*\s])\*(?=\s|\Z)", re.DOTALL)  # italics that open a cell: more than a word of them
-KEEP = re.compile(r"(^```.*?^```|^~~~.*?^~~~|!?\[[^\]]*\]\([^)]*\)|<[^>]*>|\$\$.*?\$\$)", re.DOTALL | re.MULTILINE)
+# directives that mean nothing to a renderer
+NBDEV = {"export", "exports", "exporti", "slow", "hide", "eval: false"}
+# italics that open a cell: more than a word of them
+CAPTION = re.compile(r"\*(?![*\s])((?:(?!\n\n).){12,}?)(?<![*\s])\*(?=\s|\Z)", re.DOTALL)
+KEEP = re.compile(
+    r"(^```.*?^```|^~~~.*?^~~~|!?\[[^\]]*\]\([^)]*\)|<[^>]*>|\$\$.*?\$\$)", re.DOTALL | re.MULTILINE
+)
 NAME = re.compile(r"`([A-Za-z_][\w.]*)(\(\))?`")
 
 
@@ -57,7 +63,12 @@ def heading(
     i,  # a cell
 ):  # str
     "The heading under which a cell stands."
-    found = [m for c in cells[:i] if c.cell_type == "markdown" for m in re.findall(r"^#+ (.+)$", c.source, re.M)]
+    found = [
+        m
+        for c in cells[:i]
+        if c.cell_type == "markdown"
+        for m in re.findall(r"^#+ (.+)$", c.source, re.M)
+    ]
     return plain(found[-1]) if found else ""
 
 
@@ -65,16 +76,25 @@ def description(
     cells,  # of a notebook
     i,  # a code cell with a picture
 ):  # (what it shows, whether someone wrote that of the picture)
-    "The text for a picture: `#| fig-alt`, else its caption below; for want of both its heading and the paragraph above."
+    """The text for a picture: `#| fig-alt`, else its caption below; for want of both its heading
+    and the paragraph above."""
     said = directives(cells[i].source)[0].get("fig-alt", "")
     if said:
         return said, True
     after = cells[i + 1] if i + 1 < len(cells) else None
-    caption = CAPTION.match(after.source.lstrip()) if after is not None and after.cell_type == "markdown" else None
+    caption = (
+        CAPTION.match(after.source.lstrip())
+        if after is not None and after.cell_type == "markdown"
+        else None
+    )
     if caption:
         return plain(caption[1]), True
     before = cells[i - 1] if i and cells[i - 1].cell_type == "markdown" else None
-    words = [p for p in before.source.split("\n\n") if not p.startswith(("#", "|", "```", "$$"))] if before else []
+    words = (
+        [p for p in before.source.split("\n\n") if not p.startswith(("#", "|", "```", "$$"))]
+        if before
+        else []
+    )
     where = f"Figure in the section “{heading(cells, i)}”"
     return (f"{where}: {plain(words[-1])}" if words else where), False
 
@@ -84,12 +104,19 @@ def link_names(
     names,  # name -> page and anchor, from the site's root
     up,  # from the page to the site's root: "", or "../"
 ):  # str
-    "The cell with each name of the library, where it stands in backticks, leading to its entry in the reference."
+    """The cell with each name of the library, where it stands in backticks, leading to its entry in
+    the reference."""
     def linked(m):
         return f"[{m[0]}]({up}{names[m[1]]})" if m[1] in names else m[0]
     parts = KEEP.split(markdown)
-    return "".join(part if k % 2 else "\n".join(line if line.startswith("#") else NAME.sub(linked, line) for line in part.split("\n"))
-                   for k, part in enumerate(parts))
+    return "".join(
+        part
+        if k % 2
+        else "\n".join(
+            line if line.startswith("#") else NAME.sub(linked, line) for line in part.split("\n")
+        )
+        for k, part in enumerate(parts)
+    )
 
 
 def definitions(
@@ -97,11 +124,17 @@ def definitions(
 ):  # list of names
     "What a cell defines at its top level and does not keep to itself."
     try:
-        tree = ast.parse("\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))))
+        tree = ast.parse(
+            "\n".join(
+                line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))
+            )
+        )
     except SyntaxError:
         return []
     kinds = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
-    return [node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
+    return [
+        node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")
+    ]
 
 
 def code_source(
@@ -111,12 +144,20 @@ def code_source(
     "The cell with the directives that a renderer knows; what the module keeps to itself is folded."
     lines = source.splitlines()
     said = [line[2:].strip() for line in lines if line.startswith("#|")]
-    kept = [f"#| {d}" for d in said if d.partition(":")[0] not in NBDEV | {"fig-alt"} and d not in NBDEV and not d.startswith("default_exp")]
+    kept = [
+        f"#| {d}"
+        for d in said
+        if d.partition(":")[0] not in NBDEV | {"fig-alt"}
+        and d not in NBDEV
+        and not d.startswith("default_exp")
+    ]
     if "export" in said or "exporti" in said:
         kept += ["#| code-fold: true", '#| code-summary: "Imports and small helpers of the module"']
     if alt:
         kept.append(f"#| fig-alt: {json.dumps(alt, ensure_ascii=False)}")
-    return "\n".join([*kept, "\n".join(line for line in lines if not line.startswith("#|")).strip()])
+    return "\n".join(
+        [*kept, "\n".join(line for line in lines if not line.startswith("#|")).strip()]
+    )
 
 
 def move_links(
@@ -134,8 +175,15 @@ def move_links(
             return m[0]
         copied.add(file.relative_to(root).as_posix())
         here = os.path.relpath(root, path.parent)
-        return m[1] + "../" * (here.count("..") - 1) + "files/" + file.relative_to(root).as_posix() + (f"#{anchor}" if anchor else "")
-    here = re.sub(r"\]\(#([^)]+)\)", lambda m: f"](#{m[1].lower()})", markdown)  # JupyterLab keeps a heading's capitals, the site does not
+        return (
+            m[1]
+            + "../" * (here.count("..") - 1)
+            + "files/"
+            + file.relative_to(root).as_posix()
+            + (f"#{anchor}" if anchor else "")
+        )
+    # JupyterLab keeps a heading's capitals, the site does not
+    here = re.sub(r"\]\(#([^)]+)\)", lambda m: f"](#{m[1].lower()})", markdown)
     return LINK.sub(moved, here)
 
 
@@ -149,28 +197,66 @@ def chapter(
     nb, figures, cells = nbformat.read(path, as_version=4), [], []
     page = path.relative_to(nbs).with_suffix("").as_posix()
     up = "../" * page.count("/")
-    title = plain(next((re.findall(r"^# (.+)$", c.source, re.M) for c in nb.cells if c.cell_type == "markdown"), [page])[0])
+    title = plain(
+        next(
+            (
+                re.findall(r"^# (.+)$", c.source, re.M)
+                for c in nb.cells
+                if c.cell_type == "markdown"
+            ),
+            [page],
+        )[0]
+    )
     for i, cell in enumerate(nb.cells):
         if cell.cell_type == "markdown":
-            source = move_links(cell.source, path, nbs, nbs.parent, copied if copied is not None else set())
-            caption = CAPTION.match(source) if i and any(map(picture, nb.cells[i - 1].get("outputs", []))) else None
+            source = move_links(
+                cell.source, path, nbs, nbs.parent, copied if copied is not None else set()
+            )
+            caption = (
+                CAPTION.match(source)
+                if i and any(map(picture, nb.cells[i - 1].get("outputs", [])))
+                else None
+            )
             if caption:
                 source = f"::: {{.caption}}\n{caption[0]}\n:::\n{source[caption.end():]}"
             cells.append(nbformat.v4.new_markdown_cell(link_names(source, names, up), id=cell.id))
         elif cell.cell_type == "code":
             said, code = directives(cell.source)
-            if HIDDEN & {k if not v else f"{k}: {v}" for k, v in said.items()} or any(k.startswith("default_exp") for k in said) or not code:
+            if (
+                HIDDEN & {k if not v else f"{k}: {v}" for k, v in said.items()}
+                or any(k.startswith("default_exp") for k in said)
+                or not code
+            ):
                 continue
-            outputs = [] if {"export", "exporti"} & set(said) else cell.outputs  # of a docstring in a cell: itself once more
+            # of a docstring in a cell: itself once more
+            outputs = [] if {"export", "exporti"} & set(said) else cell.outputs
             shown = [p for p in map(picture, outputs) if p]
             alt, told = description(nb.cells, i) if shown else ("", True)
             if shown:
                 anchor = f"figure-{len(figures) + 1}"
-                cells.append(nbformat.v4.new_markdown_cell(f'<a id="{anchor}"></a>', id=f"{cell.id}-a"))
-                figures += [Figure(f"{page}.html", title, anchor, kind, data, alt, told) for kind, data in shown]
-            cells.append(nbformat.v4.new_code_cell(code_source(cell.source, alt), id=cell.id, outputs=outputs))
-            entries = [f"[`{n}`]({up}{names[n]})" for n in definitions(code) if n in names] if "exports" in said else []
+                cells.append(
+                    nbformat.v4.new_markdown_cell(f'<a id="{anchor}"></a>', id=f"{cell.id}-a")
+                )
+                figures += [
+                    Figure(f"{page}.html", title, anchor, kind, data, alt, told)
+                    for kind, data in shown
+                ]
+            cells.append(
+                nbformat.v4.new_code_cell(
+                    code_source(cell.source, alt), id=cell.id, outputs=outputs
+                )
+            )
+            entries = (
+                [f"[`{n}`]({up}{names[n]})" for n in definitions(code) if n in names]
+                if "exports" in said
+                else []
+            )
             if entries:
-                cells.append(nbformat.v4.new_markdown_cell("::: {.reference}\nIn the reference: " + ", ".join(entries) + "\n:::", id=f"{cell.id}-r"))
+                cells.append(
+                    nbformat.v4.new_markdown_cell(
+                        "::: {.reference}\nIn the reference: " + ", ".join(entries) + "\n:::",
+                        id=f"{cell.id}-r",
+                    )
+                )
     staged = nbformat.v4.new_notebook(cells=cells, metadata=nb.metadata)
     return staged, figures

@@ -1,7 +1,8 @@
 """Widgets and diagrams on a page without a kernel and without a network.
 
-Their scripts are large and few pages need them, so they are not kept here: npm fetches them into build/npm at the first
-build that has such a page. Without npm the page shows the widget's text and the build says what is missing.
+Their scripts are large and few pages need them, so they are not kept here: npm fetches them into
+build/npm at the first build that has such a page. Without npm the page shows the widget's text and
+the build says what is missing.
 """
 import json
 import re
@@ -35,7 +36,10 @@ def show(
         for out in cell.get("outputs", []):
             if VIEW in out.get("data", {}):
                 text = "".join(out.data.get("text/plain", ""))
-                out.data = {"text/html": f'<script type="{VIEW}">{json.dumps(out.data[VIEW])}</script><noscript>{text}</noscript>{STILL}'}
+                out.data = {
+                    "text/html": '<script '
+                    f'type="{VIEW}">{json.dumps(out.data[VIEW])}</script><noscript>{text}</noscript>{STILL}'
+                }
 
 
 def states(
@@ -60,7 +64,16 @@ def fetch(
     if not shutil.which("npm"):
         return False
     cache.mkdir(parents=True, exist_ok=True)
-    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(cache), f"{package}@{PACKAGES[package]}"]
+    command = [
+        "npm",
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "--prefix",
+        str(cache),
+        f"{package}@{PACKAGES[package]}",
+    ]
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
@@ -84,7 +97,14 @@ def anywidget_script(
 ):  # bool
     "Whether anywidget's own script, which comes with its Python package, lies beside the pages."
     import sysconfig
-    source = Path(sysconfig.get_path("data")) / "share" / "jupyter" / "nbextensions" / "anywidget" / "index.js"
+    source = (
+        Path(sysconfig.get_path("data"))
+        / "share"
+        / "jupyter"
+        / "nbextensions"
+        / "anywidget"
+        / "index.js"
+    )
     if source.exists():
         (out / "site_libs" / "npm").mkdir(parents=True, exist_ok=True)
         shutil.copy(source, out / "site_libs" / "npm" / "anywidget.js")
@@ -113,10 +133,17 @@ def embed(
         if all(provide(file, out, root) for file in scripts):
             config = ""
             if "anywidget" in json.dumps(state[name]) and anywidget_script(out):
-                config = f'<script>var require = {{paths:{{anywidget:"{libs}/anywidget"}}}}</script>'
+                config = (
+                    f'<script>var require = {{paths:{{anywidget:"{libs}/anywidget"}}}}</script>'
+                )
             data = json.dumps(state[name]).replace("</", "<\\/")
-            text = text.replace("</body>", f'{config}<script defer src="{libs}/require.js"></script><script defer src="{libs}/embed-amd.js"></script>'
-                                           f'<script type="{STATE}">{data}</script></body>', 1)
+            text = text.replace(
+                "</body>",
+                f'{config}<script defer src="{libs}/require.js"></script><script defer '
+                f'src="{libs}/embed-amd.js"></script>'
+                f'<script type="{STATE}">{data}</script></body>',
+                1,
+            )
         else:
             missing.append(f"{name}: its widgets are shown as text: {why}")
     return text, missing

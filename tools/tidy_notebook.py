@@ -1,5 +1,6 @@
-"""Takes out of a notebook what changes from run to run and tells a reader nothing: times, counts, progress bars,
-widget noise, the paths of one machine. Cell ids, sources and results stay. Tidying twice is tidying once."""
+"""Takes out of a notebook what changes from run to run and tells a reader nothing: times, counts,
+progress bars, widget noise, the paths of one machine. Cell ids, sources and results stay. Tidying
+twice is tidying once."""
 import ast
 import base64
 import json
@@ -28,7 +29,8 @@ def without_paths(
     text,  # any output
     root,  # the repository's folder
 ):  # str
-    "`text` with no path of this machine: the repository becomes `.`, packages their own name, temporary files `TMP`."
+    """`text` with no path of this machine: the repository becomes `.`, packages their own name,
+    temporary files `TMP`."""
     text = re.sub(r"/\S*/ipykernel_\d+/\d+\.py", "this cell", text)
     text = re.sub(r"/[^\s:'\"]*/(site-packages|lib/python3\.\d+)/", "", text)
     text = text.replace(f"{root}/", "").replace(str(root), ".")
@@ -50,7 +52,8 @@ def _each_text(
 def _streams(
     outputs,  # a cell's
 ):  # list of outputs
-    "`outputs` with neighbouring pieces of one stream joined, drawn-over lines resolved, progress bars gone."
+    """`outputs` with neighbouring pieces of one stream joined, drawn-over lines resolved, progress
+    bars gone."""
     joined = []
     for out in outputs:
         if out.output_type == "stream" and joined and joined[-1].get("name") == out.name:
@@ -84,7 +87,8 @@ def _is_docstring(
 def _lean(
     model,  # a widget's state
 ):  # dict
-    "`model` without what a layout or a style leaves open: where a form is shown, that is a quarter of the file."
+    """`model` without what a layout or a style leaves open: where a form is shown, that is a
+    quarter of the file."""
     if not model.get("model_name", "").endswith(("LayoutModel", "StyleModel")):
         return model
     return dict(model, state={k: v for k, v in model["state"].items() if v is not None})
@@ -93,9 +97,15 @@ def _lean(
 def _widgets(
     nb,  # changed in place
 ):
-    "Keeps the state of the widgets that are shown, and gives them names that do not change from run to run."
+    """Keeps the state of the widgets that are shown, and gives them names that do not change from
+    run to run."""
     state = nb.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
-    shown = [o.data[VIEW]["model_id"] for c in nb.cells for o in c.get("outputs", []) if VIEW in o.get("data", {})]
+    shown = [
+        o.data[VIEW]["model_id"]
+        for c in nb.cells
+        for o in c.get("outputs", [])
+        if VIEW in o.get("data", {})
+    ]
     kept, queue = [], list(shown)
     while queue:
         model = queue.pop(0)
@@ -129,7 +139,14 @@ def tidy(
     for cell in nb.cells:
         if cell.cell_type != "code":
             continue
-        cell.outputs = _streams([out for out in cell.outputs if not _is_bar(out) and not (out.output_type == "execute_result" and _is_docstring(cell.source))])
+        cell.outputs = _streams(
+            [
+                out
+                for out in cell.outputs
+                if not _is_bar(out)
+                and not (out.output_type == "execute_result" and _is_docstring(cell.source))
+            ]
+        )
         for out in cell.outputs:
             if "text" in out:
                 out.text = _each_text(out.text, lambda t: without_paths(t, root))
