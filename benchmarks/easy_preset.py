@@ -38,17 +38,8 @@ def train(out: Path) -> None:
     start = time.perf_counter()
     subprocess.run(
         [
-            sys.executable,
-            "-m",
-            "sgdiff.cli",
-            "train",
-            "--stage",
-            "all",
-            "--preset",
-            "easy",
-            "--out",
-            str(out),
-            "--quiet",
+            sys.executable, "-m", "sgdiff.cli", "train", "--stage", "all", "--preset", "easy",
+            "--out", str(out), "--quiet",
         ],
         check=True,
     )

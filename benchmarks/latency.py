@@ -53,9 +53,7 @@ def main():
     seconds = {name: median_seconds(run, args.repeats) for name, run in jobs.items()}
     save_json(
         {
-            "threads": args.threads,
-            "repeats": args.repeats,
-            "torch": torch.__version__,
+            "threads": args.threads, "repeats": args.repeats, "torch": torch.__version__,
             "seconds": {name: round(s, 4) for name, s in seconds.items()},
         },
         args.out,

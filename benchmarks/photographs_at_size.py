@@ -158,9 +158,7 @@ def main() -> None:
         "--samples", type=Path, required=True, help="folder of annotations/ and train2017/"
     )
     parser.add_argument(
-        "--set",
-        dest="changes",
-        action="append",
+        "--set", dest="changes", action="append",
         default=[],
         metavar="NAME=VALUE",
         help="another setting of the preset",
@@ -184,9 +182,7 @@ def main() -> None:
     prepared = args.run / "tables"
     subprocess.run(
         sgdiff(
-            "prepare",
-            "coco",
-            "--raw",
+            "prepare", "coco", "--raw",
             args.run / "raw",
             "--images",
             args.samples,
@@ -197,16 +193,8 @@ def main() -> None:
         check=True,
     )
     command = sgdiff(
-        "train",
-        "--data",
-        prepared,
-        "--images",
-        args.samples,
-        "--preset",
-        "paper",
-        "--out",
-        args.run,
-        "--quiet",
+        "train", "--data", prepared, "--images", args.samples, "--preset", "paper", "--out",
+        args.run, "--quiet",
     )
     for name, value in settings.items(): command += ["--set", f"{name}={value}"]
     stage_2 = args.run / "diffusion"

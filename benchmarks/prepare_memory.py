@@ -116,8 +116,7 @@ def write(raw, n, seed=0):
     raw.mkdir(parents=True)
     rng, count = np.random.default_rng(seed), [0, 0, 0]
     words = [
-        Words("object", rng, 5, 1.2),
-        Words("attribute", rng, 2, 1.2),
+        Words("object", rng, 5, 1.2), Words("attribute", rng, 2, 1.2),
         Words("predicate", rng, 0, 1.3),
     ]
     with contextlib.ExitStack() as stack:
@@ -180,24 +179,14 @@ def write_photographs(folder, n):
 def prepare(folder, photographs, least):
     "Runs the command in a process of its own; its output comes back."
     command = [
-        sys.executable,
-        "-m",
-        "sgdiff.cli",
-        "prepare",
-        "vg",
-        "--raw",
-        str(folder / "raw"),
-        "--out",
-        str(folder / "out"),
-        "--quiet",
+        sys.executable, "-m", "sgdiff.cli", "prepare", "vg", "--raw", str(folder / "raw"), "--out",
+        str(folder / "out"), "--quiet",
     ]
     if photographs: command += ["--images", str(folder / "images")]
     for kind, usual in (("object", 2000), ("attribute", 2000), ("predicate", 500)):
         if least < 1: command += [f"--min-{kind}-instances", str(max(1, round(usual * least)))]
     done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
+        command, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
     )
     if done.returncode: sys.exit(done.stderr)

@@ -30,11 +30,8 @@ def diffusers_unet(config: UNetConfig):
     from diffusers import UNet2DConditionModel
     widths = [config.model_channels * m for m in config.channel_mult]
     return UNet2DConditionModel(
-        sample_size=PLACES,
-        in_channels=config.in_channels,
-        out_channels=config.out_channels,
-        block_out_channels=widths,
-        layers_per_block=config.num_res_blocks,
+        sample_size=PLACES, in_channels=config.in_channels, out_channels=config.out_channels,
+        block_out_channels=widths, layers_per_block=config.num_res_blocks,
         cross_attention_dim=config.context_dim,
         down_block_types=("CrossAttnDownBlock2D",) * len(widths),
         up_block_types=("CrossAttnUpBlock2D",) * len(widths),

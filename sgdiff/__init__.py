@@ -21,7 +21,7 @@ Modules:
 - `sgdiff.full.planner`: How much memory, disk and time a full run needs, before it is begun: counted on tensors that have a shape and no memory.
 - `sgdiff.full.presets`: From an empty disk to the paper's table: the commands, the disk, the hours, and what to expect.
 - `sgdiff.full.protocol`: A figure such as FID 23.5 means little without saying of which images, how many, drawn how, and seen by which network; here the saying is part of the measuring.
-- `sgdiff.full.train`: `python -m sgdiff.full.train`: one stage of a full run, on one process or on many, stopped and gone on with as often as need be.
+- `sgdiff.full.train`: One stage of a full run, on one process or on many, stopped and gone on with as often as need be.
 - `sgdiff.graphs.graph`: A scene graph says what is in a picture and how the things stand to each other. This notebook gives it one small class, four ways in and out, and a batch without padding.
 - `sgdiff.pretrained.checkpoints`: A checkpoint is a file from a stranger. Know every name in it, and let the shapes say what was built.
 - `sgdiff.pretrained.clip`: At full size nobody trains the image side: CLIP looks at the picture, a published autoencoder makes the latents. Both stay frozen, and both must fit where our small ones stood.

@@ -103,11 +103,7 @@ def read_sums(
 # %% ../nbs/folders.ipynb #a6324f81
 # and weights
 READ = (
-    "model_index.json",
-    "vocab.json",
-    "config.json",
-    "scheduler_config.json",
-    "accuracy.json",
+    "model_index.json", "vocab.json", "config.json", "scheduler_config.json", "accuracy.json",
     "preset.json",
 )
 

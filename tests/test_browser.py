@@ -24,13 +24,8 @@ CHROMIUM = os.environ.get("SGDIFF_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]
 HARMLESS = ("favicon", "ResizeObserver")        # what a console says that is no fault of ours
 if CHROMIUM is None:
@@ -127,17 +122,9 @@ def lab(tree):
     "The address of a JupyterLab in the copy."
     port, token = free_port(), "a-token-for-the-tests"
     command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        "--no-browser",
-        "--allow-root",
-        "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.port={port}",
-        f"--IdentityProvider.token={token}",
-        f"--ServerApp.root_dir={tree}",
-        "--ServerApp.open_browser=False",
-        "--LabApp.news_url=",
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+        "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={tree}", "--ServerApp.open_browser=False", "--LabApp.news_url=",
     ]
     address = f"http://127.0.0.1:{port}"
     with serving(command, f"{address}/api", tree, tree.parent / "lab.log"):
@@ -642,14 +629,8 @@ def test_the_editor_as_an_app(tree, page, judge):
     pytest.importorskip("voila", reason="no voila: pip install 'sgdiff[dev]'")
     port = free_port()
     command = [
-        sys.executable,
-        "-m",
-        "voila",
-        "nbs/app/editor_app.ipynb",
-        "--no-browser",
-        f"--port={port}",
-        "--Voila.ip=127.0.0.1",
-        "--VoilaConfiguration.show_tracebacks=True",
+        sys.executable, "-m", "voila", "nbs/app/editor_app.ipynb", "--no-browser", f"--port={port}",
+        "--Voila.ip=127.0.0.1", "--VoilaConfiguration.show_tracebacks=True",
     ]
     with serving(
         command, f"http://127.0.0.1:{port}/voila/static/voila.js", tree, tree.parent / "voila.log"

@@ -57,15 +57,7 @@ def test_generate_writes_a_png(weights, tmp_path, capsys):
     out = tmp_path / "deep" / "grid.png"
     assert (
         run(
-            "generate",
-            TEXT,
-            "dog left of ball",
-            "--n",
-            "2",
-            "--steps",
-            "2",
-            "--out",
-            str(out),
+            "generate", TEXT, "dog left of ball", "--n", "2", "--steps", "2", "--out", str(out),
             weights=weights,
         )
         == 0
@@ -87,16 +79,8 @@ def test_generate_reads_the_series_of_sg2im(weights, tmp_path):
     (tmp_path / "g.json").write_text(json.dumps(series))
     assert (
         run(
-            "generate",
-            "--graph",
-            str(tmp_path / "g.json"),
-            "--n",
-            "1",
-            "--steps",
-            "2",
-            "--out",
-            str(tmp_path / "a.png"),
-            weights=weights,
+            "generate", "--graph", str(tmp_path / "g.json"), "--n", "1", "--steps", "2", "--out",
+            str(tmp_path / "a.png"), weights=weights,
         )
         == 0
     )
@@ -110,16 +94,8 @@ def test_the_figures_of_sg2im_run_as_they_are_or_say_what_is_unknown(
     if not path.exists(): pytest.skip(f"{path.name} of sg2im is not here")
     assert (
         run(
-            "generate",
-            "--graph",
-            str(path),
-            "--n",
-            "1",
-            "--steps",
-            "1",
-            "--out",
-            str(tmp_path / "a.png"),
-            weights=weights,
+            "generate", "--graph", str(path), "--n", "1", "--steps", "1", "--out",
+            str(tmp_path / "a.png"), weights=weights,
         )
         == status
     )
@@ -131,17 +107,8 @@ def test_edit_writes_a_png(weights, tmp_path):
     out = tmp_path / "edit.png"
     assert (
         run(
-            "edit",
-            TEXT,
-            "--change",
-            "replace sheep by dog",
-            "--n",
-            "1",
-            "--steps",
-            "2",
-            "--out",
-            str(out),
-            weights=weights,
+            "edit", TEXT, "--change", "replace sheep by dog", "--n", "1", "--steps", "2", "--out",
+            str(out), weights=weights,
         )
         == 0
     )
@@ -288,11 +255,7 @@ def test_bad_files_are_named(text, said, weights, tmp_path, capsys):
     (tmp_path / "g.json").write_text(text)
     assert (
         run(
-            "generate",
-            "--graph",
-            str(tmp_path / "g.json"),
-            "--out",
-            str(tmp_path / "a.png"),
+            "generate", "--graph", str(tmp_path / "g.json"), "--out", str(tmp_path / "a.png"),
             weights=weights,
         )
         == 1
@@ -405,16 +368,8 @@ def test_a_word_that_another_stands_in_for_is_told_once_and_kept_in_the_picture(
     out = tmp_path / "zebra.png"
     assert (
         run(
-            "generate",
-            "zebra on top of the meadow",
-            "zebra; bus",
-            "dog",
-            *QUICK,
-            "--seed",
-            "7",
-            "--out",
-            str(out),
-            weights=weights,
+            "generate", "zebra on top of the meadow", "zebra; bus", "dog", *QUICK, "--seed", "7",
+            "--out", str(out), weights=weights,
         )
         == 0
     )
@@ -438,14 +393,8 @@ def test_a_word_that_another_stands_in_for_is_told_once_and_kept_in_the_picture(
     assert kept["Software"].startswith("sgdiff ") and len(kept["weights"].split()[-1]) == 16
     assert (
         run(
-            "edit",
-            "zebra above grass",
-            "--change",
-            "replace zebra by bus",
-            *QUICK,
-            "--out",
-            str(out),
-            weights=weights,
+            "edit", "zebra above grass", "--change", "replace zebra by bus", *QUICK, "--out",
+            str(out), weights=weights,
         )
         == 0
     )
@@ -564,15 +513,8 @@ def test_one_bad_graph_of_several_is_named_and_the_others_are_drawn_where_asked(
         )
     )
     ask = lambda *more: run(
-        "generate",
-        "unicorn",
-        "--graph",
-        str(tmp_path / "g.json"),
-        *QUICK,
-        "--out",
-        str(tmp_path / "a.png"),
-        *more,
-        weights=weights,
+        "generate", "unicorn", "--graph", str(tmp_path / "g.json"), *QUICK, "--out",
+        str(tmp_path / "a.png"), *more, weights=weights,
     )
     assert ask() == 1 and not (tmp_path / "a.png").exists()
     capsys.readouterr()
@@ -648,10 +590,7 @@ def official_weights(tmp_path_factory):
     encoder = SceneGraphEncoder(SceneGraphEncoderConfig.official(5, 2, dim=32))
     path = tmp_path_factory.mktemp("official")
     OfficialPipeline(
-        encoder,
-        unet,
-        stage,
-        vocab,
+        encoder, unet, stage, vocab,
         DiffusionConfig("sqrt_linear", 1000, "eps", drop_probability=0.0),
         16,
         max_things=30,
@@ -663,37 +602,18 @@ def test_official_weights_draw_and_edit(official_weights, tmp_path, capsys):
     out = tmp_path / "a.png"
     assert (
         run(
-            "generate",
-            "zebra; sky above grass",
-            "--n",
-            "2",
-            "--steps",
-            "2",
-            "--out",
-            str(out),
+            "generate", "zebra; sky above grass", "--n", "2", "--steps", "2", "--out", str(out),
             weights=official_weights,
         )
         == 0
     )
     assert {k: Image.open(out).text[k] for k in ("steps", "guidance", "relations", "sampler")} == {
-        "steps": "2",
-        "guidance": "1.0",
-        "relations": "0.0",
-        "sampler": "ddim",
+        "steps": "2", "guidance": "1.0", "relations": "0.0", "sampler": "ddim",
     }
     assert (
         run(
-            "edit",
-            "sky above grass",
-            "--change",
-            "replace grass by zebra",
-            "--n",
-            "1",
-            "--steps",
-            "2",
-            "--out",
-            str(out),
-            weights=official_weights,
+            "edit", "sky above grass", "--change", "replace grass by zebra", "--n", "1", "--steps",
+            "2", "--out", str(out), weights=official_weights,
         )
         == 0
     )
@@ -711,54 +631,26 @@ def test_official_weights_draw_and_edit(official_weights, tmp_path, capsys):
 
 
 def test_a_full_run_draws_and_edits(tmp_path, capsys):
-    from sgdiff.full.train import main as full
-    small = [
-        "toy_scenes=16",
-        "pretrain_batch=8",
-        "diffusion_batch=8",
-        "diffusion_images=16",
-        "pretrain_epochs=1",
-    ]
-    assert (
-        full(
-            [
-                "--data",
-                "toy",
-                "--preset",
-                "tiny",
-                "--out",
-                str(tmp_path / "run"),
-                "--quiet",
-                *(p for s in small for p in ("--set", s)),
-            ]
-        )
-        == 0
-    )
+    small = ["toy_scenes=16", "pretrain_batch=8", "diffusion_batch=8", "diffusion_images=16",
+             "pretrain_epochs=1"]
+    changes = [p for s in small for p in ("--set", s)]
+    assert main(["train", "--preset", "trial", "--out", str(tmp_path / "run"), "--quiet", *changes]) == 0
     draw = lambda: run(
-        "generate",
-        "zebra above grass",
-        *QUICK,
-        "--out",
-        str(tmp_path / "a.png"),
+        "generate", "zebra above grass", *QUICK, "--out", str(tmp_path / "a.png"),
         weights=tmp_path / "run",
     )
     assert draw() == 0 and told(capsys) == [("zebra", "sheep")]
     assert (
         run(
-            "edit",
-            "sky above grass",
-            "--change",
-            "add dog",
-            *QUICK,
-            "--out",
+            "edit", "sky above grass", "--change", "add dog", *QUICK, "--out",
             str(tmp_path / "a.png"),
             weights=tmp_path / "run",
         )
         == 0
     )
     assert (
-        run("evaluate", weights=tmp_path / "run") == 1
-        and "sgdiff evaluate --folder" in capsys.readouterr().err
+        run("evaluate", "--seeds", "2", weights=tmp_path / "run") == 1
+        and "leave --seeds out" in capsys.readouterr().err
     )
     whole = json.loads((tmp_path / "run" / "run.json").read_text())
     for change, said in (
@@ -782,13 +674,8 @@ def test_neither_the_graph_nor_a_strangers_page_is_drawn_over(
         for command in (["generate"], ["edit", "--change", "add dog"]):
             assert (
                 run(
-                    *command,
-                    "--graph",
-                    str(tmp_path / "graph"),
-                    *QUICK,
-                    "--out",
-                    str(tmp_path / out),
-                    weights=weights,
+                    *command, "--graph", str(tmp_path / "graph"), *QUICK, "--out",
+                    str(tmp_path / out), weights=weights,
                 )
                 == 1
             )
@@ -928,13 +815,7 @@ def test_the_demo_is_of_the_toy_world_alone(official_weights, tmp_path, capsys):
     assert "these weights know others: use generate" in capsys.readouterr().err
     assert (
         run(
-            "generate",
-            "sky",
-            *QUICK,
-            "--guidance",
-            "3",
-            "--out",
-            str(tmp_path / "a.png"),
+            "generate", "sky", *QUICK, "--guidance", "3", "--out", str(tmp_path / "a.png"),
             weights=official_weights,
         )
         == 1
@@ -999,11 +880,7 @@ def test_inception_that_cannot_be_had_is_told_in_words_of_the_command_line(monke
     with pytest.raises(SGDiffError, match=r"no network.*--features judge"): check_inception()
 
 
-@pytest.mark.parametrize("main_of, command, again", [("sgdiff.full.commands", ["train"], "run the same with --resume"), ("sgdiff.full.train", [], "run the same with --resume")])
-def test_a_full_run_is_told_that_it_goes_on_with_resume(
-    main_of, command, again, tmp_path, monkeypatch, capsys
-):
-    import importlib
+def test_a_full_run_is_told_that_it_goes_on_with_resume(tmp_path, monkeypatch, capsys):
     import sgdiff.training.fit as training
     save = training._save
 
@@ -1011,24 +888,11 @@ def test_a_full_run_is_told_that_it_goes_on_with_resume(
         save(run)
         signal.raise_signal(signal.SIGINT)
     monkeypatch.setattr(training, "_save", pressed)
-    asked = [
-        *command,
-        "--data",
-        "toy",
-        "--preset",
-        "tiny",
-        "--stage",
-        "pretrain",
-        "--set",
-        "toy_scenes=16",
-        "--set",
-        "pretrain_epochs=1",
-        "--out",
-        str(tmp_path),
-        "--quiet",
-    ]
-    assert importlib.import_module(main_of).main(asked) == 130
-    assert f"saved in {tmp_path / 'pretrain'}; {again} to go on" in capsys.readouterr().err
+    asked = ["train", "--data", "toy", "--preset", "trial", "--stage", "pretrain",
+             "--set", "toy_scenes=16", "--set", "pretrain_epochs=1", "--out", str(tmp_path), "--quiet"]
+    assert main(asked) == 130
+    told = f"saved in {tmp_path / 'pretrain'}; run the same with --resume to go on"
+    assert told in capsys.readouterr().err
 
 
 def test_help_imports_no_torch():
@@ -1041,17 +905,8 @@ def test_help_imports_no_torch():
 
 def train(out, stage="vae,pretrain"):
     return [
-        sys.executable,
-        "-m",
-        "sgdiff.cli",
-        "train",
-        "--preset",
-        "tiny",
-        "--stage",
-        stage,
-        "--out",
-        str(out),
-        "--quiet",
+        sys.executable, "-m", "sgdiff.cli", "train", "--preset", "tiny", "--stage", stage, "--out",
+        str(out), "--quiet",
     ]
 
 
@@ -1111,10 +966,7 @@ def test_killed_in_the_middle_of_every_stage_training_ends_with_the_same_weights
 
 def test_ctrl_c_in_the_middle_keeps_the_run(tmp_path):
     child = subprocess.Popen(
-        train(tmp_path / "run"),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        train(tmp_path / "run"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
         # a shell's background jobs ignore it, and hand that down
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -1148,10 +1000,10 @@ def test_ctrl_c_in_training_says_where_to_go_on(tmp_path, monkeypatch, capsys):
     assert main(command) == 0
 
 
-@pytest.mark.parametrize("command", [["train", "--preset", "tiny"], ["train", "--data", "toy"], ["generate", TEXT]])
+@pytest.mark.parametrize("command", [["train", "--preset", "tiny"], ["train", "--data", "vg"], ["generate", TEXT]])
 def test_ctrl_c_anywhere_else_ends_in_130_too(command, monkeypatch, capsys):
     def pressed(*args, **settings): raise KeyboardInterrupt
-    for place in ("toy.recipes.train_all", "cli.full_main", "cli.load_pipeline"):
+    for place in ("toy.recipes.train_all", "full.commands.train_run", "cli.load_pipeline"):
         monkeypatch.setattr(f"sgdiff.{place}", pressed)
     assert main(command) == 130 and capsys.readouterr().err == "sgdiff: interrupted\n"
 
@@ -1194,13 +1046,7 @@ def test_a_full_disk_is_told_and_harms_nothing(tmp_path, monkeypatch, capsys):
     assert (
         main(
             [
-                "train",
-                "--preset",
-                "tiny",
-                "--stage",
-                "vae",
-                "--out",
-                str(tmp_path / "run"),
+                "train", "--preset", "tiny", "--stage", "vae", "--out", str(tmp_path / "run"),
                 "--quiet",
             ]
         )
@@ -1213,13 +1059,7 @@ def test_a_full_disk_is_told_and_harms_nothing(tmp_path, monkeypatch, capsys):
     assert (
         main(
             [
-                "train",
-                "--preset",
-                "tiny",
-                "--stage",
-                "pretrain",
-                "--out",
-                str(tmp_path / "run"),
+                "train", "--preset", "tiny", "--stage", "pretrain", "--out", str(tmp_path / "run"),
                 "--quiet",
             ]
         )
@@ -1232,13 +1072,7 @@ def test_a_full_disk_is_told_and_harms_nothing(tmp_path, monkeypatch, capsys):
     assert (
         main(
             [
-                "train",
-                "--preset",
-                "tiny",
-                "--stage",
-                "pretrain",
-                "--out",
-                str(tmp_path / "run"),
+                "train", "--preset", "tiny", "--stage", "pretrain", "--out", str(tmp_path / "run"),
                 "--quiet",
             ]
         )
@@ -1254,16 +1088,8 @@ def test_another_preset_in_the_same_folder_is_refused(tmp_path, capsys):
     assert (
         main(
             [
-                "train",
-                "--preset",
-                "tiny",
-                "--seed",
-                "3",
-                "--stage",
-                "vae",
-                "--out",
-                str(tmp_path),
-                "--quiet",
+                "train", "--preset", "tiny", "--seed", "3", "--stage", "vae", "--out",
+                str(tmp_path), "--quiet",
             ]
         )
         == 1

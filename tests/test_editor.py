@@ -200,12 +200,7 @@ def test_the_buttons_of_a_row_and_what_it_says():
     )
     form.show(start, (False, True))
     assert notes() == [
-        "",
-        "",
-        "",
-        "",
-        "changed, ✗ the judge does not see it",
-        "✓ the judge sees it",
+        "", "", "", "", "changed, ✗ the judge does not see it", "✓ the judge sees it",
     ]
     press(form.triple_rows.children[0], "Remove")
     assert model.graph.named_triples() == (("sky", "above", "grass"),) and notes() == [""] * 5, (

@@ -27,18 +27,16 @@ from sgdiff.pretrained.official import OfficialPipeline
 from sgdiff.pretrained.official_weights import official_ddim
 from sgdiff.full.protocol import Protocol, pipeline_draw
 from sgdiff.full.train import Request, check_settings
-from sgdiff.full.train import main as train
+
+
+def train(argv):
+    "What `sgdiff train` ends with."
+    return cli.main(["train", *argv])
+
 
 SMALL = [
-    "--set",
-    "pretrain_batch=4",
-    "--set",
-    "diffusion_batch=4",
-    "--set",
-    "diffusion_images=16",
-    "--set",
-    "pretrain_epochs=1",
-    "--quiet",
+    "--set", "pretrain_batch=4", "--set", "diffusion_batch=4", "--set", "diffusion_images=16",
+    "--set", "pretrain_epochs=1", "--quiet",
 ]
 
 
@@ -57,13 +55,8 @@ def prepared(tmp_path_factory):
     parser = argparse.ArgumentParser()
     prepare.add_command(parser.add_subparsers())
     few = [
-        "--min-object-instances",
-        "1",
-        "--min-attribute-instances",
-        "1",
-        "--min-predicate-instances",
-        "1",
-        "--quiet",
+        "--min-object-instances", "1", "--min-attribute-instances", "1",
+        "--min-predicate-instances", "1", "--quiet",
     ]
     args = parser.parse_args(
         [
@@ -78,17 +71,8 @@ def prepared(tmp_path_factory):
 
 
 QUICK = [
-    "--set",
-    "toy_scenes=16",
-    "--set",
-    "pretrain_batch=8",
-    "--set",
-    "diffusion_batch=8",
-    "--set",
-    "diffusion_images=16",
-    "--set",
-    "pretrain_epochs=1",
-    "--quiet",
+    "--set", "toy_scenes=16", "--set", "pretrain_batch=8", "--set", "diffusion_batch=8", "--set",
+    "diffusion_images=16", "--set", "pretrain_epochs=1", "--quiet",
 ]
 
 
@@ -107,7 +91,7 @@ def colours(monkeypatch):
 
 def test_photographs_go_through_both_stages_and_the_evaluation(prepared, tmp_path, capsys):
     where = options(
-        data=prepared / "prepared", images=prepared / "images", preset="tiny", out=tmp_path / "run"
+        data=prepared / "prepared", images=prepared / "images", preset="trial", out=tmp_path / "run"
     )
     for stage in ("pretrain", "diffusion"):
         assert train([*where, *options(stage=stage), *SMALL]) == 0, capsys.readouterr().err
@@ -117,11 +101,11 @@ def test_photographs_go_through_both_stages_and_the_evaluation(prepared, tmp_pat
         "evaluate",
         *options(folder=tmp_path / "run", split="test", steps=2, features="judge", batch=3),
     ]
-    assert full_commands.main(asked) == 1 and "knows toy scenes" in capsys.readouterr().err
+    assert cli.main(asked) == 1 and "knows toy scenes" in capsys.readouterr().err
     assert not (tmp_path / "run" / "evaluation-test").exists()  # nothing was drawn for it
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(full_commands, "toy_features", lambda folder: (Colours(), Colours()))
-        assert full_commands.main(asked) == 0, capsys.readouterr().err
+        assert cli.main(asked) == 0, capsys.readouterr().err
     report = load_json(tmp_path / "run" / "evaluation-test" / "report.json")
     drawn = list((tmp_path / "run" / "evaluation-test" / "pictures").rglob("*.png"))
     assert len(drawn) == report["n"] > 0 and report["protocol"]["num_inference_steps"] == 2
@@ -154,7 +138,7 @@ def test_names_alone_train_both_stages_and_evaluate_them(prepared, tmp_path, mon
     assert not Path("runs").exists()
     tiny = {
         name: ",".join(map(str, value)) if isinstance(value, tuple) else value
-        for name, value in asdict(PRESETS["tiny"]).items()
+        for name, value in asdict(PRESETS["trial"]).items()
     }
     small = [part for name, value in tiny.items() for part in ("--set", f"{name}={value}")] + SMALL
     assert cli.main([*train_vg, *small]) == 0, capsys.readouterr().err
@@ -210,14 +194,14 @@ def test_shards_train_the_weights_that_the_folder_trains(prepared, tmp_path, cap
     )
     small = [*SMALL, "--set", "fit=squash"]
     assert (
-        train([*options(data=tables, images=images, preset="tiny", out=tmp_path / "a"), *small])
+        train([*options(data=tables, images=images, preset="trial", out=tmp_path / "a"), *small])
         == 0
     )
     assert (
         train(
             [
                 *options(
-                    data=tables, images=images, preset="tiny", stage="pretrain", out=tmp_path / "b"
+                    data=tables, images=images, preset="trial", stage="pretrain", out=tmp_path / "b"
                 ),
                 *small,
             ]
@@ -227,22 +211,22 @@ def test_shards_train_the_weights_that_the_folder_trains(prepared, tmp_path, cap
     assert (
         train(
             [
-                *options(data=packed, preset="tiny", stage="diffusion", out=tmp_path / "b"),
+                *options(data=packed, preset="trial", stage="diffusion", out=tmp_path / "b"),
                 *small,
                 "--resume",
             ]
         )
         == 0
     )
-    assert train([*options(data=packed, preset="tiny", out=tmp_path / "c"), *small]) == 0
+    assert train([*options(data=packed, preset="trial", out=tmp_path / "c"), *small]) == 0
     for name in ("pretrain/model.safetensors", "diffusion/model.safetensors"):
         assert len({(tmp_path / run / name).read_bytes() for run in "abc"}) == 1, name
     assert (
-        train([*options(data=packed, preset="tiny", out=tmp_path / "c"), *SMALL, "--resume"]) == 1
+        train([*options(data=packed, preset="trial", out=tmp_path / "c"), *SMALL, "--resume"]) == 1
         and "fit: 'squash' there, 'crop' now" in capsys.readouterr().err
     )
     assert (
-        full_commands.main(
+        cli.main(
             ["evaluate", *options(folder=tmp_path / "c", split="test", steps=2, features="judge")]
         )
         == 0
@@ -253,7 +237,7 @@ def test_shards_train_the_weights_that_the_folder_trains(prepared, tmp_path, cap
     )
     shutil.rmtree(packed / "test")
     assert (
-        full_commands.main(
+        cli.main(
             ["evaluate", *options(folder=tmp_path / "c", split="test", steps=2, features="judge")]
         )
         == 1
@@ -267,44 +251,30 @@ def test_shards_train_the_weights_that_the_folder_trains(prepared, tmp_path, cap
 
 def test_a_photograph_is_squashed_or_cropped_and_nothing_else():
     with pytest.raises(SGDiffError, match="fit is 'stretch', expected 'crop' or 'squash'"):
-        changed(PRESETS["tiny"], ["fit=stretch"])
+        changed(PRESETS["trial"], ["fit=stretch"])
     assert changed(PRESETS["paper"], ["fit=squash"]).fit == "squash"
 
 
 def test_the_linear_first_stage_is_not_made_of_other_pictures(tmp_path, capsys):
     """pca is made of the training images anew: a run held against other data would draw through
     another first stage than its own."""
-    assert train([*options(data="toy", preset="tiny", out=tmp_path), *QUICK]) == 0
+    assert train([*options(data="toy", preset="trial", out=tmp_path), *QUICK]) == 0
     told = load_json(tmp_path / "run.json")
     (tmp_path / "run.json").write_text(json.dumps(told | {"toy_scenes": 24}))
     assert (
-        full_commands.main(["evaluate", *options(folder=tmp_path, steps=2, features="judge")]) == 1
+        cli.main(["evaluate", *options(folder=tmp_path, steps=2, features="judge")]) == 1
     )
     assert "another first stage" in capsys.readouterr().err
 
 
 def test_the_official_form_is_trained_and_draws_by_the_same_commands(tmp_path):
     form = [
-        "--set",
-        "official=true",
-        "--set",
-        "channel_mult=1,2",
-        "--set",
-        "toy_scenes=16",
-        "--set",
-        "pretrain_batch=8",
-        "--set",
-        "diffusion_batch=8",
-        "--set",
-        "diffusion_images=16",
-        "--set",
-        "pretrain_epochs=1",
-        "--set",
-        "gradient_checkpointing=true",
-        "--quiet",
+        "--set", "official=true", "--set", "channel_mult=1,2", "--set", "toy_scenes=16", "--set",
+        "pretrain_batch=8", "--set", "diffusion_batch=8", "--set", "diffusion_images=16", "--set",
+        "pretrain_epochs=1", "--set", "gradient_checkpointing=true", "--quiet",
     ]
     for stage in ("pretrain", "diffusion"):
-        assert train([*options(data="toy", preset="tiny", stage=stage, out=tmp_path), *form]) == 0
+        assert train([*options(data="toy", preset="trial", stage=stage, out=tmp_path), *form]) == 0
     checkpoint = torch.load(tmp_path / "diffusion" / "checkpoint.pt", weights_only=True)
     assert (
         checkpoint["step"] == 2
@@ -360,17 +330,8 @@ def test_stage_1_of_the_paper_looks_through_open_clip(prepared, tmp_path):
         out=out,
     )
     few = [
-        "--set",
-        "clip=ViT-B-32-quickgelu/random",
-        "--set",
-        "n_layers=2",
-        "--set",
-        "pretrain_batch=8",
-        "--set",
-        "pretrain_epochs=1",
-        "--set",
-        "log_every=1",
-        "--quiet",
+        "--set", "clip=ViT-B-32-quickgelu/random", "--set", "n_layers=2", "--set",
+        "pretrain_batch=8", "--set", "pretrain_epochs=1", "--set", "log_every=1", "--quiet",
     ]
     assert train([*where, *few]) == 0
     lines = [json.loads(line) for line in (out / "pretrain" / "log.jsonl").read_text().splitlines()]
@@ -381,9 +342,7 @@ def test_stage_1_of_the_paper_looks_through_open_clip(prepared, tmp_path):
     saved = load_weights(out / "pretrain" / "model.safetensors")
     # CLIP's 350 MB are not copied
     assert {name.split(".")[0] for name in saved} == {
-        "graph_encoder",
-        "contrastive_head",
-        "masked_head",
+        "graph_encoder", "contrastive_head", "masked_head",
     }
     assert saved["masked_head.out.1.weight"].shape == (768, 768)
     data = open_data(str(prepared / "prepared"), "train", 224, prepared / "images")
@@ -403,7 +362,7 @@ def test_an_unfinished_run_is_not_evaluated(tmp_path):
     assert (
         train(
             [
-                *options(data="toy", preset="tiny", stage="pretrain", out=tmp_path),
+                *options(data="toy", preset="trial", stage="pretrain", out=tmp_path),
                 "--set",
                 "toy_scenes=16",
                 "--set",
@@ -415,7 +374,7 @@ def test_an_unfinished_run_is_not_evaluated(tmp_path):
     )
     with pytest.raises(SGDiffError, match="stage 'diffusion' is not finished"):
         full_commands.assemble_run(tmp_path, None)
-    assert full_commands.main(["evaluate", *options(folder=tmp_path / "nothing")]) == 1
+    assert cli.main(["evaluate", *options(folder=tmp_path / "nothing")]) == 1
 
 
 @pytest.mark.parametrize("off", ["contrastive", "masked"])
@@ -423,7 +382,7 @@ def test_a_loss_of_stage_1_may_be_off(tmp_path, off):
     assert (
         train(
             [
-                *options(data="toy", preset="tiny", stage="pretrain", out=tmp_path),
+                *options(data="toy", preset="trial", stage="pretrain", out=tmp_path),
                 *QUICK,
                 "--set",
                 f"{off}=false",
@@ -437,7 +396,7 @@ def test_a_loss_of_stage_1_may_be_off(tmp_path, off):
 
 def test_without_losses_there_is_no_stage_1_and_stage_2_trains_the_graph_encoder(tmp_path, capsys):
     off = [*QUICK, "--set", "contrastive=false", "--set", "masked=false"]
-    where = options(data="toy", preset="tiny", out=tmp_path)
+    where = options(data="toy", preset="trial", out=tmp_path)
     assert (
         train([*where, *off, *options(stage="diffusion")]) == 1
         and "set train_encoder=true" in capsys.readouterr().err
@@ -461,7 +420,7 @@ def test_without_losses_there_is_no_stage_1_and_stage_2_trains_the_graph_encoder
         )
     )
     assert (
-        full_commands.main(["evaluate", *options(folder=tmp_path, steps=2, features="judge")]) == 0
+        cli.main(["evaluate", *options(folder=tmp_path, steps=2, features="judge")]) == 0
     )
     report = load_json(tmp_path / "evaluation-test" / "report.json")
     assert (
@@ -481,14 +440,14 @@ def test_no_option_is_the_beginning_of_a_launchers():
         for a in p._actions
         for name in a.option_strings
     }
-    commands = full_commands.make_parser()._subparsers._group_actions[0].choices
+    commands = cli.make_parser()._subparsers._group_actions[0].choices
     ours = {
         name
         for c in ("train", "evaluate")
         for a in commands[c]._actions
         for name in a.option_strings
         if name.startswith("--")
-    } - {"--help", "--quiet"}
+    } - {"--help", "--quiet", "--n"}  # for --n there is --first
     assert {"--data", "--folder", "--resume"} <= ours
     # they would read it as theirs, or stop
     assert not [(o, t) for o in ours for t in theirs if t.startswith(o)]
@@ -499,7 +458,7 @@ def test_each_stage_is_asked_for_its_own_settings(tmp_path):
     change, nor what a begun stage was begun with."""
     def ask(stage, resume=True, **changes):
         check_settings(
-            Request("toy", stage, tmp_path, replace(PRESETS["tiny"], **changes), resume=resume),
+            Request("toy", stage, tmp_path, replace(PRESETS["trial"], **changes), resume=resume),
             {"training_images": 512},
         )
 
@@ -521,9 +480,7 @@ def test_each_stage_is_asked_for_its_own_settings(tmp_path):
     begin("diffusion")
     told, preset = full_commands.open_run(tmp_path)
     assert (
-        preset.pretrain_batch,
-        preset.first_stage,
-        preset.model_channels,
+        preset.pretrain_batch, preset.first_stage, preset.model_channels,
         told["training_images"],
     ) == (8, "pca", 64, 512)
     ask("diffusion", precision="bf16", model_channels=64, accumulate=2)
@@ -538,7 +495,7 @@ def test_each_stage_is_asked_for_its_own_settings(tmp_path):
 
 def test_data_and_first_stage_may_be_moved_but_not_replaced(tmp_path):
     def ask(stage, data="here", first_stage="here.ckpt", rate=1e-6, **held):
-        preset = replace(PRESETS["tiny"], first_stage=first_stage, rate_per_image=rate)
+        preset = replace(PRESETS["trial"], first_stage=first_stage, rate_per_image=rate)
         check_settings(
             Request(data, stage, tmp_path, preset, resume=True),
             {"training_images": 512, "data_fingerprint": "a", "first_stage_fingerprint": "b"}
@@ -587,7 +544,7 @@ def test_latents_are_those_of_these_pictures_and_this_first_stage(prepared):
     weights = prepared / "stage"
     weights.mkdir()
     (weights / "a.bin").write_bytes(b"1")
-    stage = replace(PRESETS["tiny"], first_stage=str(weights))
+    stage = replace(PRESETS["trial"], first_stage=str(weights))
     before = first_stage_fingerprint(stage, opened[0])
     (weights / "a.bin").write_bytes(b"2")
     assert first_stage_fingerprint(stage, opened[0]) != before
@@ -604,7 +561,7 @@ def test_a_kl_autoencoder_in_a_bare_checkpoint_must_be_told_its_scale(tmp_path):
     )
     stage = FirstStage(small)
     torch.save({"state_dict": from_diffusers(stage.network.state_dict(), 2)}, tmp_path / "kl.ckpt")
-    preset = replace(PRESETS["tiny"], first_stage=str(tmp_path / "kl.ckpt"))
+    preset = replace(PRESETS["trial"], first_stage=str(tmp_path / "kl.ckpt"))
     with pytest.raises(SGDiffError, match="--set first_stage_scale"):
         open_first_stage(preset, None)
     told = open_first_stage(replace(preset, first_stage_scale=0.18215), None)
@@ -637,7 +594,7 @@ def test_a_vq_that_says_nothing_of_a_scale_has_none(tmp_path):
 @pytest.mark.parametrize("size, patch", [(32, 4), (64, 8), (224, 16), (256, 32), (20, 4)])
 def test_an_image_encoder_of_our_own_cuts_every_usual_size(size, patch):
     from sgdiff.full.presets import image_config
-    sizes = image_config(replace(PRESETS["tiny"], pretrain_size=size))
+    sizes = image_config(replace(PRESETS["trial"], pretrain_size=size))
     assert sizes.patch == patch
     tokens, seen = ImageEncoder(sizes)(torch.zeros(1, 3, size, size))
     assert tokens.shape[1] == (size // patch) ** 2 and seen.shape == (1, 32)
@@ -645,30 +602,23 @@ def test_an_image_encoder_of_our_own_cuts_every_usual_size(size, patch):
 
 def test_a_size_without_patches_is_refused():
     with pytest.raises(SGDiffError, match="pretrain_size=112"):
-        open_image_encoder(replace(PRESETS["tiny"], pretrain_size=98))
+        open_image_encoder(replace(PRESETS["trial"], pretrain_size=98))
 
 
 def test_the_official_form_is_evaluated_by_the_official_sampler():
     def protocol(official, *argv):
         return full_commands.protocol_of(
-            full_commands.make_parser().parse_args(["evaluate", "--folder", "x", *argv]),
-            replace(PRESETS["tiny"], official=official),
+            cli.make_parser().parse_args(["evaluate", "--folder", "x", *argv]),
+            replace(PRESETS["trial"], official=official),
         )
 
     told = protocol(True)
     assert (told.sampler, told.num_inference_steps, told.guidance_scale, told.relation_scale) == (
-        "ddim",
-        200,
-        1.0,
-        0.0,
+        "ddim", 200, 1.0, 0.0,
     )
     told = protocol(False, "--relations", "1.5", "--seed", "3", "--batch", "5")
     assert (told.sampler, told.guidance_scale, told.relation_scale, told.seed, told.batch_size) == (
-        "ddpm",
-        3.0,
-        1.5,
-        3,
-        5,
+        "ddpm", 3.0, 1.5, 3, 5,
     )
     with pytest.raises(SGDiffError, match="--steps is 150.*divisor of 1000"):
         protocol(True, "--steps", "150")
@@ -682,7 +632,7 @@ def test_the_official_form_is_evaluated_by_the_official_sampler():
 
 
 TWO_STAGES = [
-    *options(data="toy", preset="tiny"),
+    *options(data="toy", preset="trial"),
     *QUICK,
     "--set",
     "diffusion_images=32",
@@ -713,40 +663,18 @@ def test_stage_2_by_two_processes_of_accelerates_launcher_is_that_of_one(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     launcher = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        str(machines),
-        "--main_process_ip",
-        "127.0.0.1",
-        "--main_process_port",
-        str(port),
-        "--rdzv_backend",
-        "static",
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+        "--num_machines", str(machines), "--main_process_ip", "127.0.0.1", "--main_process_port",
+        str(port), "--rdzv_backend", "static", "--mixed_precision", "no", "--dynamo_backend", "no",
     ]
     environment = os.environ | {
-        "ACCELERATE_USE_CPU": "true",
-        "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(Path(full_commands.__file__).parents[1]),
+        "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(cli.__file__).parents[1]),
     }
     launched = [
         subprocess.Popen(
             [
-                *launcher,
-                "--machine_rank",
-                str(rank),
-                "-m",
-                "sgdiff.full.train",
-                *TWO_STAGES,
+                *launcher, "--machine_rank", str(rank), "-m", "sgdiff.cli", "train", *TWO_STAGES,
                 *options(stage="diffusion", out=two),
             ],
             env=environment,
@@ -789,7 +717,7 @@ def test_stage_2_by_two_processes_of_accelerates_launcher_is_that_of_one(
 
 TASK = """
 trap "" USR1
-{launcher} -m sgdiff.full.train {options} & launcher=$!
+{launcher} -m sgdiff.cli train {options} & launcher=$!
 trap "pkill -USR1 -P $launcher" USR1
 wait $launcher; wait $launcher
 """
@@ -805,19 +733,13 @@ def test_a_schedulers_signal_saves_a_run_of_two_processes(tmp_path):
         f"{sys.executable} -m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc-per-node 2"
     )
     long = [
-        "--set",
-        "pretrain_batch=8",
-        "--set",
-        "pretrain_epochs=100000",
-        "--set",
-        "toy_scenes=64",
-        "--quiet",
-        "--resume",
+        "--set", "pretrain_batch=8", "--set", "pretrain_epochs=100000", "--set", "toy_scenes=64",
+        "--quiet", "--resume",
     ]
     script = TASK.format(
         launcher=launcher,
         options=" ".join(
-            [*options(data="toy", preset="tiny", stage="pretrain", out=tmp_path / "run"), *long]
+            [*options(data="toy", preset="trial", stage="pretrain", out=tmp_path / "run"), *long]
         ),
     )
     checkpoint, saved = tmp_path / "run" / "pretrain" / "checkpoint.pt", []
@@ -856,7 +778,7 @@ def test_a_schedulers_signal_saves_a_run_of_two_processes(tmp_path):
 
 
 def test_a_plan_is_measured_where_no_speed_is_given(capsys):
-    assert cli.main(["plan", "--preset", "tiny", "--data", "toy"]) == 0
+    assert cli.main(["plan", "--preset", "trial", "--data", "toy"]) == 0
     said = capsys.readouterr().out
     assert "smaller UNet" in said and "not known" not in said
     hours = [
@@ -869,7 +791,7 @@ def test_a_plan_is_measured_where_no_speed_is_given(capsys):
 
 def test_a_plan_counts_what_the_preset_asks_for():
     from sgdiff.full.planner import STAGE_1, plan
-    def planned(**changes): return plan(replace(PRESETS["tiny"], **changes), "toy", speed=1e12)
+    def planned(**changes): return plan(replace(PRESETS["trial"], **changes), "toy", speed=1e12)
     usual, frozen = planned(), planned(clip="ViT-B-32-quickgelu/openai", dim=512)
     n_encoder = usual["graph encoder, million parameters"] * 1e6
     learning = planned(train_encoder=True)

@@ -13,7 +13,6 @@ import torch.distributed as dist
 from official_tensors import golden
 
 from sgdiff import cli
-from sgdiff.full import commands as full_commands
 from sgdiff.core import device_of, set_seed, step_generator
 from sgdiff.training.distributed import _Gather
 from sgdiff.errors import default_weights, load_json
@@ -159,13 +158,7 @@ def test_every_stage_of_the_toy_world_is_trained_and_drawn(tmp_path, capsys):
     assert (
         cli.main(
             [
-                "train",
-                "--preset",
-                "tiny",
-                "--out",
-                str(tmp_path / "run"),
-                "--device",
-                "cuda",
+                "train", "--preset", "tiny", "--out", str(tmp_path / "run"), "--device", "cuda",
                 "--quiet",
             ]
         )
@@ -183,16 +176,7 @@ def test_every_stage_of_the_toy_world_is_trained_and_drawn(tmp_path, capsys):
             capsys.readouterr().err
         )
     asked = [
-        "evaluate",
-        "--device",
-        "cuda",
-        "--n",
-        "20",
-        "--seeds",
-        "1",
-        "--steps",
-        "5",
-        "--out",
+        "evaluate", "--device", "cuda", "--n", "20", "--seeds", "1", "--steps", "5", "--out",
         str(tmp_path / "report.json"),
     ]
     assert cli.main(asked) == 0, capsys.readouterr().err
@@ -222,7 +206,7 @@ def test_bfloat16_learns_what_float32_learns():
     latents = torch.randn(256, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     losses = {}
     for precision in ("no", "bf16"):
-        preset = replace(FULL_PRESETS["tiny"], precision=precision)
+        preset = replace(FULL_PRESETS["trial"], precision=precision)
         model = build_generation(preset, data.config.vocab, 8).cuda()
         config = FitConfig(60, 2e-3, 10, log_every=20, precision=precision)
         losses[precision] = fit(
@@ -234,28 +218,12 @@ def test_bfloat16_learns_what_float32_learns():
 
 def test_a_full_run_by_the_launcher(tmp_path):
     where = [
-        "--data",
-        "toy",
-        "--preset",
-        "tiny",
-        "--out",
-        str(tmp_path),
-        "--quiet",
-        "--set",
+        "--data", "toy", "--preset", "trial", "--out", str(tmp_path), "--quiet", "--set",
         "toy_scenes=64",
     ]
     launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--num_processes",
-        "1",
-        "--num_machines",
-        "1",
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
+        sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1",
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
     ]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
@@ -265,7 +233,7 @@ def test_a_full_run_by_the_launcher(tmp_path):
         ("diffusion", ["--set", "precision=bf16", "--set", "compile=true"]),
     ):
         done = subprocess.run(
-            [*launch, "-m", "sgdiff.full.train", *where, *more, "--stage", stage],
+            [*launch, "-m", "sgdiff.cli", "train", *where, *more, "--stage", stage],
             env=environment,
             capture_output=True,
             text=True,
@@ -278,7 +246,7 @@ def test_a_full_run_by_the_launcher(tmp_path):
     # trained there, not here
     assert all(tensor.device.type == "cuda" for tensor in checkpoint["model"].values())
     assert (
-        full_commands.main(
+        cli.main(
             ["evaluate", "--folder", str(tmp_path), "--steps", "2", "--features", "judge"]
         )
         == 0

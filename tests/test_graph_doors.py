@@ -114,17 +114,8 @@ def test_every_fault_of_every_triple_is_told():
             VOCAB,
         )
     for words in (
-        "'unicorn'",
-        "an object is a word, got 3",
-        "'eatin'",
-        "row 9",
-        "got True",
-        "got 4",
-        "'sky on top of sky'",
-        "'relation'",
-        "'relationships'",
-        "box 1",
-        "box 2",
+        "'unicorn'", "an object is a word, got 3", "'eatin'", "row 9", "got True", "got 4",
+        "'sky on top of sky'", "'relation'", "'relationships'", "box 1", "box 2",
     ):
         assert words in str(refused.value), words
 
@@ -199,12 +190,7 @@ def test_what_could_be_one_or_two_is_asked_back():
     ):
         assert edit_graph(graph, change, VOCAB).to_text() == after
     for change in (
-        "add sheep#7",
-        "remove sheep#0",
-        "remove sheep#abc",
-        "replace dog by sheep#9",
-        "",
-        " ; ",
+        "add sheep#7", "remove sheep#0", "remove sheep#abc", "replace dog by sheep#9", "", " ; ",
     ):
         with pytest.raises(GraphError): edit_graph(graph, change, VOCAB)
 
@@ -233,13 +219,8 @@ def test_bad_graph_files_are_refused_in_words(content, said, tmp_path, capsys):
     assert (
         main(
             [
-                "generate",
-                "--graph",
-                str(tmp_path / "g.json"),
-                "--out",
-                str(tmp_path / "a.png"),
-                "--steps",
-                "1",
+                "generate", "--graph", str(tmp_path / "g.json"), "--out", str(tmp_path / "a.png"),
+                "--steps", "1",
             ]
         )
         == 1
@@ -266,12 +247,7 @@ def test_what_is_too_large_is_refused_at_once_and_in_few_words(huge):
 
 
 SEEDS = [
-    7.0,
-    "7",
-    True,
-    NAN,
-    None,
-    -1,
+    7.0, "7", True, NAN, None, -1,
     2**63,
     [7.5],
     [True],
@@ -410,12 +386,8 @@ def test_an_edit_that_could_mean_several_is_asked_back():
     )
     graph = graph_from("man left of tree; woman left of tree", vocab)
     for change in (
-        "replace person by dog",
-        "person -> dog",
-        "remove person",
-        "add person right of tree",
-        "left of -> right of",
-        "replace LEFT OF by right of",
+        "replace person by dog", "person -> dog", "remove person", "add person right of tree",
+        "left of -> right of", "replace LEFT OF by right of",
     ):
         with pytest.raises(GraphError, match="say which: .*man"): edit_graph(graph, change, vocab)
     with pytest.raises(GraphError, match="no 'man#2'"): edit_graph(graph, "remove man#2", vocab)

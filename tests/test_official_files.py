@@ -26,13 +26,7 @@ from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, from_di
 from sgdiff.method.graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderConfig  # noqa: E402
 from sgdiff.method.pipeline import SGDiffPipeline  # noqa: E402
 from sgdiff.graphs.graph import (
-    GraphError,
-    SceneGraph,
-    SceneGraphBatch,
-    UnknownWordError,
-    Vocab,
-    check_graph,
-    read_graphs,
+    GraphError, SceneGraph, SceneGraphBatch, UnknownWordError, Vocab, check_graph, read_graphs,
 )  # noqa: E402
 from sgdiff.method.unet import UNet, UNetConfig  # noqa: E402
 
@@ -430,10 +424,7 @@ def test_eta(pipe):
     start = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     draw = lambda eta, seed: (
         pipe(
-            SCENE,
-            num_inference_steps=4,
-            eta=eta,
-            latents=start,
+            SCENE, num_inference_steps=4, eta=eta, latents=start,
             generator=torch.Generator().manual_seed(seed),
         ).latents
     )
@@ -655,12 +646,7 @@ def test_vocabulary_of_coco():
         pytest.skip(f"no sample of COCO's annotations at {samples}")
     vocab = official.coco_vocab(*annotations)
     assert vocab.predicates[1:] == (
-        "left of",
-        "right of",
-        "above",
-        "below",
-        "inside",
-        "surrounding",
+        "left of", "right of", "above", "below", "inside", "surrounding",
     )
     assert (
         vocab.object_id("person") == 1
@@ -689,10 +675,7 @@ def test_one_rule_for_vocabularies(tmp_path):
             == official.read_vocab(content)
         )
     assert read_vocab(tmp_path / "vocab.json").objects == (
-        "__image__",
-        "person",
-        "__none_2__",
-        "car",
+        "__image__", "person", "__none_2__", "car",
     )
     lists = {name: words for name, words in content.items() if name.endswith("to_name")}
     assert official.read_vocab(lists) == official.read_vocab(content)

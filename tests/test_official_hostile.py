@@ -36,11 +36,8 @@ from sgdiff.method.unet import UNet, UNetConfig  # noqa: E402
 WORDS = ("__image__", "sheep", "tree", "grass", "sky", "zebra")
 RELATIONS = ("__in_image__", "left of", "above", "standing on")
 DOORS = {
-    "read_checkpoint": read_checkpoint,
-    "sip": official.load_encoder,
-    "ldm": official.load_ldm,
-    "vq": official.load_vq,
-    "clip": clip_from_official,
+    "read_checkpoint": read_checkpoint, "sip": official.load_encoder, "ldm": official.load_ldm,
+    "vq": official.load_vq, "clip": clip_from_official,
     "from_official": lambda file: SGDiffPipeline.from_official(
         ldm=file, vocab=Vocab(WORDS, RELATIONS)
     ),
@@ -262,11 +259,7 @@ def test_nothing_depends_on_what_a_version_of_pytorch_has(tmp_path, monkeypatch,
     "torch 2.4 and 2.5 have no get_unsafe_globals_in_checkpoint; 2.4 has no safe_globals."
     torch.save({"state_dict": states["sip"], "surprise": Call(print, "x")}, tmp_path / "sip.pt")
     for name in (
-        "get_unsafe_globals_in_checkpoint",
-        "safe_globals",
-        "add_safe_globals",
-        "load",
-        "_load",
+        "get_unsafe_globals_in_checkpoint", "safe_globals", "add_safe_globals", "load", "_load",
         "_legacy_load",
     ):
         monkeypatch.delattr(torch.serialization, name, raising=False)

@@ -53,9 +53,7 @@ def test_output_and_every_block(golden, changes):
         for i, b in enumerate(getattr(unet, part))
     }
     for name, block in {
-        **blocks,
-        "middle_block": unet.middle_block,
-        "emb": unet.time_embed,
+        **blocks, "middle_block": unet.middle_block, "emb": unet.time_embed,
     }.items():
         block.register_forward_hook(
             lambda module, args, out, name=name: seen.__setitem__(name, out)

@@ -245,13 +245,7 @@ def test_a_run_that_was_killed_leaves_nothing_that_looks_finished(tmp_path):
         "-c",
         "import argparse, sys; from sgdiff.real.prepare import add_command; p = "
         "argparse.ArgumentParser(); add_command(p.add_subparsers()); a = p.parse_args(); a.run(a)",
-        "prepare",
-        "coco",
-        "--raw",
-        str(root),
-        "--out",
-        str(tmp_path / "out"),
-        "--quiet",
+        "prepare", "coco", "--raw", str(root), "--out", str(tmp_path / "out"), "--quiet",
     ]
     process = subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL

@@ -13,11 +13,7 @@ pytest.importorskip("diffusers", reason="first stages need diffusers: pip instal
 from sgdiff.errors import SGDiffError  # noqa: E402
 from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, load_first_stage  # noqa: E402
 from sgdiff.pretrained.clip import (
-    ClipConfig,
-    ClipImageEncoder,
-    build_tower,
-    clip_from_official,
-    clip_pixels,
+    ClipConfig, ClipImageEncoder, build_tower, clip_from_official, clip_pixels,
 )  # noqa: E402
 
 TINY = ClipConfig(image_size=32, patch=8, width=128, n_layers=2, global_dim=32)
@@ -85,11 +81,7 @@ def pretraining():
     from sgdiff.toy.world import EASY, make_dataset
     images, batch = make_dataset(EASY, 4, seed=0, progress=False).batch(torch.arange(4))
     encoder = SceneGraphEncoderConfig(
-        EASY.vocab.n_objects,
-        EASY.vocab.n_predicates,
-        dim=32,
-        hidden_dim=32,
-        n_layers=2,
+        EASY.vocab.n_objects, EASY.vocab.n_predicates, dim=32, hidden_dim=32, n_layers=2,
         global_dim=32,
     )
     return PretrainingConfig(encoder, replace(TINY, class_token=False), n_wrong=0), images, batch
@@ -127,10 +119,7 @@ def test_a_run_beside_clip_saves_what_it_trains_and_goes_on_from_there(pretraini
     def run(folder, stop=None):
         torch.manual_seed(0)
         return fit(
-            PretrainingModel(config),
-            loss_fn,
-            settings,
-            folder,
+            PretrainingModel(config), loss_fn, settings, folder,
             on_log=lambda line, _: done.append(line["step"]),
             should_stop=stop,
         )

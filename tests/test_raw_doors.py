@@ -66,9 +66,7 @@ class Raw:
         parser = argparse.ArgumentParser()
         add_command(parser.add_subparsers())
         words = [
-            "prepare",
-            self.kind,
-            "--raw",
+            "prepare", self.kind, "--raw",
             str(self.file(".")),
             "--out",
             str(self.folder / "out"),
@@ -132,29 +130,13 @@ def put(data, path, value):
 WORDS = {"names", "name", "predicate", "attributes", "url", "file_name"}  # any text may stand there
 # -1 may
 NUMBERS = {
-    "x",
-    "y",
-    "w",
-    "h",
-    "bbox",
-    "object_id",
-    "relationship_id",
-    "id",
-    "merged_object_ids",
-    "image_id",
-    "segmentation",
+    "x", "y", "w", "h", "bbox", "object_id", "relationship_id", "id", "merged_object_ids",
+    "image_id", "segmentation",
 }
 # of which there may be none
 LISTS = {
-    "objects",
-    "relationships",
-    "attributes",
-    "relations",
-    "merged_object_ids",
-    "train",
-    "val",
-    "test",
-    "names",
+    "objects", "relationships", "attributes", "relations", "merged_object_ids", "train", "val",
+    "test", "names",
 }
 
 

@@ -31,12 +31,7 @@ pytest.importorskip("pycocotools", reason="the extra [data] is not installed")
 from sgdiff.real.prepare import add_command  # noqa: E402
 from sgdiff.real.tiny import write_tiny_coco, write_tiny_gqa, write_tiny_vg  # noqa: E402
 from sgdiff.real.dataset import (
-    CocoStuff,
-    RealData,
-    Table,
-    VisualGenome,
-    read_vocab,
-    vocab_from_sg2im,
+    CocoStuff, RealData, Table, VisualGenome, read_vocab, vocab_from_sg2im,
 )  # noqa: E402
 
 # pycocotools under NumPy 2
@@ -175,11 +170,7 @@ def test_the_corner_cases_of_the_rule():
     unit = (0, 0, 1, 1)
     at = lambda dx, dy: relation_of(unit, unit, (dx, dy), (0, 0))
     assert [at(1, 1), at(-1, 1), at(-1, -1), at(1, -1), at(0, 0)] == [
-        "below",
-        "left of",
-        "left of",
-        "right of",
-        "right of",
+        "below", "left of", "left of", "right of", "right of",
     ]
     assert [at(1, 0), at(0, 1), at(-1, 0), at(0, -1)] == ["right of", "below", "left of", "above"]
 
@@ -366,9 +357,7 @@ def test_the_losses_of_the_toy_world_run_on_real_data(tiny, name, monkeypatch):
     assert_learns(model, pretraining.pretraining_loss(data, 8))
     unet = UNet(
         UNetConfig(
-            in_channels=3,
-            out_channels=3,
-            model_channels=32,
+            in_channels=3, out_channels=3, model_channels=32,
             channel_mult=(1,),
             attention_levels=(0,),
             local_dim=96,
@@ -515,9 +504,7 @@ def test_real_gqa_and_its_images(tmp_path):
 @samples
 def test_real_visual_genome_without_images(tmp_path):
     few = [
-        "--min-object-instances=5",
-        "--min-attribute-instances=5",
-        "--min-predicate-instances=3",
+        "--min-object-instances=5", "--min-attribute-instances=5", "--min-predicate-instances=3",
         "--splits=hash",
     ]
     ours = prepare(

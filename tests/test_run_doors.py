@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from sgdiff import cli
+from sgdiff.cli import main
 from sgdiff.full import commands as full_commands
 from sgdiff.pretrained.checkpoints import read_checkpoint
 from sgdiff.core import SGDiffError, load_weights
@@ -20,13 +21,17 @@ from sgdiff.folders import SUMS, one_writer
 from sgdiff.toy.judge import load_judge
 from sgdiff.method.pipeline import SGDiffPipeline
 from sgdiff.toy.recipes import PRESETS, is_packed, keep_packed, load_pretraining, train_all
-from sgdiff.full.train import main as train
 
 PRESET = replace(PRESETS["tiny"], n_scenes=64)
 ROOT = Path(cli.__file__).parents[1]
-FULL = ["--data", "toy", "--preset", "tiny", "--set", "toy_scenes=16", "--set", "pretrain_batch=8",
+FULL = ["--data", "toy", "--preset", "trial", "--set", "toy_scenes=16", "--set", "pretrain_batch=8",
         "--set", "diffusion_batch=8",
         "--set", "diffusion_images=16", "--quiet"]
+
+
+def train(argv):
+    "What `sgdiff train` ends with."
+    return main(["train", *argv])
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +159,7 @@ def test_full_weights_are_known_and_made_again(full, tmp_path, capsys):
                                                                        "pretrain"),
                                                                        ("vocab.json", "diffusion")):
         turn(out / place, len((out / place).read_bytes()) // 2)
-        assert full_commands.main(evaluate) == 1
+        assert main(evaluate) == 1
         said = capsys.readouterr().err
         assert f"{place} is not the file that was written" in said.replace("diffusion/../", "")
         assert f"--stage {stage} --resume" in said
@@ -165,7 +170,7 @@ def test_full_weights_are_known_and_made_again(full, tmp_path, capsys):
     for name, value in (("image_size", 40), ("dim", 10**7), ("channel_mult", "1,2"), ("official",
                                                                                       "no")):
         save_json(told | {name: value}, out / "run.json")
-        assert full_commands.main(evaluate) == 1 and name in capsys.readouterr().err
+        assert main(evaluate) == 1 and name in capsys.readouterr().err
 
 
 def test_a_turned_bit_of_a_checkpoint_stops_a_full_run(full, tmp_path, capsys):
@@ -188,7 +193,7 @@ def start(*argv):
 
 @pytest.mark.parametrize("command",
                          [["sgdiff.cli", "train", "--preset", "tiny", "--quiet"],
-                          ["sgdiff.full.train", *FULL]])
+                          ["sgdiff.cli", "train", *FULL]])
 def test_of_two_trainings_in_one_folder_the_second_is_refused(tmp_path, command):
     both = [start(*command, "--out", str(tmp_path / "run")) for _ in range(2)]
     said = [process.communicate(timeout=300)[1] for process in both]
@@ -197,7 +202,7 @@ def test_of_two_trainings_in_one_folder_the_second_is_refused(tmp_path, command)
     if codes == [0, 1]:
         assert any("being written to by another "
                    "program" in text or "add --resume" in text for text in said), said
-    if command[0] == "sgdiff.cli": assert is_packed(tmp_path / "run" / "weights")
+    if "tiny" in command: assert is_packed(tmp_path / "run" / "weights")
     else: assert load_weights(tmp_path / "run" / "diffusion" / "unet.safetensors")
 
 
@@ -208,7 +213,7 @@ def test_commands_that_write_into_a_run_wait_for_nobody(full, finished, capsys):
         with pytest.raises(SGDiffError, match="being written to"):
             train_all(PRESET, finished, progress=False)
     with one_writer(full / "evaluation-test"):
-        assert full_commands.main(["evaluate", "--folder", str(full), "--steps", "1", "--features",
+        assert main(["evaluate", "--folder", str(full), "--steps", "1", "--features",
                                    "judge", "--first", "4"]) == 1
     assert "being written to" in capsys.readouterr().err
 
@@ -278,7 +283,7 @@ def test_a_full_run_that_ends_early_says_what_its_own_command_needs(tmp_path, ca
 def test_figures_that_were_left_out_say_why(full, tmp_path, capsys):
     asked = ["evaluate", "--folder", str(full), "--steps", "1", "--features", "judge", "--first",
              "4", "--out", str(tmp_path / "few")]
-    assert full_commands.main(asked) == 0
+    assert main(asked) == 0
     said = capsys.readouterr().out
     assert "note: 4 pictures cannot show how 64 features vary together" in said
     for figure in ("retrieval among 64: left out, for there are only 4 "
@@ -295,7 +300,7 @@ def test_without_inception_nothing_is_drawn(full, tmp_path, capsys, monkeypatch)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *a,
                         **k: (_ for _ in ()).throw(OSError("no network")))
-    assert full_commands.main(["evaluate", "--folder", str(full), "--steps", "1", "--out",
+    assert main(["evaluate", "--folder", str(full), "--steps", "1", "--out",
                                str(tmp_path / "none")]) == 1
     said = capsys.readouterr().err
     assert "--features judge" in said
@@ -354,13 +359,13 @@ def test_settings_of_a_run_that_are_none_are_told_in_words(full, tmp_path, capsy
     assert train([*FULL, "--out", str(out), "--resume"]) == 1
     assert "run.json does not fit" in capsys.readouterr().err
     evaluate = ["evaluate", "--folder", str(out), "--features", "judge", "--first", "4"]
-    assert full_commands.main(evaluate) == 1
+    assert main(evaluate) == 1
     assert "run.json does not fit" in capsys.readouterr().err
     with pytest.raises(SGDiffError, match="does not fit"):
         full_commands.run_pipeline(out)
     shutil.copy(full / "run.json", out)
     (out / "diffusion" / "stage.json").write_text("[]")
-    assert full_commands.main(evaluate) == 1 and "stage.json" in capsys.readouterr().err
+    assert main(evaluate) == 1 and "stage.json" in capsys.readouterr().err
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "preset.json").write_text("[]")
     with pytest.raises(SGDiffError, match="preset.json does not fit"):
@@ -394,11 +399,6 @@ def test_a_checkpoint_of_another_stage_is_told(full, tmp_path, capsys):
 def test_tensors_of_another_kind_are_named_as_such(tmp_path, odd, word):
     torch.save({"bad": odd()}, tmp_path / "x.pt")
     with pytest.raises(SGDiffError, match=word): read_checkpoint(tmp_path / "x.pt")
-
-
-def test_full_commands_are_used_as_sgdiff(capsys):
-    with pytest.raises(SystemExit): full_commands.make_parser().parse_args(["train", "--help"])
-    assert "usage: sgdiff train" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore:.*cannot be told")

@@ -39,9 +39,7 @@ def sgdiff(*words):
 
 def prepare_vg(root, *more, out="out"):
     return sgdiff(
-        "prepare",
-        "vg",
-        "--raw",
+        "prepare", "vg", "--raw",
         root / "raw",
         "--images",
         root / "images",
@@ -60,9 +58,7 @@ def made(tmp_path_factory):
     assert prepare_vg(root) == 0
     assert (
         sgdiff(
-            "prepare",
-            "shards",
-            "--tables",
+            "prepare", "shards", "--tables",
             root / "out",
             "--images",
             root / "images",
@@ -352,9 +348,7 @@ def test_a_broken_picture_costs_itself_by_name_in_tables_and_in_shards(copy, fau
     names = [path.decode() for path in read_columns(copy / "out" / "train.h5")["image_paths"]]
     break_in(copy, names[0], FAULTS[fault])
     packed = [
-        "prepare",
-        "shards",
-        "--tables",
+        "prepare", "shards", "--tables",
         copy / "out",
         "--images",
         copy / "images",
@@ -541,11 +535,7 @@ def test_names_of_folders_are_names_of_folders(made, tmp_path, monkeypatch, name
     packed = Path(name) / "sh"
     assert (
         sgdiff(
-            "prepare",
-            "shards",
-            "--tables",
-            name,
-            "--images",
+            "prepare", "shards", "--tables", name, "--images",
             made / "images",
             "--out",
             packed,
@@ -572,9 +562,7 @@ def test_a_table_that_names_a_file_elsewhere_is_not_packed(copy, tmp_path):
         write_table(columns | {"image_paths": [outward, *paths[1:]]}, copy / "out" / "train.h5")
         assert (
             sgdiff(
-                "prepare",
-                "shards",
-                "--tables",
+                "prepare", "shards", "--tables",
                 copy / "out",
                 "--images",
                 copy / "images",
@@ -591,9 +579,7 @@ def test_a_table_that_names_a_file_elsewhere_is_not_packed(copy, tmp_path):
     with pytest.raises(SGDiffError, match="leads out"): open_vg(copy).pixels([0])
     assert (
         sgdiff(
-            "prepare",
-            "shards",
-            "--tables",
+            "prepare", "shards", "--tables",
             copy / "out",
             "--images",
             copy / "images",
@@ -637,11 +623,7 @@ def test_splits_and_lists_of_ids_from_any_program(copy, tmp_path):
     root = write_tiny_coco(tmp_path / "coco", 8)
     (tmp_path / "ids.txt").write_bytes("1\r\n2\r\n7\r\n8\r\n".encode("utf-8-sig"))
     words = (
-        "prepare",
-        "coco",
-        "--raw",
-        root,
-        "--out",
+        "prepare", "coco", "--raw", root, "--out",
         tmp_path / "few",
         "--quiet",
         "--image-ids",
@@ -688,10 +670,7 @@ def test_a_disk_that_is_full_leaves_the_old_tables_and_shards(copy, limit):
             and "Traceback" not in done.stderr
         ), done.stderr
     done = run_limited(
-        limit,
-        "prepare",
-        "shards",
-        "--tables",
+        limit, "prepare", "shards", "--tables",
         copy / "out",
         "--images",
         copy / "images",
@@ -753,9 +732,7 @@ def test_what_is_packed_is_believed_by_its_content(copy, capsys, name):
     data[len(data) // 2] ^= 4
     path.write_bytes(data)
     words = (
-        "prepare",
-        "shards",
-        "--tables",
+        "prepare", "shards", "--tables",
         copy / "out",
         "--images",
         copy / "images",
@@ -781,9 +758,7 @@ def test_two_preparations_of_one_folder_the_second_is_told(copy, capsys):
         with one_writer(folder):
             assert (
                 sgdiff(
-                    "prepare",
-                    "shards",
-                    "--tables",
+                    "prepare", "shards", "--tables",
                     copy / "out",
                     "--images",
                     copy / "images",
@@ -850,9 +825,7 @@ def test_a_split_of_another_name_is_told_before_it_is_lost(copy, capsys):
     shutil.copy(copy / "out" / "val.h5", copy / "out" / "valid.h5")
     assert (
         sgdiff(
-            "prepare",
-            "shards",
-            "--tables",
+            "prepare", "shards", "--tables",
             copy / "out",
             "--images",
             copy / "images",

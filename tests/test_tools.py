@@ -158,10 +158,7 @@ def test_what_a_module_says_of_itself_is_not_echoed():
         new_code_cell("!ls"),
     ]
     assert [len(cell.outputs) for cell in tidy(new_notebook(cells=cells), ROOT).cells] == [
-        0,
-        1,
-        1,
-        0,
+        0, 1, 1, 0,
     ]
 
 

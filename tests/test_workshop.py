@@ -155,12 +155,7 @@ def test_a_function_without_an_answer_is_told_so():
     from sgdiff.workshop.checks import CHECKS, verdict
     # whose answers are values
     for name in set(CHECKS) - {
-        "scene-graph",
-        "shapes",
-        "gradients",
-        "latent-shape",
-        "unet-shapes",
-        "edits",
+        "scene-graph", "shapes", "gradients", "latent-shape", "unet-shapes", "edits",
     }:
         right, said = verdict(name, lambda *args, **named: None)
         assert not right and "returns nothing yet" in said, (name, said)

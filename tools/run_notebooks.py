@@ -141,10 +141,7 @@ def execute(
         on_cell(cell_index, len(nb.cells), seconds)
 
     client = NotebookClient(
-        nb,
-        timeout=timeout,
-        kernel_name="python3",
-        record_timing=False,
+        nb, timeout=timeout, kernel_name="python3", record_timing=False,
         skip_cells_with_tag="skip-execution",
         # of the kernel: it warns of TCP on a machine's own loopback
         extra_arguments=["--log-level=ERROR"],

@@ -8,9 +8,7 @@ import zipfile
 
 # what the models draw, before what explains them
 GALLERY_FIRST = (
-    "index.html",
-    "method/10_generating_and_editing.html",
-    "method/10_generating_and_editing.html",
+    "index.html", "method/10_generating_and_editing.html", "method/10_generating_and_editing.html",
 )
 MARK = "<!-- made by tools/build_docs.py: {} -->"  # where a hand-written page takes in what is made
 

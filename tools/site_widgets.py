@@ -65,13 +65,7 @@ def fetch(
         return False
     cache.mkdir(parents=True, exist_ok=True)
     command = [
-        "npm",
-        "install",
-        "--no-audit",
-        "--no-fund",
-        "--ignore-scripts",
-        "--prefix",
-        str(cache),
+        "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(cache),
         f"{package}@{PACKAGES[package]}",
     ]
     return subprocess.run(command, capture_output=True).returncode == 0

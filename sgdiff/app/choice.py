@@ -99,9 +99,7 @@ def pretraining_model(choice: TrainingChoice) -> PretrainingModel:
     set_seed(choice.seed)
     return PretrainingModel(
         replace(
-            config,
-            contrastive=choice.contrastive,
-            masked=choice.masked,
+            config, contrastive=choice.contrastive, masked=choice.masked,
             mask_probability=choice.mask_probability,
         )
     )
@@ -148,13 +146,8 @@ def full_size(choice: TrainingChoice) -> list:      # of commands and of lines t
     paper's run."""
     p = PRESETS["shipped"]
     large = replace(
-        choice,
-        dim=p.dim,
-        model_channels=p.model_channels,
-        pretrain_steps=p.pretrain_steps,
-        diffusion_steps=p.diffusion_steps,
-        n_scenes=p.n_scenes,
-        train_encoder=p.train_encoder,
+        choice, dim=p.dim, model_channels=p.model_channels, pretrain_steps=p.pretrain_steps,
+        diffusion_steps=p.diffusion_steps, n_scenes=p.n_scenes, train_encoder=p.train_encoder,
     )
     changes = [
         f"--set {name}=false" for name in ("contrastive", "masked") if not getattr(choice, name)
@@ -163,7 +156,7 @@ def full_size(choice: TrainingChoice) -> list:      # of commands and of lines t
     if choice.seed: changes.append(f"--set seed={choice.seed}")
     paper = " ".join(
         [
-            "accelerate launch -m sgdiff.full.train --data prepared/vg --images raw/vg/images "
+            "accelerate launch -m sgdiff.cli train --data prepared/vg --images raw/vg/images "
             "--preset paper --out runs/paper",
             *changes,
         ]

@@ -47,28 +47,16 @@ class PictureSettings(w.VBox):
         self.n = w.Dropdown(options=(1, 4, 9, 16), value=pictures, description="pictures", **wide)
         self.steps = w.IntSlider(steps, 1, 50, description="steps", continuous_update=False, **wide)
         self.guidance = w.FloatSlider(
-            guidance,
-            min=1,
-            max=8,
-            step=0.5,
-            description="guidance",
-            continuous_update=False,
+            guidance, min=1, max=8, step=0.5, description="guidance", continuous_update=False,
             **wide,
         )
         self.relations = w.FloatSlider(
-            relations,
-            min=0,
-            max=4,
-            step=0.5,
-            description="relations",
-            continuous_update=False,
+            relations, min=0, max=4, step=0.5, description="relations", continuous_update=False,
             tooltip="how much more the relations count than the objects",
             **wide,
         )
         self.at_once = w.Checkbox(
-            True,
-            description="draw at once",
-            indent=False,
+            True, description="draw at once", indent=False,
             layout=w.Layout(width="auto", flex="0 0 110px"),
         )
         self.draw = w.Button(
@@ -86,12 +74,7 @@ class PictureSettings(w.VBox):
     def request(self, graph, version: int) -> PictureRequest:
         "What is to be drawn."
         return PictureRequest(
-            graph,
-            version,
-            self.seed.value,
-            self.n.value,
-            self.steps.value,
-            self.guidance.value,
+            graph, version, self.seed.value, self.n.value, self.steps.value, self.guidance.value,
             self.relations.value,
         )
 
@@ -244,10 +227,7 @@ class GraphEditor(w.VBox):
         self.settings.draw.on_click(lambda _: self.draw())
         self.settings.cancel.on_click(lambda _: self.cancel())
         for box in (
-            self.settings.seed,
-            self.settings.n,
-            self.settings.steps,
-            self.settings.guidance,
+            self.settings.seed, self.settings.n, self.settings.steps, self.settings.guidance,
             self.settings.relations,
         ):
             box.observe(lambda c: self._other_settings(), "value")

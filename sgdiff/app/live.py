@@ -276,9 +276,7 @@ class LiveTraining:
             self.mailbox.post(("lines", stage, [*result.history[:-1], line | looks[-1]]))
             return looks[-1]
         result = fit(
-            model,
-            loss_fn,
-            live_config(stage, self.choice),
+            model, loss_fn, live_config(stage, self.choice),
             self.folder / stage,
             on_log,
             self._stop.is_set,
@@ -292,10 +290,8 @@ class LiveTraining:
     def _pretrain(self, data, _):
         look = lambda step, result: measure_encoder(result.model_ema, self.held)
         return self._fit(
-            "pretrain",
-            pretraining_model(self.choice),
-            pretraining_loss(data, 64, self.choice.seed),
-            look,
+            "pretrain", pretraining_model(self.choice),
+            pretraining_loss(data, 64, self.choice.seed), look,
         )
 
     def _diffuse(self, data, encoder):

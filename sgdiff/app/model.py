@@ -163,18 +163,8 @@ def read_graph(
 
 # %% ../../nbs/app/model.ipynb #da82ea11
 COMMANDS = (
-    "add_object",
-    "replace_object",
-    "remove_object",
-    "move_object",
-    "add_triple",
-    "replace_predicate",
-    "turn_triple",
-    "replace_triple",
-    "remove_triple",
-    "load",
-    "undo",
-    "redo",
+    "add_object", "replace_object", "remove_object", "move_object", "add_triple",
+    "replace_predicate", "turn_triple", "replace_triple", "remove_triple", "load", "undo", "redo",
 )
 
 
@@ -399,22 +389,16 @@ class EditorModel:
 # %% ../../nbs/app/model.ipynb #da82ea1a
 SERIES = {
     "sheep": (
-        "dog; sky above grass",
-        "sheep; sky above grass",
-        "sheep left of tree; sky above grass",
+        "dog; sky above grass", "sheep; sky above grass", "sheep left of tree; sky above grass",
         "sheep left of tree; sheep looking at tree; sky above grass",
         "sheep left of tree; sheep looking away from tree; sky above grass",
         "sheep in front of tree; sky above grass",
         "sheep in front of boat; sky above water",
     ),
     "street": (
-        "car; sky above street",
-        "house; sky above street",
-        "car left of house; sky above street",
-        "car right of house; sky above street",
-        "car in front of house; sky above street",
-        "car in front of house; night above street",
-        "car behind house; night above snow",
+        "car; sky above street", "house; sky above street", "car left of house; sky above street",
+        "car right of house; sky above street", "car in front of house; sky above street",
+        "car in front of house; night above street", "car behind house; night above snow",
     ),
     "manipulation": (
         "dog left of car; dog looking at car; sky above street",
@@ -438,9 +422,7 @@ def board(model: EditorModel,
              for i, (k, w, (x, y)) in enumerate(zip(m.keys, m.graph.objects, m.places))]
     edges = [
         dict(
-            subject=s,
-            predicate=p,
-            object=o,
+            subject=s, predicate=p, object=o,
             changed=i in change.triples,
             verdict=verdicts[i] if i < len(verdicts) else None,
             written=written(keyed),

@@ -144,9 +144,7 @@ class ChoiceForm(w.VBox):
             ),
             dim=box(w.Dropdown, "encoder width", c.dim, options=sorted({32, 64, 96, 128, c.dim})),
             model_channels=box(
-                w.Dropdown,
-                "denoiser width",
-                c.model_channels,
+                w.Dropdown, "denoiser width", c.model_channels,
                 options=sorted({32, 64, 96, 128, c.model_channels}),
             ),
             pretrain_steps=box(w.IntText, "encoder steps", c.pretrain_steps),

@@ -307,10 +307,7 @@ def plan(
         n_first * learning + 4 * n_frozen + -(-preset.pretrain_batch // gpus) * pair + beside_pairs
     )
     return {
-        "data": data,
-        "training images": n,
-        "gpus": gpus,
-        "images in a part": part,
+        "data": data, "training images": n, "gpus": gpus, "images in a part": part,
         "UNet, million parameters": n_unet / 1e6,
         "graph encoder, million parameters": n_encoder / 1e6,
         "stage 1, memory, GB": first / 2**30,
@@ -341,7 +338,7 @@ def verdict(
     if hours <= LONG: return ""
     return (f"{hours:,.0f} hours are {hours / 8766:,.1f} years: not feasible with this speed. What "
             f"is: one H200 draws the paper's run through in about 20 hours "
-            "(--set precision=bf16 --set compile=true, 360 images a second); here, --preset tiny "
+            "(--set precision=bf16 --set compile=true, 360 images a second); here, --preset trial "
             "tries every stage in minutes, and `sgdiff train --preset easy` learns the toy world "
             "in a quarter of an hour")
 
@@ -365,10 +362,7 @@ def format_plan(
     told = ["", verdict(result)] if verdict(result) else []
     return "\n".join(
         [
-            *lines,
-            *told,
-            "",
-            "assumes:",
+            *lines, *told, "", "assumes:",
             *(
                 f"  - {line}"
                 for line in (

@@ -133,20 +133,10 @@ PRESETS = {
     "paper": PAPER,
     "single_24gb": replace(PAPER, accumulate=2, precision="bf16"),
     "eight_gpu": replace(PAPER, precision="bf16", diffusion_batch=256, diffusion_warmup=2000),
-    "tiny": FullPreset(
-        official=False,
-        dim=32,
-        n_layers=3,
-        clip="",
-        pretrain_size=32,
-        pretrain_batch=16,
-        pretrain_epochs=1,
-        pretrain_rate=2e-3,
-        pretrain_warmup=5,
-        mask_probability=0.5,
-        image_size=32,
-        first_stage="pca",
-        model_channels=32,
+    "trial": FullPreset(
+        official=False, dim=32, n_layers=3, clip="", pretrain_size=32, pretrain_batch=16,
+        pretrain_epochs=1, pretrain_rate=2e-3, pretrain_warmup=5, mask_probability=0.5,
+        image_size=32, first_stage="pca", model_channels=32,
         channel_mult=(1, 2),
         num_res_blocks=1,
         diffusion_batch=16,
@@ -162,12 +152,13 @@ FULL_STAGES = ("pretrain", "diffusion")
 
 # %% ../../nbs/full/presets.ipynb #a62f289f
 def changed(
-    preset: FullPreset,
+    preset,  # a frozen dataclass
     settings: list,  # of texts "name=value"
-) -> FullPreset:
+):  # as the preset
     """The preset with some fields set otherwise. Raises SGDiffError for a name that it lacks or a
     value of another kind."""
-    kinds = {f.name: type(getattr(preset, f.name)) for f in fields(preset)}
+    values = {f.name: getattr(preset, f.name) for f in fields(preset)}
+    kinds = {name: float if v is None else type(v) for name, v in values.items()}
     new = {}
     for text in settings:
         name, _, value = text.partition("=")
@@ -243,7 +234,7 @@ def open_data(
         if image_size != (size := WORLDS["easy"].image_size):
             raise SGDiffError(
                 f"the toy world has {size} pixels, not {image_size}: --set image_size={size} --set "
-                f"pretrain_size={size}, as --preset tiny has them"
+                f"pretrain_size={size}, as --preset trial has them"
             )
         return make_dataset(
             WORLDS["easy"], toy_scenes, 0, "train" if split == "train" else "test", progress=False
@@ -295,11 +286,8 @@ def unet_config(
     "The UNet of a preset."
     p = preset
     sizes = dict(
-        in_channels=latent_channels,
-        out_channels=latent_channels,
-        model_channels=p.model_channels,
-        channel_mult=p.channel_mult,
-        num_res_blocks=p.num_res_blocks,
+        in_channels=latent_channels, out_channels=latent_channels, model_channels=p.model_channels,
+        channel_mult=p.channel_mult, num_res_blocks=p.num_res_blocks,
         attention_levels=tuple(range(len(p.channel_mult))),
         local_dim=3 * p.dim,
         global_dim=p.dim,
@@ -366,13 +354,8 @@ def pretraining_config(
     image = image_config(preset)
     weight = 1.0 if image.frozen else PretrainingConfig.masked_weight
     return PretrainingConfig(
-        encoder_config(preset, vocab),
-        image,
-        contrastive=preset.contrastive,
-        masked=preset.masked,
-        masked_weight=weight,
-        n_wrong=0,
-        mask_probability=preset.mask_probability,
+        encoder_config(preset, vocab), image, contrastive=preset.contrastive, masked=preset.masked,
+        masked_weight=weight, n_wrong=0, mask_probability=preset.mask_probability,
     )
 
 

@@ -140,8 +140,7 @@ def pipeline_draw(
     "The pipeline, with the protocol's settings."
     settings = dict(
         num_inference_steps=protocol.num_inference_steps,
-        guidance_scale=protocol.guidance_scale,
-        relation_scale=protocol.relation_scale,
+        guidance_scale=protocol.guidance_scale, relation_scale=protocol.relation_scale,
         sampler=protocol.sampler,
     )
     return lambda graphs, seeds: (

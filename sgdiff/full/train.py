@@ -1,7 +1,8 @@
-"""`python -m sgdiff.full.train`: one stage of a full run, on one process or on many, stopped and
+"""One stage of a full run, on one process or on many, stopped and
 gone on with as often as need be.
 
-`python -m sgdiff.full.train`: one stage of a full run, in as many processes as were launched.
+One stage of a full run, or all, in as many processes as were launched: what `sgdiff train` does
+with a full preset.
 
 What can be wrong is looked at before anything is trained: names, folders, whether a batch can be
 cut, whether `--out` holds another run, at last space for checkpoints. Then `fit` does the work.
@@ -12,8 +13,8 @@ SIGTERM and SIGUSR1 save and leave with status 75, try again; Ctrl-C saves and l
 # %% auto #0
 __all__ = ['FREE', 'ONLY', 'PATIENCE', 'TRY_AGAIN', 'PREPARE', 'PARTS', 'Request', 'world_size', 'check_parts', 'check_devices',
            'check_settings', 'check_space', 'prepare_pretraining', 'prepare_diffusion', 'stage_files', 'check_finished',
-           'save_stage', 'say', 'warned', 'checked_stages', 'advice', 'train_stage', 'train_run', 'add_data_options',
-           'add_options', 'default_folder', 'warn_of_settings', 'read_request', 'main']
+           'save_stage', 'say', 'warned', 'checked_stages', 'advice', 'train_stage', 'train_run', 'default_folder',
+           'warn_of_settings', 'read_request']
 
 # %% ../../nbs/full/train.ipynb #7154929a
 import argparse
@@ -31,7 +32,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from ..errors import SGDiffError, save_json
-from ..terminal import run_command
+
 
 # %% ../../nbs/full/train.ipynb #03a0ccda
 @dataclass(frozen=True)
@@ -52,14 +53,8 @@ class Request:
 
 # may change within a run: places, and how the work is cut
 FREE = (
-    "data",
-    "images",
-    "first_stage",
-    "accumulate",
-    "gradient_checkpointing",
-    "workers",
-    "save_every",
-    "log_every",
+    "data", "images", "first_stage", "accumulate", "gradient_checkpointing", "workers",
+    "save_every", "log_every",
     # and, with a warning of `fit`, how exactly and how fast it learns
     "precision",
     "pretrain_rate",
@@ -69,31 +64,13 @@ FREE = (
 )
 ONLY = {  # what one stage alone is asked: the other may have been run with another value
     "pretrain": (
-        "clip",
-        "pretrain_size",
-        "pretrain_batch",
-        "pretrain_epochs",
-        "pretrain_rate",
-        "pretrain_warmup",
-        "contrastive",
-        "masked",
-        "mask_probability",
+        "clip", "pretrain_size", "pretrain_batch", "pretrain_epochs", "pretrain_rate",
+        "pretrain_warmup", "contrastive", "masked", "mask_probability",
     ),
     "diffusion": (
-        "image_size",
-        "first_stage",
-        "first_stage_scale",
-        "first_stage_fingerprint",
-        "model_channels",
-        "channel_mult",
-        "num_res_blocks",
-        "diffusion_batch",
-        "diffusion_images",
-        "rate_per_image",
-        "diffusion_warmup",
-        "ema_decay",
-        "train_encoder",
-        "compile",
+        "image_size", "first_stage", "first_stage_scale", "first_stage_fingerprint",
+        "model_channels", "channel_mult", "num_res_blocks", "diffusion_batch", "diffusion_images",
+        "rate_per_image", "diffusion_warmup", "ema_decay", "train_encoder", "compile",
     ),
 }
 # how long a process waits for the others: one writes, downloads, encodes or draws for all
@@ -438,54 +415,6 @@ def train_run(
     with shared_writer(request.out): return all(train_stage(*stage, state) for stage in stages)
 
 # %% ../../nbs/full/train.ipynb #1e674311
-def add_data_options(
-    parser: argparse.ArgumentParser,
-) -> None:
-    """Nothing; the parser knows what a full run is asked for besides --preset, --stage, --out and
-    --quiet."""
-    parser.add_argument(
-        "--data",
-        help="toy, the folder that `sgdiff prepare` wrote, or vg, coco, gqa for prepared/vg, ...",
-    )
-    parser.add_argument(
-        "--images", help="folder of the photographs (default: images in the data's folder)"
-    )
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="change a field of a full run's preset; may be given several times. "
-        "fit=squash presses photographs square as sg2im does: the default, fit=crop, changes or "
-        "loses about one in six of COCO's relations",
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with the full run in --out, if there is one"
-    )
-
-
-def add_options(
-    parser: argparse.ArgumentParser,
-) -> None:
-    "Nothing; the parser knows the options of a full run."
-    add_data_options(parser)
-    parser.add_argument(
-        "--preset",
-        default="paper",
-        help="paper (default), single_24gb, eight_gpu, or tiny to try things out",
-    )
-    parser.add_argument(
-        "--stage", default="all", help="pretrain, diffusion, or all (default): one after the other"
-    )
-    parser.add_argument(
-        "--out",
-        help="folder of the run; every process must see it (default: runs/PRESET-DATA, such as "
-             "runs/paper-vg)",
-    )
-    parser.add_argument("--quiet", action="store_true", help="no progress")
-
-
 def default_folder(
     preset: str,  # its name
     data: str,  # as in `Request`
@@ -517,10 +446,6 @@ def read_request(
 ) -> Request:
     "What the options ask for. Raises SGDiffError."
     from sgdiff.full.presets import FULL_STAGES, PRESETS, changed
-    if not args.data:
-        raise SGDiffError(
-            "a full run needs --data: toy, vg, coco, gqa, or the folder that `sgdiff prepare` wrote"
-        )
     if args.preset not in PRESETS:
         raise SGDiffError(f"unknown preset {args.preset!r}; the presets are {', '.join(PRESETS)}")
     if args.stage not in (*FULL_STAGES, "all"):
@@ -534,25 +459,3 @@ def read_request(
     return Request(
         args.data, args.stage, out, preset, args.images, args.resume, False if args.quiet else None
     )
-
-
-def main(
-    argv: list | None = None,  # of str; None: the process's own
-) -> int:  # exit status: 0 done, 1 a mistake, 75 stopped and saved, 130 Ctrl-C
-    "Trains a full run, or one stage of it."
-    parser = argparse.ArgumentParser(prog="sgdiff train", description=main.__doc__)
-    add_options(parser)
-    def run():
-        request = read_request(parser.parse_args(argv))
-        if train_run(request): return 0
-        print(
-            f"stopped and saved in {request.folder}; run the same with --resume to go on",
-            file=sys.stderr,
-        )
-        return TRY_AGAIN
-    return run_command(
-        run, f"sgdiff.full.train, process {world_size()[0]}", again="run the same with --resume"
-    )
-
-# %% ../../nbs/full/train.ipynb #4485956c
-if __name__ == "__main__" and "get_ipython" not in globals(): sys.exit(main())

@@ -902,11 +902,7 @@ def draw_graph(graph: SceneGraph,
             pos[o],
             pos[s],
             arrowprops=dict(
-                arrowstyle="-|>",
-                color=color,
-                lw=1.2,
-                shrinkA=16,
-                shrinkB=16,
+                arrowstyle="-|>", color=color, lw=1.2, shrinkA=16, shrinkB=16,
                 connectionstyle=f"arc3,rad={bend}",
             ),
         )

@@ -375,9 +375,7 @@ def unet_config(
             ff_mult = inner // dim
     with sized(what):
         return UNetConfig.official(
-            in_channels=in_channels,
-            out_channels=out_channels,
-            model_channels=width,
+            in_channels=in_channels, out_channels=out_channels, model_channels=width,
             channel_mult=tuple(widths[-1] // width for widths in levels if widths),
             num_res_blocks=len(levels[0]),
             attention_levels=tuple(sorted(attends)),

@@ -109,10 +109,7 @@ def build_tower(
     open_clip = import_open_clip()
     act = open_clip.transformer.QuickGELU if config.quick_gelu else nn.GELU
     return open_clip.transformer.VisionTransformer(
-        config.image_size,
-        config.patch,
-        config.width,
-        config.n_layers,
+        config.image_size, config.patch, config.width, config.n_layers,
         config.width // config.head_dim,
         4.0,
         output_dim=config.global_dim,

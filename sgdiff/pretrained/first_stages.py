@@ -95,12 +95,9 @@ def build_network(
     diffusers, n = import_diffusers(), len(config.channels)
     attends = ["Attn" * (level in config.attention_levels) for level in range(n)]
     sizes = dict(
-        in_channels=config.in_channels,
-        out_channels=config.in_channels,
-        latent_channels=config.latent_channels,
-        block_out_channels=config.channels,
-        layers_per_block=config.n_blocks,
-        norm_num_groups=config.n_groups,
+        in_channels=config.in_channels, out_channels=config.in_channels,
+        latent_channels=config.latent_channels, block_out_channels=config.channels,
+        layers_per_block=config.n_blocks, norm_num_groups=config.n_groups,
         down_block_types=tuple(f"{a}DownEncoderBlock2D" for a in attends),
         up_block_types=tuple(f"{a}UpDecoderBlock2D" for a in attends[::-1]),
         scaling_factor=config.scale,

@@ -38,12 +38,7 @@ from ..graphs.graph import SceneGraph, Vocab, check_graph, graph_from
 
 # all of it from one place
 _all_ = [
-    "LatentDiffusion",
-    "load_encoder",
-    "load_ldm",
-    "load_vq",
-    "official_ddim",
-    "official_layout",
+    "LatentDiffusion", "load_encoder", "load_ldm", "load_vq", "official_ddim", "official_layout",
 ]
 
 # %% ../../nbs/pretrained/official.ipynb #f20014b3
@@ -200,13 +195,8 @@ class OfficialPipeline(SGDiffPipeline):
             z = official_ddim(denoise, x_T, num_inference_steps, eta, generator, callback=callback)
         else:
             z = SAMPLERS[sampler](
-                denoise,
-                x_T,
-                self.schedule,
-                num_inference_steps,
-                generator=generator,
-                callback=callback,
-                prediction="eps",
+                denoise, x_T, self.schedule, num_inference_steps, generator=generator,
+                callback=callback, prediction="eps",
             )
         pixels = self.vae.from_latents(z)
         return PipelineOutput(

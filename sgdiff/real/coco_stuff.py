@@ -438,9 +438,7 @@ def make_coco_table(source: COCOSource, rules: COCORules, tally: Tally) -> dict:
     for i, key in enumerate(keys):
         for k, (place, name, category, box) in enumerate(chosen[key]):
             table["object_ids"][i, k], table["object_names"][i, k], table["object_boxes"][i, k] = (
-                name,
-                category,
-                box,
+                name, category, box,
             )
             middle = box[0] + box[2] / 2, box[1] + box[3] / 2
             table["object_centres"][i, k] = centres.get(place, middle)

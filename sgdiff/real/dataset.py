@@ -32,11 +32,7 @@ from ..graphs.graph import SceneGraph, SceneGraphBatch
 from .tables import Table, open_table, read_vocab, vocab_from_sg2im
 
 _all_ = [
-    "Table",
-    "read_vocab",
-    "vocab_from_sg2im",
-    "read_image",
-    "image_sizes",
+    "Table", "read_vocab", "vocab_from_sg2im", "read_image", "image_sizes",
 ]  # all of it from one place
 
 # %% ../../nbs/real/dataset.ipynb #b358db90

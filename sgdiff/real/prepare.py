@@ -139,9 +139,7 @@ def write_all(
         _read_back(part, tables)
         images = {name: len(table["image_paths"]) for name, table in tables.items()}
         report = {
-            "fingerprint": mark,
-            "settings": settings,
-            "images": images,
+            "fingerprint": mark, "settings": settings, "images": images,
             "objects": len(vocab["object_name_to_idx"]),
             "predicates": len(vocab["pred_name_to_idx"]),
             **tally.to_dict(),
@@ -470,9 +468,7 @@ def add_command(sub):           # what argparse's add_subparsers gave
             )
         if data == "coco":
             c.add_argument(
-                "--image-ids",
-                nargs="+",
-                metavar="FILE",
+                "--image-ids", nargs="+", metavar="FILE",
                 help="lists of image ids, of both splits, such as "
                      "annotations/deprecated-challenge2017/*-ids.txt; other images are left out",
             )

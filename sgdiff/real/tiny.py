@@ -191,18 +191,12 @@ def write_tiny_gqa(
                 if s == i
             ]
             objects[str(100 * scene.key + i)] = {
-                "name": word,
-                "x": x,
-                "y": y,
-                "w": w,
-                "h": h,
+                "name": word, "x": x, "y": y, "w": w, "h": h,
                 "attributes": [],
                 "relations": relations,
             }
         data[str(scene.key)] = {
-            "width": scene.image.width,
-            "height": scene.image.height,
-            "objects": objects,
+            "width": scene.image.width, "height": scene.image.height, "objects": objects,
         }
         _save(scene.image, folder / "images" / f"{scene.key}.jpg")
     _dump(data, folder / "sceneGraphs.json")
@@ -210,16 +204,8 @@ def write_tiny_gqa(
 
 # %% ../../nbs/real/tiny.ipynb #c145a3c6
 COCO_IDS = {
-    "person": 1,
-    "car": 3,
-    "boat": 9,
-    "bird": 16,
-    "dog": 18,
-    "sheep": 20,
-    "ball": 37,
-    "kite": 38,
-    "night": 106,
-    "grass": 124,
+    "person": 1, "car": 3, "boat": 9, "bird": 16, "dog": 18, "sheep": 20, "ball": 37, "kite": 38,
+    "night": 106, "grass": 124,
     # true category ids
     "house": 128,
     "street": 149,

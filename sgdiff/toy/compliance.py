@@ -322,9 +322,7 @@ def inception_score(
         raise SGDiffError(f"an Inception Score of {splits} parts needs as many pictures at least, "
                           f"{len(images)} were given")
     metric = _torchmetrics(
-        "inception_score",
-        device,
-        splits=splits,
+        "inception_score", device, splits=splits,
         **({} if classes is None else {"feature": classes}),
     )
     for part in _batches(images, classes, batch_size, device): metric.update(part)

@@ -118,38 +118,17 @@ LEAN = dict(
 )
 PRESETS = {
     "easy": Preset(
-        **LEAN,
-        guidance=2.5,
-        pretrain_steps=900,
-        diffusion_steps=1800,
-        decoder_steps=400,
+        **LEAN, guidance=2.5, pretrain_steps=900, diffusion_steps=1800, decoder_steps=400,
         diffusion_lr=2e-3,
     ),
     "shipped": Preset(
-        **LEAN,
-        n_scenes=60_000,
-        guidance=4.0,
-        vae_steps=3000,
-        pretrain_steps=2500,
-        diffusion_steps=7500,
-        polish_steps=8000,
-        decoder_steps=1000,
-        judge_steps=2500,
+        **LEAN, n_scenes=60_000, guidance=4.0, vae_steps=3000, pretrain_steps=2500,
+        diffusion_steps=7500, polish_steps=8000, decoder_steps=1000, judge_steps=2500,
         diffusion_lr=1e-3,
     ),
     "tiny": Preset(
-        n_scenes=256,
-        dim=32,
-        model_channels=32,
-        vae_steps=4,
-        pretrain_steps=4,
-        diffusion_steps=4,
-        polish_steps=4,
-        decoder_steps=4,
-        judge_steps=4,
-        save_every=2,
-        batch_size=16,
-        guidance=2.5,
+        n_scenes=256, dim=32, model_channels=32, vae_steps=4, pretrain_steps=4, diffusion_steps=4,
+        polish_steps=4, decoder_steps=4, judge_steps=4, save_every=2, batch_size=16, guidance=2.5,
         muon=2.0,
     ),
 }
@@ -158,9 +137,7 @@ PRESETS = {
 def stage_config(stage: str, p: Preset) -> FitConfig:
     "The optimiser's settings of a stage."
     common = dict(
-        seed=p.seed,
-        log_every=50,
-        save_every=p.save_every,
+        seed=p.seed, log_every=50, save_every=p.save_every,
         precision="no" if stage == "judge" else "auto",
     )
     if stage in DENOISERS:
@@ -170,10 +147,7 @@ def stage_config(stage: str, p: Preset) -> FitConfig:
             else (p.polish_steps, p.diffusion_lr / 2)
         )
         return FitConfig(
-            steps,
-            rate,
-            200,
-            weight_decay=0.01,
+            steps, rate, 200, weight_decay=0.01,
             ema_decay=min(0.999, max(0, 1 - 20 / steps)),
             # a CPU's group norms in bfloat16 are slow on channels_last
             muon=p.muon,
@@ -304,9 +278,7 @@ def pretrain_stage(p, data, out):
 def diffusion_stage(p, data, out):
     "(model, loss_fn) of stage 2: latents are made once, the graph encoder comes from stage 1."
     return denoising(
-        p,
-        data,
-        trained("vae", p, out),
+        p, data, trained("vae", p, out),
         trained("pretrain", p, out).graph_encoder,
         build("diffusion", p),
     )
@@ -339,12 +311,8 @@ def judge_stage(p, data, out):
 
 
 SETUPS = {
-    "vae": vae_stage,
-    "pretrain": pretrain_stage,
-    "diffusion": diffusion_stage,
-    "polish": polish_stage,
-    "decoder": decoder_stage,
-    "judge": judge_stage,
+    "vae": vae_stage, "pretrain": pretrain_stage, "diffusion": diffusion_stage,
+    "polish": polish_stage, "decoder": decoder_stage, "judge": judge_stage,
 }
 
 # %% ../../nbs/toy/recipes.ipynb #0b1e2dd1

@@ -110,10 +110,7 @@ def evaluate_weights(
         "seed": seed,
         "settings": settings,
         "scenes": {
-            "judge": n_exam,
-            "retrieval": n_candidates,
-            "pictures": n_scenes,
-            "seeds": n_seeds,
+            "judge": n_exam, "retrieval": n_candidates, "pictures": n_scenes, "seeds": n_seeds,
             "best_of": best_of,
         },
         "judge": judge.accuracy,
@@ -129,13 +126,8 @@ def evaluate_weights(
 
 # %% ../../nbs/toy/report.ipynb #04d952b1
 TARGETS = {
-    "judge": 0.95,
-    "retrieval 64": 0.95,
-    "retrieval 1000": 0.65,
-    "flip test": 0.90,
-    "exact objects": 0.90,
-    "true relations": 0.85,
-    "flipped relations": 0.15,
+    "judge": 0.95, "retrieval 64": 0.95, "retrieval 1000": 0.65, "flip test": 0.90,
+    "exact objects": 0.90, "true relations": 0.85, "flipped relations": 0.15,
     "edit ratio": 1 / 3,
 }
 

@@ -97,16 +97,7 @@ class ToyWorldConfig:
     image_size: int = 32                    # pixels, height and width
     n_things: tuple = (1, 2)  # fewest and most things in a scene (sky and ground not counted)
     things: tuple = (
-        "sheep",
-        "dog",
-        "person",
-        "bird",
-        "tree",
-        "house",
-        "boat",
-        "car",
-        "ball",
-        "kite",
+        "sheep", "dog", "person", "bird", "tree", "house", "boat", "car", "ball", "kite",
     )
     distinct: bool = True                   # no two things of one category in a scene
     # corners lie on multiples of this many pixels, so that a sprite meets the pixels in few ways
@@ -129,33 +120,12 @@ class ToyWorldConfig:
 
 
 OBJECT_ALIASES = {
-    "clouds": "sky",
-    "night sky": "night",
-    "ocean": "water",
-    "sea": "water",
-    "river": "water",
-    "lake": "water",
-    "beach": "sand",
-    "desert": "sand",
-    "field": "grass",
-    "meadow": "grass",
-    "road": "street",
-    "line": "street",
-    "zebra": "sheep",
-    "lamb": "sheep",
-    "cow": "sheep",
-    "puppy": "dog",
-    "man": "person",
-    "woman": "person",
-    "boy": "person",
-    "girl": "person",
-    "building": "house",
-    "ship": "boat",
-    "sailboat": "boat",
-    "bus": "car",
-    "truck": "car",
-    "duck": "bird",
-    "bush": "tree",
+    "clouds": "sky", "night sky": "night", "ocean": "water", "sea": "water", "river": "water",
+    "lake": "water", "beach": "sand", "desert": "sand", "field": "grass", "meadow": "grass",
+    "road": "street", "line": "street", "zebra": "sheep", "lamb": "sheep", "cow": "sheep",
+    "puppy": "dog", "man": "person", "woman": "person", "boy": "person", "girl": "person",
+    "building": "house", "ship": "boat", "sailboat": "boat", "bus": "car", "truck": "car",
+    "duck": "bird", "bush": "tree",
 }
 PREDICATE_ALIASES = {
     "to the left of": "left of",

@@ -205,20 +205,12 @@ def run_processes(
     """Runs a program in `n` connected processes on the CPU of this machine, as `torchrun` or
     `accelerate launch` would on many."""
     launcher = [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--local-addr",
-        "127.0.0.1",
-        "--nproc-per-node",
-        str(n),
+        "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
+        "--nproc-per-node", str(n),
     ]
     settings = {
-        **os.environ,
-        "ACCELERATE_USE_CPU": "true",
-        "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1",
-        **environment,
+        **os.environ, "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1", **environment,
     }
     return subprocess.run(
         [sys.executable, *launcher, *map(str, arguments)],

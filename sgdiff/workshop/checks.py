@@ -172,10 +172,7 @@ def _(answer):
         )
     )(batch)
     true = dict(
-        objects=batch.objects,
-        triples=batch.triples,
-        local=out.local,
-        mask=out.mask,
+        objects=batch.objects, triples=batch.triples, local=out.local, mask=out.mask,
         global_=out.global_,
     )
     same_shapes(answer, {k: tuple(v.shape) for k, v in true.items()})
