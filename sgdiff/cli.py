@@ -367,8 +367,10 @@ def train(args):
     "Trains from scratch, or goes on with a run: the preset says of which kind."
     args.preset = args.preset or ("easy" if args.data == "toy" else "paper")
     if args.preset not in (*TOY_PRESETS, *FULL_PRESETS):
-        raise SGDiffError(f"unknown preset {args.preset!r}; the presets are {', '.join(TOY_PRESETS)} "
-                          f"for the toy world, and {', '.join(FULL_PRESETS)} for full runs")
+        raise SGDiffError(
+            f"unknown preset {args.preset!r}; the presets are {', '.join(TOY_PRESETS)} "
+            f"for the toy world, and {', '.join(FULL_PRESETS)} for full runs"
+        )
     if args.seed is not None: args.settings = [*args.settings, f"seed={args.seed}"]
     if args.preset in TOY_PRESETS: return train_toy(args)
     refuse(args, ("device",), "a full run computes where `accelerate launch` says")
@@ -403,7 +405,7 @@ def evaluate(args):
     "Everything that is claimed, measured: of toy weights, or of a full run by the protocol."
     if args.weights is None and args.data not in (None, "toy"):
         args.weights = default_folder("paper", args.data)
-    if not is_full_run(folder := find_weights(args.weights)): return evaluate_toy(args, folder)
+    elif not is_full_run(folder := find_weights(args.weights)): return evaluate_toy(args, folder)
     refuse(args, ("seeds",), "a full run has one picture for each image")
     refuse(args, ("device",), "a full run computes where `accelerate launch` says")
     full_runs.evaluate(args)
@@ -447,7 +449,9 @@ def check_toy(folder: Path):
 # %% ../nbs/cli.ipynb #e316523f
 def add_device(c):
     "Where to compute; None stands for the CPU."
-    c.add_argument("--device", help="cpu (default), cuda, cuda:1 or mps; auto: cuda where there is one")
+    c.add_argument(
+        "--device", help="cpu (default), cuda, cuda:1 or mps; auto: cuda where there is one"
+    )
 
 
 def add_sampling(c):
@@ -457,8 +461,11 @@ def add_sampling(c):
            help="folder of a pipeline, of a toy run or of a full run (default: the shipped toy "
                 "weights)")
     option("--seed", type=SEED, default=0, help="of the noise (default: 0)")
-    option("--steps", type=COUNT, help="sampling steps (default: 16 for the shipped weights, 200 to "
-                                       "measure a full run)")
+    option(
+        "--steps",
+        type=COUNT,
+        help="sampling steps (default: 16 for the shipped weights, 200 to measure a full run)",
+    )
     option("--guidance", type=SCALE, help="guidance scale; 1, with --relations 0: none (default: "
                                           "what suits the weights, 4 for the shipped)")
     option("--relations", type=SCALE,
@@ -485,8 +492,11 @@ def add_generate(c):
     c.add_argument("--best-of", type=whole(1, 64),
                    help="draw so many for each picture and keep the one that the encoder finds "
                         "nearest to the graph (default: 1)")
-    c.add_argument("--skip-bad", action="store_true",
-                   help="where some of several graphs cannot be drawn, say which, and draw the others")
+    c.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="where some of several graphs cannot be drawn, say which, and draw the others",
+    )
 
 
 def add_edit(c):
@@ -501,19 +511,26 @@ def add_data(c, data):
     c.add_argument("--data", default=data,
                    help="toy, the folder that `sgdiff prepare` wrote, or vg, coco, gqa for "
                         f"prepared/vg, ... (default: {data or 'what the run was trained on'})")
-    c.add_argument("--images", help="folder of the photographs (default: images in the data's folder)")
+    c.add_argument(
+        "--images", help="folder of the photographs (default: images in the data's folder)"
+    )
 
 
 def add_train(c):
     "The options of `train`; see `add_data` and `add_device` for the others."
     option = c.add_argument
-    option("--preset",
-           help="toy runs: easy (default; live, about 15 minutes on 2 cores), shipped (one to two "
-                "hours, as the weights in data/ were trained), tiny; full runs: paper (default with "
-                "real data), single_24gb, eight_gpu, trial (to try things out)")
-    option("--stage", default="all",
-           help="all (default), or some with commas: vae, pretrain, diffusion, polish, decoder, judge "
-                "of a toy run; pretrain or diffusion of a full run")
+    option(
+        "--preset",
+        help="toy runs: easy (default; live, about 15 minutes on 2 cores), shipped (one to two "
+        "hours, as the weights in data/ were trained), tiny; full runs: paper (default with "
+        "real data), single_24gb, eight_gpu, trial (to try things out)",
+    )
+    option(
+        "--stage",
+        default="all",
+        help="all (default), or some with commas: vae, pretrain, diffusion, polish, decoder, judge "
+        "of a toy run; pretrain or diffusion of a full run",
+    )
     option("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE",
            help="change a field of the preset; may be given several times. fit=squash presses "
                 "photographs square as sg2im does: the default, fit=crop, changes or loses about "
@@ -534,14 +551,21 @@ def add_evaluate(c):
     option("--n", "--first", dest="n", type=COUNT,
            help="toy weights: held-out scenes to draw (default: 400); full runs: only the first so "
                 "many images of the split (default: all). Under a launcher write --first")
-    option("--out", type=local, help="toy weights: JSON file to write; full runs: folder for pictures "
-                                     "and report (default: evaluation-SPLIT in the run's folder)")
+    option(
+        "--out",
+        type=local,
+        help="toy weights: JSON file to write; full runs: folder for pictures "
+        "and report (default: evaluation-SPLIT in the run's folder)",
+    )
     option("--seeds", type=whole(1, 100), help="toy weights: pictures of each (default: 3)")
     option("--split", choices=("test", "val", "train"), help="full runs: (default: test)")
     option("--batch", type=COUNT, help="full runs: pictures drawn at a time (default: 16)")
-    option("--features", choices=("inception", "judge"),
-           help="full runs: whose features FID and Inception Score use (default: inception); judge: "
-                "toy scenes only")
+    option(
+        "--features",
+        choices=("inception", "judge"),
+        help="full runs: whose features FID and Inception Score use (default: inception); judge: "
+        "toy scenes only",
+    )
 
 
 def add_plan(c):
@@ -579,7 +603,9 @@ def make_parser() -> argparse.ArgumentParser:
     add_data(c, "toy")
     add_prepare(sub)
     command(full_runs.plan, "parameters, memory, disk and hours of a full run", add_plan)
-    c = command(evaluate, "measure everything that is claimed", add_device, add_sampling, add_evaluate)
+    c = command(
+        evaluate, "measure everything that is claimed", add_device, add_sampling, add_evaluate
+    )
     add_data(c, None)
     return parser
 

@@ -608,7 +608,7 @@ def test_a_size_without_patches_is_refused():
 def test_the_official_form_is_evaluated_by_the_official_sampler():
     def protocol(official, *argv):
         return full_commands.protocol_of(
-            cli.make_parser().parse_args(["evaluate", "--folder", "x", *argv]),
+            full_commands.usual(cli.make_parser().parse_args(["evaluate", "--folder", "x", *argv])),
             replace(PRESETS["trial"], official=official),
         )
 

@@ -11,7 +11,7 @@ and the data, each stage its weights; so evaluation needs the folder and nothing
 
 # %% auto #0
 __all__ = ['USUAL', 'check_same', 'open_run', 'check_words', 'assemble_run', 'pretrained_pair', 'toy_judge', 'toy_features',
-           'protocol_of', 'run_pipeline', 'check_inception', 'part_company', 'chosen_run', 'same_first_stage',
+           'protocol_of', 'run_pipeline', 'check_inception', 'part_company', 'chosen_run', 'same_first_stage', 'usual',
            'evaluate', 'format_evaluation', 'plan', 'train']
 
 # %% ../../nbs/full/commands.ipynb #44145aad
@@ -269,6 +269,13 @@ def same_first_stage(
 
 USUAL = dict(split="test", batch=16, features="inception", steps=200, relations=0.0)
 
+
+def usual(args: argparse.Namespace) -> argparse.Namespace:
+    "The options, and for those that were not given what is usual for a full run."
+    given = {name: value for name, value in vars(args).items() if value is not None}
+    return argparse.Namespace(**vars(args) | USUAL | given)
+
+
 def evaluate(
     args: argparse.Namespace,  # of `sgdiff evaluate`
 ) -> dict:  # the report
@@ -277,8 +284,7 @@ def evaluate(
     from accelerate.utils import parse_flag_from_env
     from sgdiff.full.feeding import data_fingerprint
     from sgdiff.full.protocol import evaluate_run, pipeline_draw
-    given = {name: value for name, value in vars(args).items() if value is not None}
-    args = argparse.Namespace(**vars(args) | USUAL | given)
+    args = usual(args)
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=PATIENCE)
     device, (run, preset, opened) = state.device, chosen_run(args)
     check_folder(out := Path(args.out or run / f"evaluation-{args.split}"))
