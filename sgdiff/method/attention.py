@@ -31,7 +31,7 @@ def attention_probs(
     if mask is not None: scores = scores.masked_fill(~mask, -torch.inf)
     return scores.softmax(-1)
 
-# %% ../../nbs/method/04_attention.ipynb #8eabfd08
+# %% ../../nbs/method/04_attention.ipynb #abae2e13
 def _read(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, fused: bool, record) -> Tensor:
     "What each query reads, (B, heads, N, d); `record`, if given, is called with the weights."
     if fused and record is None:

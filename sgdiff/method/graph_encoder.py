@@ -36,7 +36,7 @@ def segment_mean(
     count = torch.bincount(index, minlength=n_segments).clamp(min=1)  # an empty segment: 0 / 1
     return total / count.to(values.dtype).unsqueeze(1)
 
-# %% ../../nbs/method/03_graph_encoder.ipynb #0ed2782c
+# %% ../../nbs/method/03_graph_encoder.ipynb #f7e5b53d
 def triple_conv(
     net1: nn.Sequential,  # g of the equation: (T, 3D) to (T, H + output_dim + H)
     net2: nn.Sequential,  # h: (O, H) to (O, output_dim)
@@ -200,7 +200,7 @@ def _check_ids(kind: str, ids: Tensor, n_rows: int) -> None:
                          f"{int(ids.max())}; give the encoder n_{kind}s of the vocabulary "
                          "that made the batch")
 
-# %% ../../nbs/method/03_graph_encoder.ipynb #ae508ab9
+# %% ../../nbs/method/03_graph_encoder.ipynb #5e3d6eac
 class NodeEncoder(nn.Module):
     "Scene graphs to vectors of their objects and predicates: the first half of the encoder."
 
