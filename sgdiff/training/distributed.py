@@ -76,29 +76,17 @@ def shared_writer(
         if folder is not None: first_does(lambda: held.enter_context(one_writer(folder)))
         yield
 
-# %% ../../nbs/training/distributed.ipynb #326b725d
-class _Gather(torch.autograd.Function):
-    "Everybody's rows, in order of the processes."
-
-    @staticmethod
-    def forward(ctx, rows):
-        ctx.n, (ctx.rank, world) = len(rows), process_rank()
-        parts = [torch.empty_like(rows) for _ in range(world)]
-        dist.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        gradient = gradient.contiguous()
-        dist.all_reduce(gradient)  # sum over the processes that were given a copy
-        return gradient[ctx.n * ctx.rank : ctx.n * (ctx.rank + 1)]
-
 # %% ../../nbs/training/distributed.ipynb #41a941ff
 def all_gather_with_grad(
     rows: Tensor,  # (B, ...), as many in every process
 ) -> Tensor:  # (P B, ...), in order of the processes
-    "The rows of all processes; gradients find their way back to whoever made a row. The rows themselves where there is one process."
-    return rows if process_rank()[1] == 1 else _Gather.apply(rows)
+    """The rows of all processes; gradients find their way back to whoever made a row.
+
+    The rows themselves where there is one process."""
+    if process_rank()[1] == 1: return rows
+    from torch.distributed.nn.functional import all_gather  # here: its import writes to a folder
+
+    return torch.cat(all_gather(rows))
 
 # %% ../../nbs/training/distributed.ipynb #cf6a6258
 def gathered_contrastive(
