@@ -865,9 +865,10 @@ def draw_graph(graph: SceneGraph,
         first = {"top": 0, "center": (len(words) - 1) / 2, "bottom": len(words) - 1}[va]                   # lines above `at`
         for n, w in enumerate(words):
             ax.annotate(w, at, (0, 8.5 * (first - n)), textcoords="offset points", ha=side(dx, "right", "left"), va=va, fontsize=7,
-                        color="#d9480f" if w in highlight else "#495057", bbox=dict(fc="white", ec="none", pad=0.6))
+                        color="#d9480f" if w in highlight else "#495057", bbox=dict(fc="white", ec="none", pad=0.6),
+                        zorder=4)       # above all arrows
     for i, w in enumerate(graph.objects):
-        ax.text(*pos[i], w, ha="center", va="center", fontsize=8,
+        ax.text(*pos[i], w, ha="center", va="center", fontsize=8, zorder=5,
                 bbox=dict(boxstyle="round,pad=0.35", fc="#ffe8cc" if w in highlight else "#e7f5ff", ec="#1c7ed6", lw=0.8))
     ax.set_xlim(-1.5, 1.5); ax.set_ylim(-1.35, 1.35); ax.axis("off")
     return ax
