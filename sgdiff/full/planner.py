@@ -32,8 +32,7 @@ from .presets import (FullPreset, PRESETS, build_pretraining, changed, encoder_c
                               first_stage_sizes, image_config, rehearse_run, unet_config)
 from ..method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from ..graphs.graph import SceneGraph, SceneGraphBatch, Vocab
-from ..method.unet import UNet, UNetConfig
-from ..method.unet_blocks import ResBlock, SpatialTransformer
+from ..method.unet import ResBlock, SpatialTransformer, UNet, UNetConfig
 
 # %% ../../nbs/full/planner.ipynb #ad3e7f3e
 @dataclass(frozen=True)
