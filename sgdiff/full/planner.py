@@ -74,14 +74,17 @@ def forward_cost(
     build,  # build() -> a module
     inputs,  # inputs() -> the tensors of its forward
     precision: str = "no",  # "no" or "bf16"
+    device: str = "cuda",  # what would run it: a "cpu" computes small convolutions in another way
 ) -> Cost:
     "What a forward pass costs, run on fake tensors: no memory is used and nothing is computed."
-    with FakeTensorMode():
+    with FakeTensorMode() as mode:
+        mode.stands_for = device  # `method.unet_speed` asks for it
         module = build()
         kept = _Kept(module)
         counter = FlopCounterMode(display=False)
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
-        with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda x: x), autocast, counter: _result = module(*inputs())
+        hooks = torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda x: x)
+        with hooks, autocast, counter: _result = module(*inputs())
     inner = sum(kept.inside)
     return Cost(counter.get_total_flops(), kept.total, kept.total - inner + kept.inputs + max(kept.inside, default=0))
 
