@@ -9,8 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from sgdiff.method.graph_encoder import GraphEmbedding
-from sgdiff.method.unet import UNet, UNetConfig
-from sgdiff.method.unet_blocks import timestep_embedding
+from sgdiff.method.unet import UNet, UNetConfig, timestep_embedding
 
 SHARED = Path(__file__).parents[2] / "shared"
 FIXTURE, KEYS = SHARED / "fixtures" / "unet_r1.safetensors", SHARED / "keys.txt"
