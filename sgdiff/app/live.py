@@ -32,7 +32,7 @@ from ..method.pretraining import PretrainingModel, pretraining_loss
 from ..toy.recipes import build
 from ..method.retrieval import embed_graphs, embed_images, flip_test, retrieval_at
 from ..terminal import run_command
-from ..toy.world import FAMILIES, WORLDS, make_dataset
+from ..toy.world import FAMILIES, WORLDS, make_dataset, training_scenes
 from ..training.fit import Interrupted, fit
 from .choice import TrainingChoice, first_stage, live_config, pretraining_model, read_choice
 
@@ -214,7 +214,8 @@ class LiveTraining:
     def _draw(self, step, result):
         "What the judge says of pictures of the held-out graphs; they, and the mean weights that drew them, are posted."
         mean, world = result.model_ema, WORLDS[self.choice.world]
-        pipe = SGDiffPipeline(mean.graph_encoder, mean.unet, copy.deepcopy(self._made["vae"]), world.vocab, self.choice.preset().diffusion, world.image_size, world.n_things[1])
+        pipe = SGDiffPipeline(mean.graph_encoder, mean.unet, copy.deepcopy(self._made["vae"]), world.vocab,
+                              self.choice.preset().diffusion, world.image_size, world.n_things[1], training_scenes(world))
         graphs = self.held.graphs[:self.n_pictures]
         pixels = pipe(graphs, num_inference_steps=12, seed=0).pixels
         self.mailbox.post(("samples", "diffusion", (step, pixels, pipe)))

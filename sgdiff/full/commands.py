@@ -76,6 +76,7 @@ def assemble_run(
     "The pipeline of a run, from the running means of its weights. Raises SGDiffError where a stage is not finished, or the data have other words."
     from sgdiff.core import load_weights
     from sgdiff.full.presets import build_generation, open_first_stage
+    from sgdiff.graphs.data import TrainingScenes
     from sgdiff.method.pipeline import SGDiffPipeline
     from sgdiff.graphs.graph import Vocab
     out, (_, preset) = Path(out), open_run(out)
@@ -88,7 +89,7 @@ def assemble_run(
     for name in ("graph_encoder", "unet"): load_weights(out / "diffusion" / f"{name}.safetensors", getattr(model, name))
     kind = SGDiffPipeline
     if preset.official: from sgdiff.pretrained.official import OfficialPipeline as kind
-    return kind(model.graph_encoder, model.unet, first_stage, vocab, model.config, preset.image_size, 9).to(device)
+    return kind(model.graph_encoder, model.unet, first_stage, vocab, model.config, preset.image_size, 9, TrainingScenes()).to(device)
 
 
 def pretrained_pair(

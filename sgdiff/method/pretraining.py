@@ -26,8 +26,8 @@ from ..core import device_of, step_generator
 from ..errors import check_fields
 from .graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderConfig
 from .masked import MaskedHead, MaskedHeadConfig, choose_objects, masked_loss, object_mask
+from ..graphs.data import Dataset
 from ..graphs.graph import SceneGraphBatch
-from ..toy.world import random_flip, thin_graph
 from ..training.fit import batch_indices
 
 # %% ../../nbs/method/06b_pretraining.ipynb #59c8939c
@@ -128,17 +128,16 @@ def feed_pretraining(size: int,     # pixels, height and width
     return feed
 
 # %% ../../nbs/method/06b_pretraining.ipynb #e3453254
-def pretraining_batch(data,             # ToyData
+def pretraining_batch(data: Dataset,
                       indices,          # (B,) long
                       rng,              # numpy Generator
                       n_wrong: int = 2, # K
                       keep_all: float = 0.7,    # probability that a graph is not thinned
                       ):                # images, SceneGraphBatch of B graphs, SceneGraphBatch of B * K wrong ones (or None)
     "Images, what is said of them, and what could be said wrongly."
-    thin, flip = getattr(data, "thin_graph", thin_graph), getattr(data, "random_flip", random_flip)       # real data bring their own
-    graphs = [thin(data.graphs[int(i)], rng, keep_all=keep_all) for i in indices]
+    graphs = [data.thin_graph(data.graphs[int(i)], rng, keep_all=keep_all) for i in indices]
     vocab = data.config.vocab
-    wrong = [hard_negative(g, rng, vocab.objects[1:], flip) for g in graphs for _ in range(n_wrong)]
+    wrong = [hard_negative(g, rng, vocab.objects[1:], data.random_flip) for g in graphs for _ in range(n_wrong)]
     return data.pixels(indices), SceneGraphBatch.from_graphs(graphs, vocab), SceneGraphBatch.from_graphs(wrong, vocab) if wrong else None
 
 

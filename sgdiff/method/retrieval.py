@@ -17,8 +17,8 @@ us, all candidates are compared at once. The flip test is ours: the true graph a
 import torch
 import torch.nn.functional as F
 
+from ..graphs.data import FlipDataset
 from ..graphs.graph import SceneGraphBatch, without_relations
-from ..toy.world import FAMILIES, flip_triple, flippable
 
 # %% ../../nbs/method/11_does_it_obey.ipynb #34bec9df
 @torch.no_grad()
@@ -64,14 +64,14 @@ def retrieval_at(similarity,            # (N, N) float
 
 # %% ../../nbs/method/11_does_it_obey.ipynb #9764380f
 def flip_test(model,                # PretrainingModel
-              data,                 # ToyData with complete graphs
+              data: FlipDataset,    # with complete graphs
               ):                    # dict: family -> {"accuracy": in [0, 1], "n": number of pairs}
     "How often the image is closer to its graph than to the graph with one predicate flipped, by family of that predicate."
     vocab = data.config.vocab
     images, true = embed_images(model, data), embed_graphs(model, data.graphs, vocab)
     result = {}
-    for family in FAMILIES:
-        pairs = [(i, flip_triple(g, row)) for i, g in enumerate(data.graphs) for row in flippable(g, family)]
+    for family in data.families:
+        pairs = [(i, wrong) for i, g in enumerate(data.graphs) for wrong in data.flips(g, family)]
         if not pairs: continue
         rows = torch.tensor([i for i, _ in pairs])
         wrong = embed_graphs(model, [g for _, g in pairs], vocab)

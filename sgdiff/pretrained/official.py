@@ -29,9 +29,12 @@ from .first_stages import FirstStage, FirstStageConfig
 from ..folders import file_sum
 from ..method.generation import DiffusionConfig
 from .official_weights import LatentDiffusion, load_encoder, load_ldm, load_vq, official_ddim, official_layout
-from ..method.pipeline import COMPONENTS, PipelineOutput, SGDiffPipeline, check_sampling
+from ..method.noise import as_seeds, check_number, image_generators
+from ..method.pipeline import PipelineOutput, SGDiffPipeline
+from ..method.pipeline_checks import check_sampling
+from ..method.pipeline_files import COMPONENTS
 from ..real.dataset import vocab_from_sg2im
-from ..method.samplers import SAMPLERS, GuidedDenoiser, check_number, image_generators
+from ..method.samplers import SAMPLERS, GuidedDenoiser
 from ..graphs.graph import SceneGraph, Vocab, check_graph, graph_from
 
 _all_ = ["LatentDiffusion", "load_encoder", "load_ldm", "load_vq", "official_ddim", "official_layout"]  # all of it from one place
@@ -141,7 +144,7 @@ class OfficialPipeline(SGDiffPipeline):
         x_T = self._start(B, generator, seed, latents).to(self.device)
         self._warn(graphs, written)
         told, objects_alone = self._told(graphs, num_images_per_graph)
-        if seed is not None: generator = image_generators(self._seeds(B, seed))
+        if seed is not None: generator = image_generators(as_seeds(seed, B))
         denoise = GuidedDenoiser(self.unet, told, told, guidance_scale, objects_alone, relation_scale)
         if sampler == "ddim": z = official_ddim(denoise, x_T, num_inference_steps, eta, generator, callback=callback)
         else: z = SAMPLERS[sampler](denoise, x_T, self.schedule, num_inference_steps, generator=generator, callback=callback, prediction="eps")

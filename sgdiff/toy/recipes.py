@@ -42,7 +42,7 @@ from ..method.pipeline import SGDiffPipeline
 from ..method.pretraining import (PretrainingConfig, PretrainingModel, feed_pretraining,
                                 pretraining_loss)
 from ..training.steps import rehearse
-from .world import WORLDS, make_dataset
+from .world import WORLDS, make_dataset, training_scenes
 from ..training.fit import Diverged, FitConfig, batch_indices, finish_stage, fit, read_settings, stage_faults
 from ..method.unet import UNet, UNetConfig
 from ..method.vae import VAE, VAEConfig, fit_latent_scale, forgiving_loss, start_from_pca, train_decoder_only, vae_loss
@@ -338,7 +338,7 @@ def assemble(p: Preset, out) -> SGDiffPipeline:
     "The pipeline of a run whose stages are done, but for the judge."
     last_of = lambda kind: [stage for stage in p.stages if stage in kind][-1]
     return SGDiffPipeline(*denoiser(last_of(DENOISERS), p, out), trained(last_of(AUTOENCODERS), p, out), p.config.vocab, p.diffusion,
-                          p.config.image_size, p.config.n_things[1])
+                          p.config.image_size, p.config.n_things[1], training_scenes(p.config))
 
 # %% ../../nbs/toy/recipes.ipynb #01013cab
 def load_pretraining(path) -> PretrainingModel:     # in eval mode
