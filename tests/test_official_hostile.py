@@ -25,7 +25,6 @@ from sgdiff.core import load_weights  # noqa: E402
 from sgdiff.errors import SGDiffError  # noqa: E402
 from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, load_first_stage  # noqa: E402
 from sgdiff.method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig  # noqa: E402
-from sgdiff.method.pipeline import SGDiffPipeline  # noqa: E402
 from sgdiff.pretrained.clip import ClipConfig, clip_from_official, load_tower  # noqa: E402
 from sgdiff.graphs.graph import Vocab  # noqa: E402
 from sgdiff.method.unet import UNet, UNetConfig  # noqa: E402

@@ -30,6 +30,9 @@ class Dataset(Protocol):
     def pixels(self, indices):  # (B,) -> (B, 3, H, W) float in [-1, 1]
         "Pictures by index."
 
+    def training_graph(self, index: int, rng) -> SceneGraph:
+        "What is said of a picture this time."
+
     def thin_graph(self, graph: SceneGraph, rng, keep_all: float = 0.4) -> SceneGraph:
         "A graph that says less; with probability `keep_all` no relation is left out."
 

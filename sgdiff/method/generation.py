@@ -50,11 +50,11 @@ class DiffusionConfig:
         "The table of noise levels."
         return getattr(NoiseSchedule, self.schedule)(self.n_timesteps)
 
-# %% ../../nbs/method/10_generating_and_editing.ipynb #8d18a8d5
+# %% ../../nbs/method/10_generating_and_editing.ipynb #99a609ad
 class GraphToLatent(nn.Module):
     "Graph encoder and UNet together: what stage 2 trains."
     def __init__(self, graph_encoder: SceneGraphEncoder, unet: UNet, config: DiffusionConfig,
-                 train_encoder: bool = False):  # False: the pre-trained encoder is frozen (the paper)
+                 train_encoder: bool = False):  # False: the encoder is frozen (the paper)
         super().__init__()
         self.graph_encoder, self.unet, self.config = graph_encoder, unet, config
         self.schedule, self.train_encoder = config.noise_schedule(), train_encoder

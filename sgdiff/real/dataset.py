@@ -156,6 +156,10 @@ class RealData:
         images, graphs = zip(*items)
         return torch.stack(images), SceneGraphBatch.from_graphs(list(graphs), self.config.vocab, self.config.image_node)
 
+    def training_graph(self, index: int, rng) -> SceneGraph:
+        "What is said of image `index` this time: a graph drawn afresh from its record."
+        return make_graph(self.record(index), self.config, rng)
+
     def thin_graph(self, graph: SceneGraph, rng, keep_all: float = 0.4, keep: float = 0.6) -> SceneGraph:
         "A graph that says less: with probability 1 - keep_all each relation stays with probability `keep`, at least one does."
         triples = graph.triples

@@ -497,6 +497,10 @@ class ToyData:
         if rng is not None: graphs = [thin_graph(g, rng) for g in graphs]
         return self.pixels(indices), SceneGraphBatch.from_graphs(graphs, self.config.vocab)
 
+    def training_graph(self, index: int, rng) -> SceneGraph:
+        "What is said of a scene this time: its graph, thinned."
+        return thin_graph(self.graphs[index], rng)
+
     def thin_graph(self, graph: SceneGraph, rng, keep_all: float = 0.4) -> SceneGraph:
         "A graph that says less, as `thin_graph` of this world."
         return thin_graph(graph, rng, keep_all=keep_all)
