@@ -10,9 +10,9 @@ __all__ = ['SPACINGS', 'SAMPLERS', 'LARGEST_SCALE', 'angle_timesteps', 'sampling
 # %% ../../nbs/method/09_sampling.ipynb #8a64bc76
 """From noise to images in few steps: DDPM, DDIM, DPM-Solver++ 2M and classifier-free guidance.
 
-Axis letters: B images, `...` whatever an image is made of. A sampler asks `denoise(x, t)`, x (B, ...)
-and t (B,) long, and walks falling timesteps to -1, clean. Equations: DDPM (2006.11239) 6, 7;
-DDIM (2010.02502) 12, 16; DPM-Solver++ (2211.01095) algorithm 2; guidance (2207.12598) 6.
+Axis letters: B images, `...` whatever an image is made of. A sampler asks `denoise(x, t)`,
+x (B, ...) and t (B,) long, and walks falling timesteps down to -1, clean. Equations: DDPM 6 and 7
+(2006.11239), DDIM 12, 16 (2010.02502), DPM-Solver++ (2211.01095), guidance 6 (2207.12598).
 """
 
 # %% ../../nbs/method/09_sampling.ipynb #c046cc39
