@@ -917,6 +917,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'sgdiff/method/pipeline_files.py'),
                                               'sgdiff.method.pipeline_files._no_folder': ( 'method/pipeline_files.html#_no_folder',
                                                                                            'sgdiff/method/pipeline_files.py'),
+                                              'sgdiff.method.pipeline_files._official_hint': ( 'method/pipeline_files.html#_official_hint',
+                                                                                               'sgdiff/method/pipeline_files.py'),
                                               'sgdiff.method.pipeline_files._read_index': ( 'method/pipeline_files.html#_read_index',
                                                                                             'sgdiff/method/pipeline_files.py'),
                                               'sgdiff.method.pipeline_files.find_folder': ( 'method/pipeline_files.html#find_folder',

@@ -39,6 +39,13 @@ def _no_folder(path, more: str) -> SGDiffError:
     return SGDiffError(f"there is no folder {path}{here}; {more}{shipped}")
 
 
+def _official_hint(path: Path) -> str:
+    "Where the authors' own files are opened, if the path is one of these, or holds one."
+    files = [path] if path.is_file() else path.iterdir()
+    theirs = any(file.suffix in (".pt", ".ckpt") for file in files)
+    return f"; {OFFICIAL}" if theirs else ""
+
+
 def _is_hub_name(path) -> bool:
     "Whether `owner/name` may be one of the hub: not where the first of its folders is here."
     folder = Path(path)
@@ -52,7 +59,7 @@ def find_folder(path) -> Path:
     if (folder / "model_index.json").exists(): return folder
     if folder.exists():
         raise SGDiffError(f"{folder} holds no model_index.json: it is no pipeline folder "
-                          f"(see `save_pretrained`; {OFFICIAL})")
+                          f"(see `save_pretrained`){_official_hint(folder)}")
     if not _is_hub_name(path):
         raise _no_folder(folder, "give a folder that `save_pretrained` wrote, "
                                  "or a hub name 'owner/name'")
