@@ -17,14 +17,13 @@ import numpy as np
 import torch
 
 from sgdiff.errors import save_json
-from sgdiff.full.feeding import training_graph
 from sgdiff.pretrained.first_stages import FirstStage
 from sgdiff.full.losses import generation_in_parts, pretraining_in_parts
 from sgdiff.full.presets import (
     PRESETS, build_generation, build_pretraining, fit_config, open_image_encoder)
 from sgdiff.pretrained.official import OfficialPipeline
 from sgdiff.full.planner import SIZES, numbered_vocab, plan
-from sgdiff.real.records import RealConfig, Record
+from sgdiff.real.records import RealConfig, Record, make_graph
 from sgdiff.training.fit import fit
 
 VOCAB = numbered_vocab(*SIZES["vg"][1:])
@@ -55,7 +54,7 @@ class Noise:
 
     def __len__(self): return self.n
 
-    def record(self, index): return self.told
+    def training_graph(self, index, rng): return make_graph(self.told, self.config, rng)
 
     def pixels(self, rows):
         generator = torch.Generator().manual_seed(int(rows[0]))
@@ -93,10 +92,8 @@ def drawing(device, n=8, steps=50):
     "Seconds for n images of 256 pixels by the official form: 50 steps of DDIM, VQ-f8 decoded."
     preset = PRESETS["paper"]
     model, stage = build_generation(preset, VOCAB, 4), FirstStage()
-    pipe = OfficialPipeline(model.graph_encoder, model.unet, stage, VOCAB, model.config, 256, 9).to(
-        device
-    )
-    graph, seconds = training_graph(Noise(256), 0, np.random.default_rng(0)), []
+    pipe = OfficialPipeline(model.graph_encoder, model.unet, stage, VOCAB, model.config, 256, 9).to(device)
+    graph, seconds = Noise(256).training_graph(0, np.random.default_rng(0)), []
     for _ in range(3):
         start = time.perf_counter()
         pipe([graph], num_inference_steps=steps, num_images_per_graph=n, seed=0)

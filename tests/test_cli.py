@@ -15,7 +15,8 @@ from run_notebooks import ROOT
 from sgdiff.cli import main
 from sgdiff.errors import SGDiffError
 from sgdiff.method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
-from sgdiff.method.pipeline import SGDiffPipeline, as_graph
+from sgdiff.method.pipeline import SGDiffPipeline
+from sgdiff.method.pipeline_checks import as_graph
 from sgdiff.toy.world import EASY
 from sgdiff.method.unet import UNet, UNetConfig
 from sgdiff.method.vae import VAE, VAEConfig

@@ -384,7 +384,7 @@ def test_broken_files(files, tmp_path):
 
 @pytest.fixture
 def pipe(files):
-    return SGDiffPipeline.from_official(**files(), image_size=16)
+    return official.pipeline_from_official(**files(), image_size=16)
 
 
 def test_from_sg2im_json_to_pictures(pipe, parts):
@@ -469,8 +469,8 @@ def test_relations_may_count_more_than_objects(pipe):
 
 
 def test_padding_hidden_and_not(files):
-    official_form = SGDiffPipeline.from_official(**files(), image_size=16)
-    honest = SGDiffPipeline.from_official(**files(), image_size=16, mask_padding=True)
+    official_form = official.pipeline_from_official(**files(), image_size=16)
+    honest = official.pipeline_from_official(**files(), image_size=16, mask_padding=True)
     graph = official.official_graph(SCENE, honest.vocab)
     context, mask = honest.context([graph])
     assert mask[0].tolist() == [True] * 5 + [False] * 10 + [True]
@@ -515,29 +515,20 @@ def test_relations_given_twice_count_twice(pipe):
 
 def test_parts_that_do_not_belong_together(files, parts):
     paths = files()
-    with pytest.raises(
-        SGDiffError, match="6 objects and 2 predicates, the encoder's tables 7 and 4"
-    ):
-        SGDiffPipeline.from_official(**paths | {"vocab": Vocab(WORDS, RELATIONS[:2])})
+    with pytest.raises(SGDiffError, match="6 objects and 2 predicates, the encoder's tables 7 and 4"):
+        official.pipeline_from_official(**paths | {"vocab": Vocab(WORDS, RELATIONS[:2])})
     with pytest.raises(SGDiffError, match="ldm is missing"):
-        SGDiffPipeline.from_official(vocab=paths["vocab"])
+        official.pipeline_from_official(vocab=paths["vocab"])
     bare = without(files.states["ldm"], "cond_stage_model.", "first_stage_model.")
     with pytest.raises(SGDiffError, match="holds no sip"):
-        SGDiffPipeline.from_official(**files(ldm=bare) | {"sip": None})
-    other = SceneGraphEncoder(
-        SceneGraphEncoderConfig.official(len(WORDS) + 1, len(RELATIONS), dim=32)
-    )
+        official.pipeline_from_official(**files(ldm=bare) | {"sip": None})
+    other = SceneGraphEncoder(SceneGraphEncoderConfig.official(len(WORDS) + 1, len(RELATIONS), dim=32))
     with pytest.warns(UserWarning, match="sip file differs"):
-        used = SGDiffPipeline.from_official(**files(sip=dict(other.state_dict())))
+        used = official.pipeline_from_official(**files(sip=dict(other.state_dict())))
     assert same(used.graph_encoder, other)
-    wider = SceneGraphEncoder(
-        SceneGraphEncoderConfig.official(len(WORDS) + 1, len(RELATIONS), dim=64)
-    )
-    with (
-        pytest.raises(SGDiffError, match="tokens are 192 and 64 wide, the UNet reads 96 and 32"),
-        pytest.warns(UserWarning, match="differs"),
-    ):
-        SGDiffPipeline.from_official(**files(sip=dict(wider.state_dict())))
+    wider = SceneGraphEncoder(SceneGraphEncoderConfig.official(len(WORDS) + 1, len(RELATIONS), dim=64))
+    with pytest.raises(SGDiffError, match="tokens are 192 and 64 wide, the UNet reads 96 and 32"), pytest.warns(UserWarning, match="differs"):
+        official.pipeline_from_official(**files(sip=dict(wider.state_dict())))
 
 
 def test_a_first_stage_whose_codes_are_narrower_than_its_latents(files, tmp_path):
@@ -553,13 +544,11 @@ def test_a_first_stage_whose_codes_are_narrower_than_its_latents(files, tmp_path
     assert same(official.load_vq(files(vq=narrow)["vq"]), stage)
     bare = without(files.states["ldm"], "first_stage_model.")
     with pytest.raises(SGDiffError, match="makes 3 channels, the UNet takes 4"):
-        SGDiffPipeline.from_official(**files(vq=narrow, ldm=bare))
+        official.pipeline_from_official(**files(vq=narrow, ldm=bare))
 
 
 def test_scale_factor_of_the_file_is_used(files):
-    pipe = SGDiffPipeline.from_official(
-        **files(ldm=files.states["ldm"] | {"scale_factor": torch.tensor(0.5)}), image_size=16
-    )
+    pipe = official.pipeline_from_official(**files(ldm=files.states["ldm"] | {"scale_factor": torch.tensor(0.5)}), image_size=16)
     x = torch.rand(1, 3, 16, 16) * 2 - 1
     torch.testing.assert_close(pipe.vae.to_latents(x), 0.5 * pipe.vae.encode(x))
 
@@ -578,7 +567,7 @@ def test_saved_without_pickles(pipe, tmp_path):
 
 def test_a_converted_folder_knows_its_files_and_where_they_are_from(files, tmp_path):
     paths = files()
-    pipe = SGDiffPipeline.from_official(**paths, image_size=16)
+    pipe = official.pipeline_from_official(**paths, image_size=16)
     pipe.save_pretrained(tmp_path / "converted")
     told = json.loads((tmp_path / "converted" / "sources.json").read_text())
     assert told == {
@@ -603,7 +592,7 @@ def test_a_converted_folder_knows_its_files_and_where_they_are_from(files, tmp_p
                                             ({"image_size": "16"}, "image_size"), ({"max_triples": 0}, "max_triples"), ({"max_triples": -1}, "max_triples")])
 def test_sizes_that_cannot_be_had_are_told_when_the_weights_are_opened(files, settings, told):
     with pytest.raises(SGDiffError, match=told):
-        SGDiffPipeline.from_official(**files(), **{"image_size": 16} | settings)
+        official.pipeline_from_official(**files(), **{"image_size": 16} | settings)
 
 
 @pytest.mark.parametrize("name, said", [
@@ -720,13 +709,9 @@ def drawn(graphs, parts, files):
     words."""
     vocab = words_of(graphs)
     torch.manual_seed(0)
-    encoder = SceneGraphEncoder(
-        SceneGraphEncoderConfig.official(vocab.n_objects + 1, vocab.n_predicates, dim=32)
-    ).eval()
-    paths = files(
-        sip=encoder.state_dict(), ldm=official.official_layout(encoder, *parts[1:])["ldm"]
-    )
-    pipe = SGDiffPipeline.from_official(**paths | {"vocab": vocab}, image_size=32)
+    encoder = SceneGraphEncoder(SceneGraphEncoderConfig.official(vocab.n_objects + 1, vocab.n_predicates, dim=32)).eval()
+    paths = files(sip=encoder.state_dict(), ldm=official.official_layout(encoder, *parts[1:])["ldm"])
+    pipe = official.pipeline_from_official(**paths | {"vocab": vocab}, image_size=32)
     return pipe, pipe(graphs, num_inference_steps=1, seed=0)
 
 
@@ -777,14 +762,8 @@ def test_scene_graphs_of_sg2im_are_drawn_with_the_words_of_coco(parts, files):
         pytest.skip(f"no example graphs at {path}, or no sample of COCO's annotations")
     vocab, graphs = official.coco_vocab(*annotations), read_graphs(path)
     torch.manual_seed(0)
-    encoder = SceneGraphEncoder(
-        SceneGraphEncoderConfig.official(vocab.n_objects + 1, vocab.n_predicates, dim=32)
-    ).eval()
-    pipe = SGDiffPipeline.from_official(
-        **files(sip=encoder.state_dict(), ldm=official.official_layout(encoder, *parts[1:])["ldm"])
-        | {"vocab": vocab},
-        image_size=32,
-    )
+    encoder = SceneGraphEncoder(SceneGraphEncoderConfig.official(vocab.n_objects + 1, vocab.n_predicates, dim=32)).eval()
+    pipe = official.pipeline_from_official(**files(sip=encoder.state_dict(), ldm=official.official_layout(encoder, *parts[1:])["ldm"]) | {"vocab": vocab}, image_size=32)
     drawn = pipe(graphs, num_inference_steps=2, seed=0)
     assert len(drawn.images) == len(graphs) and drawn.pixels.isfinite().all()
     other = pipe({"objects": ["broccoli"], "relationships": []}, num_inference_steps=2, seed=0)

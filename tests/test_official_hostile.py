@@ -28,7 +28,6 @@ from sgdiff.core import load_weights  # noqa: E402
 from sgdiff.errors import SGDiffError  # noqa: E402
 from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, load_first_stage  # noqa: E402
 from sgdiff.method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig  # noqa: E402
-from sgdiff.method.pipeline import SGDiffPipeline  # noqa: E402
 from sgdiff.pretrained.clip import ClipConfig, clip_from_official, load_tower  # noqa: E402
 from sgdiff.graphs.graph import Vocab  # noqa: E402
 from sgdiff.method.unet import UNet, UNetConfig  # noqa: E402
@@ -36,13 +35,9 @@ from sgdiff.method.unet import UNet, UNetConfig  # noqa: E402
 WORDS = ("__image__", "sheep", "tree", "grass", "sky", "zebra")
 RELATIONS = ("__in_image__", "left of", "above", "standing on")
 DOORS = {
-    "read_checkpoint": read_checkpoint, "sip": official.load_encoder, "ldm": official.load_ldm,
-    "vq": official.load_vq, "clip": clip_from_official,
-    "from_official": lambda file: SGDiffPipeline.from_official(
-        ldm=file, vocab=Vocab(WORDS, RELATIONS)
-    ),
-    "tower": lambda file: load_tower(f"any/{file}", ClipConfig()),
-}
+    "read_checkpoint": read_checkpoint, "sip": official.load_encoder, "ldm": official.load_ldm, "vq": official.load_vq, "clip": clip_from_official,
+    "pipeline_from_official": lambda file: official.pipeline_from_official(ldm=file, vocab=Vocab(WORDS, RELATIONS)),
+    "tower": lambda file: load_tower(f"any/{file}", ClipConfig())}
 
 
 @pytest.fixture(scope="module")

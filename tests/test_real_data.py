@@ -345,14 +345,11 @@ def test_workers_change_nothing(tiny):
 
 
 @pytest.mark.parametrize("name", ["vg", "coco"])
-def test_the_losses_of_the_toy_world_run_on_real_data(tiny, name, monkeypatch):
+def test_the_losses_of_the_toy_world_run_on_real_data(tiny, name):
     "With the data set's own thinning and flips: those of the toy world know only its own words."
     from sgdiff.method import generation
     from sgdiff.method.unet import UNet, UNetConfig
     data = open_tiny(tiny, name, max_objects=6)
-    for module in (pretraining, generation):
-        monkeypatch.setattr(module, "thin_graph", data.thin_graph)
-    monkeypatch.setattr(pretraining, "random_flip", data.random_flip)
     model, encoder = tiny_model(data.config.vocab)
     assert_learns(model, pretraining.pretraining_loss(data, 8))
     unet = UNet(

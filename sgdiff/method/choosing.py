@@ -18,9 +18,10 @@ import torch
 import torch.nn.functional as F
 
 from ..core import device_of
-from .pipeline import MOST_PICTURES, PipelineOutput, SGDiffPipeline
+from .noise import check_whole
+from .pipeline import PipelineOutput, SGDiffPipeline
+from .pipeline_checks import MOST_PICTURES
 from .pretraining import PretrainingModel
-from .samplers import check_whole
 from ..graphs.graph import SceneGraphBatch, Vocab
 
 # %% ../../nbs/method/choosing.ipynb #79855af6
