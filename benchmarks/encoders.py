@@ -5,9 +5,11 @@ alike but for the graph encoder.
     python benchmarks/encoders.py                   # three more UNets, about as long each as that
         one's
 
-The encoder is pre-trained or random, and frozen or trained along with the UNet. Scenes, noise, steps, first stage and decoder are the
-same. All draw the same 600 held-out graphs, and the shipped judge looks at the pictures (`benchmarks/polish.py` asks in the same way).
-Runs that are finished are kept, an unfinished one goes on. Writes benchmarks/encoders.json, which notebook `comparisons/does_pretraining_help` shows.
+The encoder is pre-trained or random, and frozen or trained along with the UNet. Scenes, noise,
+steps, first stage and decoder are the same. All draw the same 600 held-out graphs, and the shipped
+judge looks at the pictures (`benchmarks/polish.py` asks in the same way). Runs that are finished
+are kept, an unfinished one goes on. Writes benchmarks/encoders.json, which notebook
+`comparisons/does_pretraining_help` shows.
 """
 import shutil
 import sys

@@ -92,7 +92,9 @@ def drawing(device, n=8, steps=50):
     "Seconds for n images of 256 pixels by the official form: 50 steps of DDIM, VQ-f8 decoded."
     preset = PRESETS["paper"]
     model, stage = build_generation(preset, VOCAB, 4), FirstStage()
-    pipe = OfficialPipeline(model.graph_encoder, model.unet, stage, VOCAB, model.config, 256, 9).to(device)
+    pipe = OfficialPipeline(model.graph_encoder, model.unet, stage, VOCAB, model.config, 256, 9).to(
+        device
+    )
     graph, seconds = Noise(256).training_graph(0, np.random.default_rng(0)), []
     for _ in range(3):
         start = time.perf_counter()

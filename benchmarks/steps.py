@@ -4,10 +4,12 @@ noise, in 4 to 30 steps.
     python benchmarks/steps.py                      # a quarter of an hour on two cores; stopped, it
         goes on where it was
 
-The rule, written down before the first picture was drawn: take the smallest number of steps for which, and for every larger one, the
-95 % interval of the difference from 30 steps lies within 2 points either way, for graphs whose objects are exactly there and for all
-relations together, and no family of relations has an interval wholly below 0. Differences are paired, graph by graph, and the
-intervals come from drawing the graphs again 5,000 times (bootstrap). Writes benchmarks/steps.json, which notebook `comparisons/steps_and_guidance` shows.
+The rule, written down before the first picture was drawn: take the smallest number of steps for
+which, and for every larger one, the 95 % interval of the difference from 30 steps lies within 2
+points either way, for graphs whose objects are exactly there and for all relations together, and no
+family of relations has an interval wholly below 0. Differences are paired, graph by graph, and the
+intervals come from drawing the graphs again 5,000 times (bootstrap). Writes benchmarks/steps.json,
+which notebook `comparisons/steps_and_guidance` shows.
 """
 import argparse
 from pathlib import Path

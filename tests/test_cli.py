@@ -635,7 +635,10 @@ def test_a_full_run_draws_and_edits(tmp_path, capsys):
     small = ["toy_scenes=16", "pretrain_batch=8", "diffusion_batch=8", "diffusion_images=16",
              "pretrain_epochs=1"]
     changes = [p for s in small for p in ("--set", s)]
-    assert main(["train", "--preset", "trial", "--out", str(tmp_path / "run"), "--quiet", *changes]) == 0
+    assert (
+        main(["train", "--preset", "trial", "--out", str(tmp_path / "run"), "--quiet", *changes])
+        == 0
+    )
     draw = lambda: run(
         "generate", "zebra above grass", *QUICK, "--out", str(tmp_path / "a.png"),
         weights=tmp_path / "run",
@@ -889,8 +892,10 @@ def test_a_full_run_is_told_that_it_goes_on_with_resume(tmp_path, monkeypatch, c
         save(run)
         signal.raise_signal(signal.SIGINT)
     monkeypatch.setattr(training, "_save", pressed)
-    asked = ["train", "--data", "toy", "--preset", "trial", "--stage", "pretrain",
-             "--set", "toy_scenes=16", "--set", "pretrain_epochs=1", "--out", str(tmp_path), "--quiet"]
+    asked = [
+        "train", "--data", "toy", "--preset", "trial", "--stage", "pretrain", "--set",
+        "toy_scenes=16", "--set", "pretrain_epochs=1", "--out", str(tmp_path), "--quiet",
+    ]
     assert main(asked) == 130
     told = f"saved in {tmp_path / 'pretrain'}; run the same with --resume to go on"
     assert told in capsys.readouterr().err

@@ -515,19 +515,28 @@ def test_relations_given_twice_count_twice(pipe):
 
 def test_parts_that_do_not_belong_together(files, parts):
     paths = files()
-    with pytest.raises(SGDiffError, match="6 objects and 2 predicates, the encoder's tables 7 and 4"):
+    with pytest.raises(
+        SGDiffError, match="6 objects and 2 predicates, the encoder's tables 7 and 4"
+    ):
         official.pipeline_from_official(**paths | {"vocab": Vocab(WORDS, RELATIONS[:2])})
     with pytest.raises(SGDiffError, match="ldm is missing"):
         official.pipeline_from_official(vocab=paths["vocab"])
     bare = without(files.states["ldm"], "cond_stage_model.", "first_stage_model.")
     with pytest.raises(SGDiffError, match="holds no sip"):
         official.pipeline_from_official(**files(ldm=bare) | {"sip": None})
-    other = SceneGraphEncoder(SceneGraphEncoderConfig.official(len(WORDS) + 1, len(RELATIONS), dim=32))
+    other = SceneGraphEncoder(
+        SceneGraphEncoderConfig.official(len(WORDS) + 1, len(RELATIONS), dim=32)
+    )
     with pytest.warns(UserWarning, match="sip file differs"):
         used = official.pipeline_from_official(**files(sip=dict(other.state_dict())))
     assert same(used.graph_encoder, other)
-    wider = SceneGraphEncoder(SceneGraphEncoderConfig.official(len(WORDS) + 1, len(RELATIONS), dim=64))
-    with pytest.raises(SGDiffError, match="tokens are 192 and 64 wide, the UNet reads 96 and 32"), pytest.warns(UserWarning, match="differs"):
+    wider = SceneGraphEncoder(
+        SceneGraphEncoderConfig.official(len(WORDS) + 1, len(RELATIONS), dim=64)
+    )
+    with (
+        pytest.raises(SGDiffError, match="tokens are 192 and 64 wide, the UNet reads 96 and 32"),
+        pytest.warns(UserWarning, match="differs"),
+    ):
         official.pipeline_from_official(**files(sip=dict(wider.state_dict())))
 
 
@@ -548,7 +557,9 @@ def test_a_first_stage_whose_codes_are_narrower_than_its_latents(files, tmp_path
 
 
 def test_scale_factor_of_the_file_is_used(files):
-    pipe = official.pipeline_from_official(**files(ldm=files.states["ldm"] | {"scale_factor": torch.tensor(0.5)}), image_size=16)
+    pipe = official.pipeline_from_official(
+        **files(ldm=files.states["ldm"] | {"scale_factor": torch.tensor(0.5)}), image_size=16
+    )
     x = torch.rand(1, 3, 16, 16) * 2 - 1
     torch.testing.assert_close(pipe.vae.to_latents(x), 0.5 * pipe.vae.encode(x))
 
@@ -709,8 +720,12 @@ def drawn(graphs, parts, files):
     words."""
     vocab = words_of(graphs)
     torch.manual_seed(0)
-    encoder = SceneGraphEncoder(SceneGraphEncoderConfig.official(vocab.n_objects + 1, vocab.n_predicates, dim=32)).eval()
-    paths = files(sip=encoder.state_dict(), ldm=official.official_layout(encoder, *parts[1:])["ldm"])
+    encoder = SceneGraphEncoder(
+        SceneGraphEncoderConfig.official(vocab.n_objects + 1, vocab.n_predicates, dim=32)
+    ).eval()
+    paths = files(
+        sip=encoder.state_dict(), ldm=official.official_layout(encoder, *parts[1:])["ldm"]
+    )
     pipe = official.pipeline_from_official(**paths | {"vocab": vocab}, image_size=32)
     return pipe, pipe(graphs, num_inference_steps=1, seed=0)
 
@@ -762,8 +777,14 @@ def test_scene_graphs_of_sg2im_are_drawn_with_the_words_of_coco(parts, files):
         pytest.skip(f"no example graphs at {path}, or no sample of COCO's annotations")
     vocab, graphs = official.coco_vocab(*annotations), read_graphs(path)
     torch.manual_seed(0)
-    encoder = SceneGraphEncoder(SceneGraphEncoderConfig.official(vocab.n_objects + 1, vocab.n_predicates, dim=32)).eval()
-    pipe = official.pipeline_from_official(**files(sip=encoder.state_dict(), ldm=official.official_layout(encoder, *parts[1:])["ldm"]) | {"vocab": vocab}, image_size=32)
+    encoder = SceneGraphEncoder(
+        SceneGraphEncoderConfig.official(vocab.n_objects + 1, vocab.n_predicates, dim=32)
+    ).eval()
+    pipe = official.pipeline_from_official(
+        **files(sip=encoder.state_dict(), ldm=official.official_layout(encoder, *parts[1:])["ldm"])
+        | {"vocab": vocab},
+        image_size=32,
+    )
     drawn = pipe(graphs, num_inference_steps=2, seed=0)
     assert len(drawn.images) == len(graphs) and drawn.pixels.isfinite().all()
     other = pipe({"objects": ["broccoli"], "relationships": []}, num_inference_steps=2, seed=0)

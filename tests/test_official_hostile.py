@@ -35,9 +35,13 @@ from sgdiff.method.unet import UNet, UNetConfig  # noqa: E402
 WORDS = ("__image__", "sheep", "tree", "grass", "sky", "zebra")
 RELATIONS = ("__in_image__", "left of", "above", "standing on")
 DOORS = {
-    "read_checkpoint": read_checkpoint, "sip": official.load_encoder, "ldm": official.load_ldm, "vq": official.load_vq, "clip": clip_from_official,
-    "pipeline_from_official": lambda file: official.pipeline_from_official(ldm=file, vocab=Vocab(WORDS, RELATIONS)),
-    "tower": lambda file: load_tower(f"any/{file}", ClipConfig())}
+    "read_checkpoint": read_checkpoint, "sip": official.load_encoder, "ldm": official.load_ldm,
+    "vq": official.load_vq, "clip": clip_from_official,
+    "pipeline_from_official": lambda file: official.pipeline_from_official(
+        ldm=file, vocab=Vocab(WORDS, RELATIONS)
+    ),
+    "tower": lambda file: load_tower(f"any/{file}", ClipConfig()),
+}
 
 
 @pytest.fixture(scope="module")

@@ -127,7 +127,9 @@ for name in sys.argv[1:]:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system with fork")
 def test_every_module_imports_alone_and_says_what_it_is():
-    done = subprocess.run([sys.executable, "-c", ALONE, *MODULES], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, *MODULES], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0 and done.stdout == "", done.stdout + done.stderr
 
 
@@ -171,7 +173,9 @@ def test_the_public_names_are_found_on_first_use():
 def test_lines_of_code_end_at_100_columns(path):
     code = ("".join(c.source) for c in read(path).cells if c.cell_type == "code")
     lines = [line for source in code for line in source.split("\n")]
-    assert [line for line in lines if len(line) > 100 and not line.startswith(("#|", "%", "!"))] == []
+    assert [
+        line for line in lines if len(line) > 100 and not line.startswith(("#|", "%", "!"))
+    ] == []
 
 
 @notebooks
@@ -318,7 +322,11 @@ ROOMS = {
 
 
 OWED = {  # imports against the direction that are still to be cut: nothing may be added
-    ("app.live", "cli"), ("app.retrain", "cli"), ("pretrained.official", "real.dataset"), ("real.shards", "full.feeding")}
+    ("app.live", "cli"),
+    ("app.retrain", "cli"),
+    ("pretrained.official", "real.dataset"),
+    ("real.shards", "full.feeding"),
+}
 
 
 def below(room):

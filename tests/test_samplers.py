@@ -1,4 +1,5 @@
-"""Samplers and guidance: what they refuse, what they do not ask for, and what must come out the same."""
+"""Samplers and guidance: what they refuse, what they do not ask for, and what must come out the
+same."""
 import math
 from dataclasses import replace
 
@@ -6,12 +7,16 @@ import pytest
 import torch
 
 from sgdiff.method.diffusion import GaussianMixture, NoiseSchedule, best_denoiser
-from sgdiff.method.samplers import (SAMPLERS, GuidedDenoiser, SamplingCancelled, check_sampler, ddim_sample,
-                                    dpm_solver_pp_sample, sampling_timesteps)
+from sgdiff.method.samplers import (
+    SAMPLERS, GuidedDenoiser, SamplingCancelled, check_sampler, ddim_sample, dpm_solver_pp_sample,
+    sampling_timesteps)
 
 COSINE = NoiseSchedule.cosine()
-BLOBS = GaussianMixture(torch.tensor([[-1.2, -0.6], [1.2, -0.6]]).double(), torch.diag(torch.tensor([0.03, 0.03])).double().expand(2, 2, 2),
-                        torch.tensor([0.5, 0.5]).double())
+BLOBS = GaussianMixture(
+    torch.tensor([[-1.2, -0.6], [1.2, -0.6]]).double(),
+    torch.diag(torch.tensor([0.03, 0.03])).double().expand(2, 2, 2),
+    torch.tensor([0.5, 0.5]).double(),
+)
 START = torch.randn(40, 2, generator=torch.Generator().manual_seed(1)).double()
 denoise = BLOBS.denoiser(COSINE)
 
@@ -27,7 +32,8 @@ def test_timesteps_fall_from_the_noisiest_to_clean(schedule, spacing):
 
 @pytest.mark.parametrize("n, spacing", [(0, "angle"), (1001, "angle"), (300, "official"), (10, "linear")])
 def test_timesteps_that_cannot_be_had_are_told(n, spacing):
-    with pytest.raises(ValueError, match="num_inference_steps|spacing"): sampling_timesteps(COSINE, n, spacing)
+    with pytest.raises(ValueError, match="num_inference_steps|spacing"):
+        sampling_timesteps(COSINE, n, spacing)
 
 
 @pytest.mark.parametrize("wrong, said", [
@@ -39,7 +45,8 @@ def test_wrong_settings_are_named(wrong, said):
 
 
 def test_noise_that_is_no_number_and_samplers_that_are_none_are_refused():
-    with pytest.raises(ValueError, match="NaN"): dpm_solver_pp_sample(denoise, START * math.nan, COSINE)
+    with pytest.raises(ValueError, match="NaN"):
+        dpm_solver_pp_sample(denoise, START * math.nan, COSINE)
     with pytest.raises(ValueError, match="expected one of dpm, ddpm, ddim"): check_sampler("dppm")
 
 
@@ -60,7 +67,17 @@ def test_a_sample_may_start_half_way():
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_models_of_eps_and_of_v_give_the_same(name):
-    one, other = (SAMPLERS[name](BLOBS.denoiser(COSINE, p), START, COSINE, 20, torch.Generator().manual_seed(4), prediction=p) for p in ("v", "eps"))
+    one, other = (
+        SAMPLERS[name](
+            BLOBS.denoiser(COSINE, p),
+            START,
+            COSINE,
+            20,
+            torch.Generator().manual_seed(4),
+            prediction=p,
+        )
+        for p in ("v", "eps")
+    )
     torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
 
 
@@ -82,4 +99,5 @@ def test_guidance_follows_its_formula_and_asks_for_no_answer_that_does_not_count
 
 @pytest.mark.parametrize("scales, said", [((3.0, 2.0), "partial"), ((math.nan, 0.0), "guidance_scale"), ((1e30, 0.0), "guidance_scale")])
 def test_wrong_scales_of_guidance_are_refused(scales, said):
-    with pytest.raises(ValueError, match=said): GuidedDenoiser(model, [rows(1, 0)], [rows(0.5, 0.5)], scales[0], relation_scale=scales[1])
+    with pytest.raises(ValueError, match=said):
+        GuidedDenoiser(model, [rows(1, 0)], [rows(0.5, 0.5)], scales[0], relation_scale=scales[1])
