@@ -7,7 +7,7 @@ __all__ = ['PREDICTIONS', 'sqrt_linear_betas', 'cosine_betas', 'NoiseSchedule', 
            'check_prediction', 'target', 'predict_x0', 'predict_eps', 'min_snr_weight', 'stratified_timesteps',
            'diffusion_loss_at', 'diffusion_loss']
 
-# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700012
+# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700013
 """Noise schedules, the forward process and the training objective of a diffusion model.
 
 Axis letters: B images, N training timesteps, `...` whatever an image is made of: c h w latents.
@@ -24,7 +24,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700013
+# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700014
 def sqrt_linear_betas(
     n: int = 1000,  # training timesteps, N
     start: float = 0.0015,  # first beta
@@ -44,7 +44,7 @@ def cosine_betas(
     share = torch.cos(angles) ** 2
     return (1 - share[1:] / share[:-1]).clamp(max=max_beta)
 
-# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700014
+# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700016
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule:
     "How much signal and how much noise there is at each timestep."
@@ -67,7 +67,7 @@ class NoiseSchedule:
     @cached_property
     def snr(self) -> Tensor: return self.alphas_cumprod / (1 - self.alphas_cumprod)  # a_t^2 / s_t^2
 
-# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700015
+# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700017
 def schedule_from_betas(
     betas: Tensor,  # (N,) share of fresh noise of each step
 ) -> NoiseSchedule:
@@ -90,7 +90,7 @@ def levels(
     if t == -1: return 1.0, 0.0
     return schedule.signal[t].item(), schedule.noise[t].item()
 
-# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700019
+# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m070001b
 def at(
     table: Tensor,  # (N,) one of a schedule's tables
     t: Tensor,  # (B,) long in [0, N)
@@ -109,7 +109,7 @@ def q_sample(
     "Clean images taken to timestep `t` in one go. Source: DDPM eq. 4."
     return at(schedule.signal, t, x0) * x0 + at(schedule.noise, t, x0) * noise
 
-# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m070001c
+# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m070001e
 PREDICTIONS = ("eps", "v")  # what a model's output may mean: the noise, or the velocity
 
 def check_prediction(
@@ -131,7 +131,7 @@ def target(
     if check_prediction(prediction) == "eps": return noise
     return at(schedule.signal, t, x0) * noise - at(schedule.noise, t, x0) * x0
 
-# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m070001d
+# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m070001f
 def predict_x0(
     schedule: NoiseSchedule,
     x_t: Tensor,  # (B, ...) noisy
@@ -156,7 +156,7 @@ def predict_eps(
     if check_prediction(prediction) == "eps": return out
     return at(schedule.noise, t, x_t) * x_t + at(schedule.signal, t, x_t) * out
 
-# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700021
+# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700023
 def min_snr_weight(
     schedule: NoiseSchedule,
     t: Tensor,  # (B,) long
@@ -184,7 +184,7 @@ def stratified_timesteps(
     t = (spread * n_timesteps).long().clamp(max=n_timesteps - 1)
     return t[torch.randperm(n, generator=generator, device=device)]
 
-# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700022
+# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700024
 def diffusion_loss_at(
     model_fn: Callable,  # as below
     schedule: NoiseSchedule,  # how noise grows
@@ -201,7 +201,7 @@ def diffusion_loss_at(
     if gamma is not None: per_image = per_image * min_snr_weight(schedule, t, prediction, gamma)
     return per_image.mean()
 
-# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700023
+# %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700025
 def diffusion_loss(
     model_fn: Callable,  # model_fn(x_t (B, ...), t (B,) long) -> (B, ...)
     schedule: NoiseSchedule,  # how noise grows
