@@ -9,7 +9,7 @@ import pytest
 import torch
 from official_tensors import recorded
 
-from sgdiff.method.diffusion import NoiseSchedule
+from sgdiff.method.diffusion import NoiseSchedule, levels, predict_x0, q_sample
 from sgdiff.method.samplers import ddim_sample, ddim_step, sampling_timesteps
 
 
@@ -43,7 +43,7 @@ def test_posterior_variance(schedule):
 
 def test_q_sample(schedule):
     g = recorded("schedule")
-    close(schedule.q_sample(g["in/x0"], g["in/t"], g["in/noise"]), g["out/q_sample"], atol=1e-6)
+    close(q_sample(schedule, g["in/x0"], g["in/t"], g["in/noise"]), g["out/q_sample"], atol=1e-6)
 
 
 @pytest.mark.parametrize("steps", [10, 50, 200])
@@ -52,11 +52,10 @@ def test_timesteps_and_levels(schedule, steps):
     # rising; begins with 0, not with clean
     walk = sampling_timesteps(schedule, steps, "official")[::-1]
     assert walk[1:] == g[f"out/ddim{steps}_timesteps"].tolist() and walk[0] == 0
-    levels = torch.tensor([schedule.levels(t)[0] ** 2 for t in walk], dtype=torch.float64)
-    close(levels[1:], g[f"out/ddim{steps}_alphas_f64"], atol=0, rtol=1e-10)
-    close(levels[:-1], g[f"out/ddim{steps}_alphas_prev_f64"], atol=0, rtol=1e-10)
-    # the official first step: alphas_cumprod[0] and not 1
-    assert levels[0] == schedule.alphas_cumprod[0]
+    shares = torch.tensor([levels(schedule, t)[0] ** 2 for t in walk], dtype=torch.float64)
+    close(shares[1:], g[f"out/ddim{steps}_alphas_f64"], atol=0, rtol=1e-10)
+    close(shares[:-1], g[f"out/ddim{steps}_alphas_prev_f64"], atol=0, rtol=1e-10)
+    assert shares[0] == schedule.alphas_cumprod[0]  # the official first step: alphas_cumprod[0] and not 1
 
 
 @pytest.mark.parametrize("eta", [0, 1])
@@ -77,7 +76,7 @@ def test_single_steps(schedule):
     g = recorded("ddim")
     walk = sampling_timesteps(schedule, 10, "official")[::-1]
     for i, (s, t) in enumerate(zip(walk, walk[1:])):
-        a, b = schedule.levels(t)
+        a, b = levels(schedule, t)
         x, x0 = g["in/step_x"][i].double(), g["out/step_pred_x0"][i].double()
         close(ddim_step(schedule, x0, (x - a * x0) / b, t, s), g["out/step_x_prev"][i])
 
@@ -89,7 +88,7 @@ def test_single_steps_with_given_eps(schedule, eta):
     walk = sampling_timesteps(schedule, 10, "official")
     assert walk[:-1] == g["out/timesteps_in_call_order"].tolist()
     for k, (t, s) in enumerate(zip(walk, walk[1:])):
-        x0 = schedule.predict_x0(xs[k], torch.full((2,), t), answers[k], "eps")
+        x0 = predict_x0(schedule, xs[k], torch.full((2,), t), answers[k], "eps")
         close(x0, beliefs[k])
         close(
             ddim_step(schedule, x0, answers[k], t, s, float(eta), g["in/eta1_noise"][k]), xs[k + 1]

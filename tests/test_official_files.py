@@ -200,7 +200,7 @@ def test_the_walk_from_noise_to_latents(recorded_walk, eta):
 @torch.no_grad()
 def test_single_steps_of_the_walk(recorded_walk):
     "Each recorded step alone: the walk entered at that timestep by way of its own pieces."
-    from sgdiff.method.diffusion import NoiseSchedule
+    from sgdiff.method.diffusion import NoiseSchedule, predict_x0
     from sgdiff.method.samplers import ddim_step, sampling_timesteps
     denoise, t = recorded_walk
     schedule = NoiseSchedule.sqrt_linear()
@@ -209,7 +209,7 @@ def test_single_steps_of_the_walk(recorded_walk):
         x = t["in/step_x"][i]
         rows = torch.full((len(x),), at)
         eps = denoise(x, rows)
-        x0 = schedule.predict_x0(x, rows, eps, "eps")
+        x0 = predict_x0(schedule, x, rows, eps, "eps")
         close(x0, t["out/step_pred_x0"][i], 1e-3)
         close(ddim_step(schedule, x0, eps, at, s), t["out/step_x_prev"][i])
 

@@ -116,10 +116,10 @@ def test_cutting_and_marks():
     ("flip-test", "lambda image, true, wrong: ((image * true).sum(1) >= (image * "
                   "wrong).sum(1)).float().mean()"),
     ("latent-scale", "lambda z: (z - z.mean()) / z.std()"),
-    ("forward", "lambda schedule, x0, t, noise: x0 + schedule.levels(t)[1] * noise"),
+    ("forward", "lambda schedule, x0, t, noise: x0 + levels(schedule, t)[1] * noise"),
     ("velocity", "lambda x_t, v, a, s: (x_t - s * v) / a"),
     ("attention", "lambda q, k, mask: (q @ k.T / q.shape[1] ** 0.5).softmax(1) * mask"),
-    ("ddim", "lambda schedule, x0, eps, s: schedule.levels(s)[0] * x0"),
+    ("ddim", "lambda schedule, x0, eps, s: levels(schedule, s)[0] * x0"),
     ("guidance", "lambda untold, told, scale: told + scale * (told - untold)"),
     ("locality", "lambda before, after, inside: (after - before).abs().mean()"),
     ("segment-mean", "lambda rows, index, n: torch.stack([rows[index == i].sum(0) / 2 for i in "
@@ -141,10 +141,11 @@ def test_cutting_and_marks():
 def test_plausible_wrong_answers_fail_with_a_reason(name, wrong):
     import torch
 
+    from sgdiff.method.diffusion import levels
     from sgdiff.method.masked import box_masks
     from sgdiff.workshop.pictures import check  # noqa: F401 (registers its checks)
     from sgdiff.workshop.checks import verdict
-    right, said = verdict(name, eval(wrong, {"torch": torch, "box_masks": box_masks}))
+    right, said = verdict(name, eval(wrong, {"torch": torch, "box_masks": box_masks, "levels": levels}))
     assert not right and "stopped with" not in said and len(said) > 20
 
 
