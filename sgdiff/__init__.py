@@ -37,7 +37,7 @@ Modules:
 - `sgdiff.real.json_stream`: One record at a time from a file of any size, in memory that does not grow with the file; and a tally of what was kept, what was dropped, and why.
 - `sgdiff.real.prepare`: `sgdiff prepare vg | gqa | coco | shards`: raw files in, tables out; run it again and nothing happens; kill it and nothing is half done.
 - `sgdiff.real.records`: A real data set gives an image, a list of boxes and a list of relations; a model wants a square picture and a graph of it. What lies between is short, and most of it can be got wrong.
-- `sgdiff.real.shards`: A hundred thousand small files become a hundred large ones, and several machines read them side by side, each sample exactly once an epoch.
+- `sgdiff.real.shards`: A hundred thousand small files become a hundred large ones, and every sample in them can still be asked for by its number.
 - `sgdiff.real.sources`: Three releases of Visual Genome, and GQA, give their images, objects and relationships through one door.
 - `sgdiff.real.tables`: What a row of a prepared table may say, checked for all rows at once, before one of them is believed.
 - `sgdiff.real.tiny`: Visual Genome, GQA and COCO-Stuff say the same things in three dialects. We learn them by writing a tiny data set in each, traps included.

@@ -192,7 +192,6 @@ def test_names_alone_train_both_stages_and_evaluate_them(prepared, tmp_path, mon
 def test_shards_train_the_weights_that_the_folder_trains(prepared, tmp_path, capsys, colours):
     """Both stages, bit for bit; a run that was begun on the folder is finished on shards;
     evaluation reads them too."""
-    pytest.importorskip("webdataset", reason="the extra [data] is not installed")
     tables, images, packed = prepared / "prepared", prepared / "images", tmp_path / "packed"
     pack = [
         "prepare",
