@@ -321,7 +321,6 @@ OWED = {  # imports against the direction that are still to be cut: nothing may 
     ("method.pipeline", "pretrained.official"),
     ("method.pretraining", "toy.world"),
     ("method.retrieval", "toy.world"),
-    ("pretrained.official", "real.dataset"),
     ("real.shards", "full.feeding"),
 }
 

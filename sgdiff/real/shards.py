@@ -39,8 +39,8 @@ from .json_stream import Tally, other_kind
 from .images import picture_faults
 from .dataset import PreparedData, RealData, square_picture
 from .records import RealConfig, Record, fit_boxes, is_seen
-from ..graphs.graph import Vocab
-from .tables import MOST_WORDS, check_files, check_record, renewed
+from ..graphs.graph import MOST_WORDS, Vocab
+from .tables import check_files, check_record, renewed
 
 # %% ../../nbs/real/shards.ipynb #7d33dfd3
 def record_to_json(record: Record) -> bytes:
