@@ -11,10 +11,10 @@ a wrong option in 2; Ctrl-C in 130."""
 
 # %% auto #0
 __all__ = ['MARKS', 'OPTIONS', 'AT_ONCE', 'DEMO_GRAPHS', 'DEMO_EDITS', 'find_weights', 'holds_weights', 'is_full_run',
-           'check_whole_folder', 'load_pipeline', 'pipeline_class', 'load_judge', 'verdicts', 'print_edit',
-           'sampling_options', 'settled', 'read_request', 'read_asked', 'check_texts', 'told_of', 'generate',
-           'check_out', 'draw_in_parts', 'save_page', 'one_each', 'best_of', 'edit', 'demo', 'check_demo', 'train',
-           'evaluate', 'check_toy', 'make_parser', 'in_options', 'main']
+           'check_whole_folder', 'load_pipeline', 'pipeline_class', 'verdicts', 'print_edit', 'sampling_options',
+           'settled', 'read_request', 'read_asked', 'check_texts', 'told_of', 'generate', 'check_out', 'draw_in_parts',
+           'save_page', 'one_each', 'best_of', 'edit', 'demo', 'check_demo', 'train', 'evaluate', 'check_toy',
+           'make_parser', 'in_options', 'main']
 
 # %% ../nbs/cli.ipynb #18a90264
 import argparse
@@ -80,9 +80,10 @@ def load_pipeline(path=None,                # as for `find_weights`, or a hub na
 
     Raises: SGDiffError."""
     from sgdiff.core import find_device
+    from sgdiff.toy.judge import judge_beside
     folder, device = find_weights(path), find_device(device)
     if is_full_run(folder): return run_pipeline(folder, device), None
-    return pipeline_class(folder).from_pretrained(folder, device), load_judge(folder)
+    return pipeline_class(folder).from_pretrained(folder, device), judge_beside(folder)
 
 
 def pipeline_class(folder: Path):           # -> SGDiffPipeline or OfficialPipeline
@@ -94,12 +95,6 @@ def pipeline_class(folder: Path):           # -> SGDiffPipeline or OfficialPipel
     index = load_json(folder / "model_index.json") if (folder / "model_index.json").exists() else {}
     official = isinstance(index, dict) and index.get("_class_name") == "OfficialPipeline"
     return OfficialPipeline if official else SGDiffPipeline
-
-
-def load_judge(path):                       # -> Judge, or None where the folder has none
-    "The judge that is stored beside a pipeline."
-    from sgdiff.toy import judge
-    return judge.load_judge(Path(path) / "judge") if (Path(path) / "judge").exists() else None
 
 # %% ../nbs/cli.ipynb #7cf4f214
 MARKS = {True: "yes", False: "NO", None: "-"}       # found, not found, not judged

@@ -559,7 +559,7 @@ def test_data_and_first_stage_may_be_moved_but_not_replaced(tmp_path):
 
 def test_latents_are_those_of_these_pictures_and_this_first_stage(prepared):
     "A data set is known by what it holds, not by its name or its place."
-    from sgdiff.full.feeding import data_fingerprint
+    from sgdiff.real.dataset import data_fingerprint
     from sgdiff.folders import write_sums
     from sgdiff.full.presets import first_stage_fingerprint
     opened = [

@@ -286,7 +286,7 @@ def evaluate(
     "Draws and measures a full run; `report.json` lies in --out. Raises SGDiffError."
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
-    from sgdiff.full.feeding import data_fingerprint
+    from sgdiff.real.dataset import data_fingerprint
     from sgdiff.full.protocol import evaluate_run, pipeline_draw
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=PATIENCE)
     device, (run, preset, opened) = state.device, chosen_run(args)

@@ -25,7 +25,8 @@ from torch import nn
 from ..core import SGDiffError, set_seed
 from ..method.contrastive import ImageEncoderConfig
 from ..errors import RangeError, check_fields
-from .feeding import data_fingerprint, file_hash
+from .feeding import file_hash
+from ..real.dataset import data_fingerprint
 from .losses import FrozenPretraining, SharedPretraining
 from ..method.generation import DiffusionConfig, GraphToLatent, feed_denoiser
 from ..method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig

@@ -241,7 +241,8 @@ def prepare_diffusion(
     """What stage 2 trains, and on which loss; the latents of all images are made first, if they are
     not there."""
     from sgdiff.core import load_weights
-    from sgdiff.full.feeding import cached_latents, data_fingerprint
+    from sgdiff.full.feeding import cached_latents
+    from sgdiff.real.dataset import data_fingerprint
     from sgdiff.full.losses import generation_in_parts
     from sgdiff.full.presets import build_generation, first_stage_fingerprint, open_first_stage
     p = request.preset
@@ -389,7 +390,7 @@ def train_stage(
     state,  # accelerate's PartialState
 ) -> bool:  # whether the stage is finished
     "Trains one stage, or goes on with it. Raises SGDiffError before work is lost."
-    from sgdiff.full.feeding import data_fingerprint
+    from sgdiff.real.dataset import data_fingerprint
     from sgdiff.full.presets import first_stage_fingerprint
     from sgdiff.training.fit import Unfinished, fit, stage_faults
     held = {"training_images": len(data), "data_fingerprint": data_fingerprint(data)}

@@ -33,11 +33,10 @@ import torch
 from tqdm.auto import tqdm
 
 from ..errors import SGDiffError, described, load_json, parse_json, save_json
-from ..full.feeding import data_fingerprint
 from ..folders import SUMS, check_sums, file_sum, inside, one_writer, read_sums, write_sums
 from .json_stream import Tally, other_kind
 from .images import picture_faults
-from .dataset import PreparedData, RealData, square_picture
+from .dataset import PreparedData, RealData, data_fingerprint, square_picture
 from .records import RealConfig, Record, fit_boxes, is_seen
 from ..graphs.graph import MOST_WORDS, Vocab
 from .tables import check_files, check_record, renewed
