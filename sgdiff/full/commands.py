@@ -21,10 +21,11 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from ..errors import SGDiffError, default_weights, described, load_json
-from ..terminal import COUNT, SCALE, SEED, check_folder, decimal, run_command, whole
-from .train import (
+from ..terminal import (
+    COUNT, SCALE, SEED, check_folder, decimal, process_rank, run_command, whole)
+from sgdiff.full.train import (
     FREE, ONLY, PATIENCE, TRY_AGAIN, add_options, check_finished, default_folder, read_request,
-    train_run, world_size)
+    train_run)
 
 # %% ../../nbs/full/commands.ipynb #d28137d1
 def check_same(
@@ -329,7 +330,7 @@ def evaluate(
     report = evaluate_run(pipeline_draw(pipe, protocol), data, protocol, out, weights, described,
                           features, classes, seen, unseen,
                           before_measuring=part_company, device=device, facts=facts)
-    if world_size()[0] == 0: print(f"{format_evaluation(report)}\nwrote {out / 'report.json'}")
+    if process_rank()[0] == 0: print(f"{format_evaluation(report)}\nwrote {out / 'report.json'}")
     return report
 
 
@@ -431,7 +432,9 @@ def plan(args) -> None:
 def train(args) -> None:
     "Trains a full run, or one stage of it; leaves with status 75 where it was stopped and saved."
     request = read_request(args)
-    if train_run(request): return print(f"done: {request.folder}") if world_size()[0] == 0 else None
+    if train_run(request):
+        if process_rank()[0] == 0: print(f"done: {request.folder}")
+        return
     print(
         f"stopped and saved in {request.folder}; run the same with --resume to go on",
         file=sys.stderr,
@@ -491,7 +494,7 @@ def main(
         args = make_parser().parse_args(argv)
         args.run(args)
     return run_command(
-        run, f"sgdiff, process {world_size()[0]}", again="run the same with --resume"
+        run, f"sgdiff, process {process_rank()[0]}", again="run the same with --resume"
     )
 
 # %% ../../nbs/full/commands.ipynb #4485956c

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ..core import load_weights, save_weights, step_generator
-from ..training.distributed import process_rank
+from ..terminal import process_rank
 from ..errors import SGDiffError, atomic_write, cannot_read, read_text
 from ..folders import file_sum
 from ..method.masked import choose_objects

@@ -29,7 +29,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..core import SGDiffError, atomic_write, device_of, load_json, save_json, to_uint8
-from ..training.distributed import first_does, process_rank, sharded, shared_writer
+from ..terminal import process_rank
+from ..training.distributed import first_does, sharded, shared_writer
 from ..errors import check_fields
 from ..toy.compliance import check_features, fid, inception_score
 from .feeding import file_hash
