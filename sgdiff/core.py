@@ -12,7 +12,7 @@ Files are written whole or not at all (`sgdiff.errors`); weights are safetensors
 # %% auto #0
 __all__ = ['set_seed', 'step_generator', 'find_device', 'device_of', 'fast_mode', 'budget', 'check_shape', 'check_pixels',
            'to_uint8', 'show_images', 'save_weights', 'check_state_dict', 'load_weights', 'load_module',
-           'count_parameters', 'SGDiffError', 'atomic_write', 'load_json', 'save_json']
+           'count_parameters', 'load_json']
 
 # %% ../nbs/core.ipynb #7ec118f6
 import hashlib
@@ -27,11 +27,10 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from .errors import SGDiffError, atomic_write, kind_of_file, load_json, save_json
+from .errors import SGDiffError, atomic_write, kind_of_file, load_json
 
 # %% ../nbs/core.ipynb #edf6ff62
-# who imports core finds these here too
-_all_ = ["SGDiffError", "atomic_write", "load_json", "save_json"]
+_all_ = ["load_json"]  # chapters of the method ask for it here
 
 # %% ../nbs/core.ipynb #bd5d3b5b
 def set_seed(

@@ -19,8 +19,8 @@ import torch
 from sgdiff import cli
 from sgdiff.full import commands as full_commands
 from sgdiff.method.contrastive import ImageEncoder
-from sgdiff.core import SGDiffError, load_weights
-from sgdiff.errors import load_json
+from sgdiff.core import load_weights
+from sgdiff.errors import SGDiffError, load_json
 from sgdiff.full.presets import (
     PRESETS, build_generation, changed, open_data, open_first_stage, open_image_encoder)
 from sgdiff.pretrained.official import OfficialPipeline

@@ -31,7 +31,7 @@ from ..folders import file_sum
 from ..method.masked import choose_objects
 from ..graphs.graph import SceneGraph, SceneGraphBatch
 from ..toy.world import thin_graph
-from ..training.fit import Part
+from ..training.steps import Part
 
 # %% ../../nbs/full/feeding.ipynb #6c43941c
 def training_graph(

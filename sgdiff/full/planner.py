@@ -27,10 +27,9 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..core import SGDiffError
 from ..method.contrastive import ImageEncoder
 from .losses import FrozenPretraining
-from ..errors import RangeError
+from ..errors import RangeError, SGDiffError
 from .presets import (FullPreset, PRESETS, build_pretraining, changed, encoder_config,
                               first_stage_sizes, image_config, rehearse_run, unet_config)
 from ..method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig

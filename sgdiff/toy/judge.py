@@ -27,13 +27,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..core import device_of, load_json, load_module, save_json, save_weights, step_generator
-from ..errors import RangeError, check_fields, described
+from ..core import device_of, load_module, save_weights, step_generator
+from ..errors import RangeError, check_fields, described, load_json, save_json
 from ..folders import check_sums, write_sums
 from ..graphs.graph import UnknownWordError, Vocab
 from .world import (
     EASY, FACING, FAMILIES, FAMILY_OF, FLIPS, HOLDABLE, ToyWorldConfig, geometric_relation, turn)
-from ..training.fit import batch_indices
+from ..training.steps import batch_indices
 
 # %% ../../nbs/toy/judge.ipynb #b5e5b280
 @dataclass(frozen=True)
