@@ -11,8 +11,8 @@ Files are written whole or not at all (`sgdiff.errors`); weights are safetensors
 
 # %% auto #0
 __all__ = ['set_seed', 'step_generator', 'find_device', 'device_of', 'fast_mode', 'budget', 'check_shape', 'check_pixels',
-           'to_uint8', 'image_grid', 'show_images', 'save_weights', 'check_state_dict', 'load_weights', 'load_module',
-           'count_parameters', 'SGDiffError', 'atomic_write', 'load_json', 'save_json']
+           'to_uint8', 'show_images', 'save_weights', 'check_state_dict', 'load_weights', 'load_module',
+           'count_parameters', 'load_json']
 
 # %% ../nbs/core.ipynb #7ec118f6
 import hashlib
@@ -27,11 +27,10 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from .errors import SGDiffError, atomic_write, kind_of_file, load_json, save_json
+from .errors import SGDiffError, atomic_write, kind_of_file, load_json
 
 # %% ../nbs/core.ipynb #edf6ff62
-# who imports core finds these here too
-_all_ = ["SGDiffError", "atomic_write", "load_json", "save_json"]
+_all_ = ["load_json"]  # chapters of the method ask for it here
 
 # %% ../nbs/core.ipynb #bd5d3b5b
 def set_seed(
@@ -142,23 +141,6 @@ def to_uint8(
             raise ValueError("images hold NaN: the model that made them has diverged")
         images = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return images.permute(0, 2, 3, 1).numpy()  # (B, 3, H, W) -> (B, H, W, 3)
-
-# %% ../nbs/core.ipynb #4601f5ea
-def image_grid(
-    images: torch.Tensor,  # (B, 3, H, W) float in [-1, 1], or uint8
-    n_cols: int,  # images a row
-    pad: int = 2,  # white pixels around each image
-) -> torch.Tensor:  # (3, H', W') of the same dtype
-    "One image that shows all the images row by row; white where there is none."
-    sizes = check_shape("images", images, "B 3 H W")
-    height, width = sizes["H"] + pad, sizes["W"] + pad
-    n_rows = math.ceil(sizes["B"] / n_cols)
-    white = 255 if images.dtype == torch.uint8 else 1
-    grid = images.new_full((3, n_rows * height + pad, n_cols * width + pad), white)
-    for i, image in enumerate(images):
-        top, left = i // n_cols * height + pad, i % n_cols * width + pad
-        grid[:, top : top + sizes["H"], left : left + sizes["W"]] = image
-    return grid
 
 # %% ../nbs/core.ipynb #4bc8e918
 def show_images(

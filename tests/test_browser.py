@@ -313,9 +313,9 @@ TIGHT = """box => {        // what a finger can hardly hit, and what the page cu
 
 @pytest.fixture(scope="module")
 def judge():
-    from sgdiff.cli import load_judge
     from sgdiff.errors import default_weights
-    return load_judge(default_weights())
+    from sgdiff.toy.judge import judge_beside
+    return judge_beside(default_weights())
 
 
 def seen(judge, sources, question):

@@ -19,8 +19,8 @@ import torch
 from sgdiff import cli
 from sgdiff.full import commands as full_commands
 from sgdiff.method.contrastive import ImageEncoder
-from sgdiff.core import SGDiffError, load_weights
-from sgdiff.errors import load_json
+from sgdiff.core import load_weights
+from sgdiff.errors import SGDiffError, load_json
 from sgdiff.full.presets import (
     PRESETS, build_generation, changed, open_data, open_first_stage, open_image_encoder)
 from sgdiff.pretrained.official import OfficialPipeline
@@ -176,7 +176,6 @@ def test_names_alone_train_both_stages_and_evaluate_them(prepared, tmp_path, mon
 def test_shards_train_the_weights_that_the_folder_trains(prepared, tmp_path, capsys, colours):
     """Both stages, bit for bit; a run that was begun on the folder is finished on shards;
     evaluation reads them too."""
-    pytest.importorskip("webdataset", reason="the extra [data] is not installed")
     tables, images, packed = prepared / "prepared", prepared / "images", tmp_path / "packed"
     pack = [
         "prepare",
@@ -517,7 +516,7 @@ def test_data_and_first_stage_may_be_moved_but_not_replaced(tmp_path):
 
 def test_latents_are_those_of_these_pictures_and_this_first_stage(prepared):
     "A data set is known by what it holds, not by its name or its place."
-    from sgdiff.full.feeding import data_fingerprint
+    from sgdiff.real.dataset import data_fingerprint
     from sgdiff.folders import write_sums
     from sgdiff.full.presets import first_stage_fingerprint
     opened = [

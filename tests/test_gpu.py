@@ -24,7 +24,8 @@ from sgdiff.method.pipeline import SGDiffPipeline
 from sgdiff.toy.recipes import PRESETS, train_all
 from sgdiff.graphs.graph import SceneGraphBatch
 from sgdiff.toy.world import EASY, make_dataset
-from sgdiff.training.fit import FitConfig, fit
+from sgdiff.training.fit import fit
+from sgdiff.training.steps import FitConfig
 from sgdiff.method.unet import UNet, UNetConfig
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")

@@ -20,6 +20,8 @@ pytest.importorskip(
 )
 
 from sgdiff.pretrained import official  # noqa: E402
+from sgdiff.pretrained.official_weights import (  # noqa: E402
+    load_encoder, load_ldm, load_vq, official_ddim, official_layout)
 from sgdiff.pretrained.checkpoints import read_checkpoint  # noqa: E402
 from sgdiff.errors import SGDiffError  # noqa: E402
 from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, from_diffusers  # noqa: E402
@@ -27,6 +29,7 @@ from sgdiff.method.graph_encoder import GraphEmbedding, SceneGraphEncoder, Scene
 from sgdiff.method.pipeline import SGDiffPipeline  # noqa: E402
 from sgdiff.graphs.graph import (
     GraphError, SceneGraph, SceneGraphBatch, UnknownWordError, Vocab, check_graph, read_graphs,
+    read_vocab,
 )  # noqa: E402
 from sgdiff.method.unet import UNet, UNetConfig  # noqa: E402
 
@@ -123,7 +126,7 @@ def test_sizes_are_read_off_the_true_shapes():
 def test_first_stage(tmp_path):
     weights, t = golden("vq")
     torch.save({"state_dict": weights | {"loss.logvar": torch.zeros(())}}, tmp_path / "model.ckpt")
-    stage = official.load_vq(tmp_path / "model.ckpt")
+    stage = load_vq(tmp_path / "model.ckpt")
     close(stage.encode(t["in/image"]), t["out/latents"])
     close(stage.to_latents(t["in/image"]), t["out/latents"])  # scale factor 1
     codes, indices = stage.quantize(t["out/latents"])
@@ -141,7 +144,7 @@ def test_encoder(tmp_path):
         {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in weights.items()}},
         tmp_path / "sip.pt",
     )
-    embedding = official.load_encoder(tmp_path / "sip.pt")(
+    embedding = load_encoder(tmp_path / "sip.pt")(
         SceneGraphBatch(
             t["in/objs"],
             t["in/triples"],
@@ -163,7 +166,7 @@ def recorded_walk(tmp_path):
         {"state_dict": {f"model.diffusion_model.{k}": v for k, v in weights.items()}},
         tmp_path / "last.ckpt",
     )
-    unet = official.load_ldm(tmp_path / "last.ckpt", ema=False).unet
+    unet = load_ldm(tmp_path / "last.ckpt", ema=False).unet
     local = t["in/c_local"]
     context, mask = unet.make_context(
         GraphEmbedding(
@@ -184,7 +187,7 @@ def test_the_walk_from_noise_to_latents(recorded_walk, eta):
         answers.append(denoise(x, at))
         return answers[-1]
 
-    official.official_ddim(
+    official_ddim(
         watched,
         t["in/x_T"],
         10,
@@ -243,7 +246,7 @@ def parts():
 def files(parts, tmp_path):
     """write(**state dicts to change) -> the paths of the three files and the vocabulary, in the
     official layout."""
-    states = official.official_layout(*parts)
+    states = official_layout(*parts)
     paths = {name: tmp_path / f"{name}.ckpt" for name in states}
 
     def write(**changes):
@@ -265,11 +268,11 @@ def test_round_trip_with_and_without_the_average(files, parts):
     paths = files()
     encoder, unet, stage, averaged = parts
     assert (
-        same(official.load_encoder(paths["sip"]), encoder)
-        and same(official.load_vq(paths["vq"]), stage)
+        same(load_encoder(paths["sip"]), encoder)
+        and same(load_vq(paths["vq"]), stage)
     )
-    assert same(official.load_ldm(paths["ldm"]).unet, averaged)
-    last = official.load_ldm(paths["ldm"], ema=False)
+    assert same(load_ldm(paths["ldm"]).unet, averaged)
+    last = load_ldm(paths["ldm"], ema=False)
     assert same(last.unet, unet) and same(last.encoder, encoder) and same(last.first_stage, stage)
 
 
@@ -280,14 +283,14 @@ def test_prefixes_of_wrappers(files, parts, prefix):
     }
     paths = files(**states)
     assert (
-        same(official.load_encoder(paths["sip"]), parts[0])
-        and same(official.load_ldm(paths["ldm"]).unet, parts[3])
+        same(load_encoder(paths["sip"]), parts[0])
+        and same(load_ldm(paths["ldm"]).unet, parts[3])
     )
     inner = {
         k.replace("cond_stage_model.", f"cond_stage_model.{prefix}"): v
         for k, v in files.states["ldm"].items()
     }
-    assert same(official.load_ldm(files(ldm=inner)["ldm"]).encoder, parts[0])
+    assert same(load_ldm(files(ldm=inner)["ldm"]).encoder, parts[0])
 
 
 def test_safetensors_and_half_precision(files, parts, tmp_path):
@@ -295,7 +298,7 @@ def test_safetensors_and_half_precision(files, parts, tmp_path):
         {k: v.half().contiguous() for k, v in files.states["sip"].items()},
         tmp_path / "sip.safetensors",
     )
-    encoder = official.load_encoder(tmp_path / "sip.safetensors")
+    encoder = load_encoder(tmp_path / "sip.safetensors")
     assert all(p.dtype == torch.float32 and p.device.type == "cpu" for p in encoder.parameters())
     torch.testing.assert_close(
         encoder.graph_projection.weight, parts[0].graph_projection.weight, atol=1e-3, rtol=1e-3
@@ -303,22 +306,22 @@ def test_safetensors_and_half_precision(files, parts, tmp_path):
 
 
 @pytest.mark.parametrize("name, load, change, told", [
-    ("sip", official.load_encoder, lambda s: without(s, "graph_net.gconvs.4."), r"8 missing: "
+    ("sip", load_encoder, lambda s: without(s, "graph_net.gconvs.4."), r"8 missing: "
                                                                                 r"graph_net\.gconvs\.4\.net1\.\*\.weight \(x2\)"),
-    ("sip", official.load_encoder, lambda s: without(s, "obj_embeddings"), r"no obj_embeddings\.weight"),
-    ("sip", official.load_encoder, lambda s: s | {"text.weight": torch.ones(1)}, r"1 tensors left "
+    ("sip", load_encoder, lambda s: without(s, "obj_embeddings"), r"no obj_embeddings\.weight"),
+    ("sip", load_encoder, lambda s: s | {"text.weight": torch.ones(1)}, r"1 tensors left "
                                                                                  r"over: text\.weight"),
-    ("sip", official.load_encoder, lambda s: s | {"graph_projection.bias": torch.ones(7)}, r"graph_projection\.bias \(7,\) for \(32,\)"),
-    ("vq", official.load_vq, lambda s: without(s, "decoder.up.1.upsample"), r"2 missing: "
+    ("sip", load_encoder, lambda s: s | {"graph_projection.bias": torch.ones(7)}, r"graph_projection\.bias \(7,\) for \(32,\)"),
+    ("vq", load_vq, lambda s: without(s, "decoder.up.1.upsample"), r"2 missing: "
                                                                             r"decoder\.up\.1\.upsample\.conv\.weight"),
-    ("vq", official.load_vq, lambda s: s | {"decoder.up.7.extra": torch.ones(1)}, r"1 left over: "
+    ("vq", load_vq, lambda s: s | {"decoder.up.7.extra": torch.ones(1)}, r"1 left over: "
                                                                                   r"decoder\.up\.7\.extra"),
-    ("ldm", official.load_ldm, lambda s: without(s, "model_ema."), r"no moving average.*ema=False"),
-    ("ldm", official.load_ldm, lambda s: without(s, "model_ema.diffusion_modelout0", "model_ema.diffusion_modelout2"), r"lacks 4 of .*out\.0\.weight"),
-    ("ldm", official.load_ldm, lambda s: s | {"model_ema.diffusion_modelmore": torch.ones(1)}, r"left over: diffusion_modelmore"),
-    ("ldm", official.load_ldm, lambda s: without(s, "model.diffusion_model.middle_block.1."), r"missing: middle_block\.1\."),
-    ("ldm", official.load_ldm, lambda s: s | {"betas": torch.linspace(1e-4, 0.02, 1000)}, r"another noise schedule"),
-    ("ldm", official.load_ldm, lambda s: s | {"global_step": torch.ones(1)}, r"left over: global_step"),
+    ("ldm", load_ldm, lambda s: without(s, "model_ema."), r"no moving average.*ema=False"),
+    ("ldm", load_ldm, lambda s: without(s, "model_ema.diffusion_modelout0", "model_ema.diffusion_modelout2"), r"lacks 4 of .*out\.0\.weight"),
+    ("ldm", load_ldm, lambda s: s | {"model_ema.diffusion_modelmore": torch.ones(1)}, r"left over: diffusion_modelmore"),
+    ("ldm", load_ldm, lambda s: without(s, "model.diffusion_model.middle_block.1."), r"missing: middle_block\.1\."),
+    ("ldm", load_ldm, lambda s: s | {"betas": torch.linspace(1e-4, 0.02, 1000)}, r"another noise schedule"),
+    ("ldm", load_ldm, lambda s: s | {"global_step": torch.ones(1)}, r"left over: global_step"),
 ], ids=str)
 def test_what_is_missing_or_left_over_is_listed(files, name, load, change, told):
     path = files(**{name: change(files.states[name])})[name]
@@ -369,7 +372,7 @@ def test_a_shell_instead_of_the_tensor_is_an_error(files, tmp_path):
 
 def test_old_format_without_zip(files, parts, tmp_path):
     torch.save(files.states["sip"], tmp_path / "old.pt", _use_new_zipfile_serialization=False)
-    assert same(official.load_encoder(tmp_path / "old.pt"), parts[0])
+    assert same(load_encoder(tmp_path / "old.pt"), parts[0])
 
 
 def test_broken_files(files, tmp_path):
@@ -377,7 +380,7 @@ def test_broken_files(files, tmp_path):
     path.write_bytes(path.read_bytes()[:-500])
     for broken in (path, tmp_path / "nothing.pt"):
         with pytest.raises(SGDiffError, match="cut short|no checkpoint at"):
-            official.load_encoder(broken)
+            load_encoder(broken)
 
 
 # --- the pipeline
@@ -458,7 +461,7 @@ def test_relations_may_count_more_than_objects(pipe):
     with torch.no_grad():
         torch.testing.assert_close(
             draw(relation_scale=2.0),
-            official.official_ddim(by_hand, start, 4, 0.0),
+            official_ddim(by_hand, start, 4, 0.0),
             atol=1e-4,
             rtol=1e-4,
         )
@@ -550,7 +553,7 @@ def test_a_first_stage_whose_codes_are_narrower_than_its_latents(files, tmp_path
             and stage.from_latents(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 16, 16)
         )
     narrow = from_diffusers(stage.network.state_dict(), 2)
-    assert same(official.load_vq(files(vq=narrow)["vq"]), stage)
+    assert same(load_vq(files(vq=narrow)["vq"]), stage)
     bare = without(files.states["ldm"], "first_stage_model.")
     with pytest.raises(SGDiffError, match="makes 3 channels, the UNet takes 4"):
         official.pipeline_from_official(**files(vq=narrow, ldm=bare))
@@ -628,15 +631,15 @@ def test_what_nobody_loads_has_its_known_names_too(files):
         "loss.logvar": torch.zeros(()),
     }
     paths = files(sip=files.states["sip"] | clip, vq=files.states["vq"] | loss)
-    official.load_encoder(paths["sip"]), official.load_vq(paths["vq"])
+    load_encoder(paths["sip"]), load_vq(paths["vq"])
     paths = files(
         sip=files.states["sip"] | clip | {"clip_model.adapter.weight": torch.zeros(1)},
         vq=files.states["vq"] | {"loss.decoder.weight": torch.zeros(1)},
     )
     with pytest.raises(SGDiffError, match="1 tensors left over: clip_model.adapter.weight"):
-        official.load_encoder(paths["sip"])
+        load_encoder(paths["sip"])
     with pytest.raises(SGDiffError, match="1 tensors left over: loss.decoder.weight"):
-        official.load_vq(paths["vq"])
+        load_vq(paths["vq"])
 
 
 def test_vocabulary_of_coco():
@@ -659,7 +662,6 @@ def test_vocabulary_of_coco():
 
 def test_one_rule_for_vocabularies(tmp_path):
     "The file of a preparation means the same here as where it is trained on."
-    from sgdiff.real.dataset import read_vocab
     objects, predicates = {"__image__": 0, "person": 1, "car": 3}, {"__in_image__": 0, "left of": 1}
     content = {
         "object_name_to_idx": objects,
@@ -669,16 +671,12 @@ def test_one_rule_for_vocabularies(tmp_path):
     }
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
         (tmp_path / "vocab.json").write_text(json.dumps(content), encoding=encoding)
-        assert (
-            official.read_vocab(tmp_path / "vocab.json")
-            == read_vocab(tmp_path / "vocab.json")
-            == official.read_vocab(content)
-        )
+        assert read_vocab(tmp_path / "vocab.json") == read_vocab(content)
     assert read_vocab(tmp_path / "vocab.json").objects == (
         "__image__", "person", "__none_2__", "car",
     )
     lists = {name: words for name, words in content.items() if name.endswith("to_name")}
-    assert official.read_vocab(lists) == official.read_vocab(content)
+    assert read_vocab(lists) == read_vocab(content)
 
 
 @pytest.mark.parametrize("objects", [{"person": 0}, {"__image__": 0, "person": 10**12}, {"__image__": 0, "person": -1}, {"__image__": 0, "person": "1"}, {"__image__": 0, "person": 1.0},
@@ -688,12 +686,12 @@ def test_vocabularies_that_are_none(tmp_path, objects):
         json.dumps({"object_name_to_idx": objects, "pred_name_to_idx": {"__in_image__": 0}})
     )
     with pytest.raises(SGDiffError, match="vocab.json is no vocabulary"):
-        official.read_vocab(tmp_path / "vocab.json")
+        read_vocab(tmp_path / "vocab.json")
 
 
 @pytest.mark.parametrize("categories, told", [
     ([{"id": 0, "name": "person"}], "number them from 1"), ([{"id": 10**12, "name": "person"}], "has the id"), ([{"id": "1", "name": "person"}], "has the id"),
-    ([{"id": 1, "name": "person"}, {"id": 2, "name": "person"}], "has the ids 1 and 2"), ([{"id": 1, "name": "person"}, {"id": 1, "name": "car"}], "not each once"),
+    ([{"id": 1, "name": "person"}, {"id": 2, "name": "person"}], "has the ids 1 and 2"), ([{"id": 1, "name": "person"}, {"id": 1, "name": "car"}], "have one number, 1"),
     ([{"id": 1}], "'name' is missing"), ([5], "COCO's annotations"), ("person", "COCO's annotations"), ([], "no categories")])
 def test_categories_that_cannot_be_those_of_the_weights(tmp_path, categories, told):
     (tmp_path / "stuff.json").write_text(json.dumps({"categories": categories}))
@@ -724,7 +722,7 @@ def drawn(graphs, parts, files):
         SceneGraphEncoderConfig.official(vocab.n_objects + 1, vocab.n_predicates, dim=32)
     ).eval()
     paths = files(
-        sip=encoder.state_dict(), ldm=official.official_layout(encoder, *parts[1:])["ldm"]
+        sip=encoder.state_dict(), ldm=official_layout(encoder, *parts[1:])["ldm"]
     )
     pipe = official.pipeline_from_official(**paths | {"vocab": vocab}, image_size=32)
     return pipe, pipe(graphs, num_inference_steps=1, seed=0)
@@ -781,7 +779,7 @@ def test_scene_graphs_of_sg2im_are_drawn_with_the_words_of_coco(parts, files):
         SceneGraphEncoderConfig.official(vocab.n_objects + 1, vocab.n_predicates, dim=32)
     ).eval()
     pipe = official.pipeline_from_official(
-        **files(sip=encoder.state_dict(), ldm=official.official_layout(encoder, *parts[1:])["ldm"])
+        **files(sip=encoder.state_dict(), ldm=official_layout(encoder, *parts[1:])["ldm"])
         | {"vocab": vocab},
         image_size=32,
     )

@@ -22,7 +22,8 @@ pytest.importorskip(
     "diffusers", reason="the official first stage needs diffusers: pip install 'sgdiff[hub]'"
 )
 
-from sgdiff.pretrained import official  # noqa: E402
+from sgdiff.pretrained.official_weights import (  # noqa: E402
+    load_encoder, load_ldm, load_vq, official_layout)
 from sgdiff.pretrained.checkpoints import read_checkpoint  # noqa: E402
 from sgdiff.core import load_weights  # noqa: E402
 from sgdiff.errors import SGDiffError  # noqa: E402
@@ -35,8 +36,8 @@ from sgdiff.method.unet import UNet, UNetConfig  # noqa: E402
 WORDS = ("__image__", "sheep", "tree", "grass", "sky", "zebra")
 RELATIONS = ("__in_image__", "left of", "above", "standing on")
 DOORS = {
-    "read_checkpoint": read_checkpoint, "sip": official.load_encoder, "ldm": official.load_ldm,
-    "vq": official.load_vq, "clip": clip_from_official,
+    "read_checkpoint": read_checkpoint, "sip": load_encoder, "ldm": load_ldm, "vq": load_vq,
+    "clip": clip_from_official,
     "pipeline_from_official": lambda file: official.pipeline_from_official(
         ldm=file, vocab=Vocab(WORDS, RELATIONS)
     ),
@@ -64,7 +65,7 @@ def states():
     stage = FirstStage(
         FirstStageConfig(channels=(32, 32), n_blocks=1, attention_levels=(1,), n_codes=32)
     )
-    return official.official_layout(encoder, UNet(config), stage)
+    return official_layout(encoder, UNet(config), stage)
 
 
 # --- no checkpoint at all
@@ -156,8 +157,8 @@ def test_a_folder_an_address_and_a_checkpoint_of_another_form(tmp_path, states):
         load_weights(tmp_path / "model.safetensors")
 
 
-@pytest.mark.parametrize("wrong, right, told", [("vq", official.load_encoder, "first stage .vq"), ("sip", official.load_ldm, "pre-training .sip"),
-                                                ("ldm", official.load_vq, r"no encoder.conv_in.weight; the closest it has: first_stage_model")])
+@pytest.mark.parametrize("wrong, right, told", [("vq", load_encoder, "first stage .vq"), ("sip", load_ldm, "pre-training .sip"),
+                                                ("ldm", load_vq, r"no encoder.conv_in.weight; the closest it has: first_stage_model")])
 def test_one_official_file_in_the_place_of_another(tmp_path, states, wrong, right, told):
     torch.save(states[wrong], tmp_path / "model.ckpt")
     with pytest.raises(SGDiffError, match=told):
@@ -382,7 +383,7 @@ def test_a_file_cannot_ask_for_more_than_it_holds(tmp_path, kind):
     file = tmp_path / "model.ckpt"
     BOMBS[kind](file)
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
-    for door in (read_checkpoint, official.load_vq):
+    for door in (read_checkpoint, load_vq):
         with pytest.raises(SGDiffError, match="model.ckpt"):
             door(file)
     more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
@@ -390,7 +391,7 @@ def test_a_file_cannot_ask_for_more_than_it_holds(tmp_path, kind):
     assert os.listdir(tmp_path) == ["model.ckpt"]
 
 
-@pytest.mark.parametrize("name, door", [("sip", official.load_encoder), ("ldm", official.load_ldm), ("vq", official.load_vq)])
+@pytest.mark.parametrize("name, door", [("sip", load_encoder), ("ldm", load_ldm), ("vq", load_vq)])
 def test_a_network_whose_weights_are_all_the_same_bytes(tmp_path, states, name, door):
     torch.save(shared_by_all(states[name]), tmp_path / "model.ckpt")
     with pytest.raises(SGDiffError, match="asks for more than it holds"):
@@ -398,10 +399,10 @@ def test_a_network_whose_weights_are_all_the_same_bytes(tmp_path, states, name, 
 
 
 @pytest.mark.parametrize("name, door, more", [
-    ("ldm", official.load_ldm, "model.diffusion_model.input_blocks.1.1.transformer_blocks.99999999.norm1.weight"),
-    ("ldm", official.load_ldm, "model.diffusion_model.input_blocks.99999999.0.op.weight"),
-    ("ldm", official.load_ldm, "model.diffusion_model.input_blocks." + "9" * 5000 + ".0.op.weight"),
-    ("vq", official.load_vq, "encoder.down.0.block.10000000.conv1.weight"), ("vq", official.load_vq, "encoder.down.10000000.block.0.conv1.weight")])
+    ("ldm", load_ldm, "model.diffusion_model.input_blocks.1.1.transformer_blocks.99999999.norm1.weight"),
+    ("ldm", load_ldm, "model.diffusion_model.input_blocks.99999999.0.op.weight"),
+    ("ldm", load_ldm, "model.diffusion_model.input_blocks." + "9" * 5000 + ".0.op.weight"),
+    ("vq", load_vq, "encoder.down.0.block.10000000.conv1.weight"), ("vq", load_vq, "encoder.down.10000000.block.0.conv1.weight")])
 def test_a_name_does_not_make_ten_million_blocks(tmp_path, states, name, door, more):
     torch.save(states[name] | {more: torch.ones(1)}, tmp_path / "model.ckpt")
     began = time.monotonic()
@@ -411,13 +412,13 @@ def test_a_name_does_not_make_ten_million_blocks(tmp_path, states, name, door, m
 
 
 @pytest.mark.parametrize("name, door, key, shape", [
-    ("sip", official.load_encoder, "obj_embeddings.weight", (10**12, 0)), ("sip", official.load_encoder, "graph_conv.net1.0.weight", (5,)),
-    ("sip", official.load_encoder, "graph_projection.weight", (2, 2, 2)), ("sip", official.load_encoder, "pred_embeddings.weight", ()),
-    ("vq", official.load_vq, "encoder.conv_in.weight", (3,)), ("vq", official.load_vq, "encoder.down.0.block.0.conv2.weight", (33, 33, 3, 3)),
-    ("vq", official.load_vq, "quantize.embedding.weight", (0, 4)), ("vq", official.load_vq, "quantize.embedding.weight", (4,)),
-    ("ldm", official.load_ldm, "model.diffusion_model.out.2.weight", (4,)), ("ldm", official.load_ldm, "model.diffusion_model.input_blocks.0.0.weight", (31, 4, 3, 3)),
-    ("ldm", official.load_ldm, "model.diffusion_model.context_local_mlp.0.weight", (7, 7)), ("ldm", official.load_ldm, "scale_factor", (2,)),
-    ("ldm", official.load_ldm, "betas", ()), ("ldm", official.load_ldm, "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.ff.net.2.weight", (1, 0))])
+    ("sip", load_encoder, "obj_embeddings.weight", (10**12, 0)), ("sip", load_encoder, "graph_conv.net1.0.weight", (5,)),
+    ("sip", load_encoder, "graph_projection.weight", (2, 2, 2)), ("sip", load_encoder, "pred_embeddings.weight", ()),
+    ("vq", load_vq, "encoder.conv_in.weight", (3,)), ("vq", load_vq, "encoder.down.0.block.0.conv2.weight", (33, 33, 3, 3)),
+    ("vq", load_vq, "quantize.embedding.weight", (0, 4)), ("vq", load_vq, "quantize.embedding.weight", (4,)),
+    ("ldm", load_ldm, "model.diffusion_model.out.2.weight", (4,)), ("ldm", load_ldm, "model.diffusion_model.input_blocks.0.0.weight", (31, 4, 3, 3)),
+    ("ldm", load_ldm, "model.diffusion_model.context_local_mlp.0.weight", (7, 7)), ("ldm", load_ldm, "scale_factor", (2,)),
+    ("ldm", load_ldm, "betas", ()), ("ldm", load_ldm, "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.ff.net.2.weight", (1, 0))])
 def test_a_tensor_of_another_shape_is_told(tmp_path, states, name, door, key, shape):
     torch.save(states[name] | {key: torch.ones(shape)}, tmp_path / "model.ckpt")
     with pytest.raises(SGDiffError, match="model.ckpt|model_channels"):
@@ -428,7 +429,7 @@ def test_a_tensor_of_another_shape_is_told(tmp_path, states, name, door, key, sh
 def test_weights_are_finite_numbers(tmp_path, states, value):
     torch.save(states["sip"] | {"graph_projection.bias": value}, tmp_path / "sip.pt")
     with pytest.raises(SGDiffError, match="graph_projection.bias.*diverged"):
-        official.load_encoder(tmp_path / "sip.pt")
+        load_encoder(tmp_path / "sip.pt")
 
 
 def test_any_changed_byte_is_found_or_without_effect(tmp_path):

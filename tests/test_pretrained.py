@@ -109,7 +109,8 @@ def test_takes_the_place_of_the_small_encoder_in_pretraining(pretraining):
 def test_a_run_beside_clip_saves_what_it_trains_and_goes_on_from_there(pretraining, tmp_path):
     from sgdiff.core import load_weights, save_weights
     from sgdiff.method.pretraining import PretrainingModel
-    from sgdiff.training.fit import FitConfig, fit
+    from sgdiff.training.fit import fit
+    from sgdiff.training.steps import FitConfig
     config, images, batch = pretraining
     settings = FitConfig(4, 1e-3, 1, log_every=1)
 

@@ -23,16 +23,15 @@ from sgdiff.method.generation import DiffusionConfig, GraphToLatent
 from sgdiff.real.records import (
     GEOMETRIC, RealConfig, Record, choose_rows, fit_boxes, fit_image, geometric_triples, make_graph,
     record_rng, relation_of)
-from sgdiff.graphs.graph import SceneGraph, SceneGraphBatch, Vocab, check_graph
+from sgdiff.graphs.graph import SceneGraph, SceneGraphBatch, Vocab, check_graph, read_vocab
 
 h5py = pytest.importorskip("h5py", reason="the extra [data] is not installed")
 pytest.importorskip("pycocotools", reason="the extra [data] is not installed")
 
 from sgdiff.real.prepare import add_command  # noqa: E402
 from sgdiff.real.tiny import write_tiny_coco, write_tiny_gqa, write_tiny_vg  # noqa: E402
-from sgdiff.real.dataset import (
-    CocoStuff, RealData, Table, VisualGenome, read_vocab, vocab_from_sg2im,
-)  # noqa: E402
+from sgdiff.real.dataset import CocoStuff, RealData, VisualGenome  # noqa: E402
+from sgdiff.real.tables import Table  # noqa: E402
 
 # pycocotools under NumPy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -438,7 +437,7 @@ def test_vocabularies_keep_numbers_and_aliases(tiny):
         and vg.predicate_id("within") == vg.predicate_id("in")
     )
     assert SceneGraph.from_text("woman within street", vg).objects == ("woman", "street")
-    holes = vocab_from_sg2im(
+    holes = read_vocab(
         {"object_name_to_idx": {"__image__": 0, "x": 2}, "pred_name_to_idx": {"__in_image__": 0}}
     )
     assert holes.objects == ("__image__", "__none_1__", "x")

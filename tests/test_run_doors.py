@@ -15,8 +15,8 @@ from sgdiff import cli
 from sgdiff.cli import main
 from sgdiff.full import commands as full_commands
 from sgdiff.pretrained.checkpoints import read_checkpoint
-from sgdiff.core import SGDiffError, load_weights
-from sgdiff.errors import load_json, save_json
+from sgdiff.core import load_weights
+from sgdiff.errors import SGDiffError, load_json, save_json
 from sgdiff.folders import SUMS, one_writer
 from sgdiff.toy.judge import load_judge
 from sgdiff.method.pipeline import SGDiffPipeline

@@ -33,7 +33,7 @@ from ..method.graph_encoder import GraphEmbedding, SceneGraphEncoder
 from ..method.masked import object_mask
 from ..method.pretraining import PretrainingModel
 from ..graphs.graph import SceneGraphBatch
-from ..training.fit import Part, batch_indices
+from ..training.steps import Part, batch_indices
 
 # %% ../../nbs/full/losses.ipynb #f007461a
 def hidden_tokens(

@@ -15,7 +15,7 @@ Axis letters: B images, K words, P ordered pairs of things, R predicates, D widt
 # %% auto #0
 __all__ = ['KIND_WEIGHTS', 'LESSONS', 'JudgeConfig', 'askable', 'known_answers', 'pool_pairs', 'centre_and_spread', 'PairHead',
            'Judge', 'roughen', 'answer_table', 'category_maps', 'judge_loss', 'judging_loss', 'judge_accuracy',
-           'judged_families', 'save_judge', 'load_judge']
+           'judged_families', 'save_judge', 'load_judge', 'judge_beside']
 
 # %% ../../nbs/toy/judge.ipynb #020ef660
 import itertools
@@ -27,13 +27,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..core import device_of, load_json, load_module, save_json, save_weights, step_generator
-from ..errors import RangeError, check_fields, described
+from ..core import device_of, load_module, save_weights, step_generator
+from ..errors import RangeError, check_fields, described, load_json, save_json
 from ..folders import check_sums, write_sums
 from ..graphs.graph import UnknownWordError, Vocab
 from .world import (
     EASY, FACING, FAMILIES, FAMILY_OF, FLIPS, HOLDABLE, ToyWorldConfig, geometric_relation, turn)
-from ..training.fit import batch_indices
+from ..training.steps import batch_indices
 
 # %% ../../nbs/toy/judge.ipynb #b5e5b280
 @dataclass(frozen=True)
@@ -480,3 +480,9 @@ def load_judge(folder) -> Judge:
         load_json(folder / "accuracy.json") if (folder / "accuracy.json").exists() else None
     )
     return judge.requires_grad_(False)
+
+
+def judge_beside(folder) -> Judge | None:
+    "The judge that is stored beside a pipeline, None where there is none. Raises SGDiffError."
+    folder = Path(folder) / "judge"
+    return load_judge(folder) if folder.exists() else None
