@@ -22,7 +22,26 @@ Modules:
 - `sgdiff.full.presets`: From an empty disk to the paper's table: the commands, the disk, the hours, and what to expect.
 - `sgdiff.full.protocol`: A figure such as FID 23.5 means little without saying of which images, how many, drawn how, and seen by which network; here the saying is part of the measuring.
 - `sgdiff.full.train`: One stage of a full run, on one process or on many, stopped and gone on with as often as need be.
+- `sgdiff.graphs.data`: Pictures whose graphs are known, what may be said of them, and what they never show: one small interface for the toy world and for photographs.
 - `sgdiff.graphs.graph`: A scene graph says what is in a picture and how the things stand to each other. This notebook gives it one small class, four ways in and out, and a batch without padding.
+- `sgdiff.method.attention`: How a picture reads a graph: each place takes a weighted mean of the tokens, and chooses the weights.
+- `sgdiff.method.choosing`: The sampler throws a die, and the encoder of stage 1 knows which picture fits which graph: let it choose.
+- `sgdiff.method.contrastive`: Show a graph encoder many pictures and ask which one its graph describes: from this question alone it learns what graphs mean in pictures.
+- `sgdiff.method.diffusion`: Pictures are made small, and large again. Then a network learns to take noise off the small ones. In the end it draws new pictures out of nothing but noise.
+- `sgdiff.method.gaussian_mixture`: Data whose best possible denoiser has a closed form: how low can a loss go, and what do schedules, questions and weights change?
+- `sgdiff.method.generation`: Stage 2: train a UNet to take noise off latents while it reads a graph. Then one object that draws a graph, changes a word, and draws again.
+- `sgdiff.method.graph_encoder`: A scene graph becomes two things that a network can use: one token per triple, and one vector for the whole scene.
+- `sgdiff.method.masked`: Hide an object and draw it again with the help of the graph: so the tokens of the graph learn what things look like.
+- `sgdiff.method.noise`: A picture starts from its own noise, whatever else is drawn beside it; and a wrong number is named before anything is drawn.
+- `sgdiff.method.pipeline`: One object that takes a scene graph and gives an image, and takes an edit and gives the image before and after.
+- `sgdiff.method.pipeline_checks`: Graphs and settings are checked before the first step: a message names what is wrong, what was expected, and how to mend it.
+- `sgdiff.method.pipeline_files`: A trained pipeline on disk: JSON and safetensors, one folder a part, laid out as on the Hugging Face Hub.
+- `sgdiff.method.pretraining`: Stage 1 as the library runs it: one graph encoder, two losses, a configuration, and room for an image encoder that is frozen.
+- `sgdiff.method.retrieval`: Four measures: retrieval and the flip test for the encoder, a judge for the pictures, and what FID and Inception Score cannot see.
+- `sgdiff.method.samplers`: From noise to picture in few steps: DDPM, DDIM and DPM-Solver++; and guidance, which makes the picture obey its graph.
+- `sgdiff.method.unet`: A denoiser that sees a noisy picture at several sizes, knows how noisy it is, and reads the graph at every place.
+- `sgdiff.method.unet_speed`: Convolutions as matrix products, doubling by four small convolutions, and the order in which a map is stored: the same numbers in less time.
+- `sgdiff.method.vae`: The full form of chapter 7's autoencoder: a linear map that is known in closed form, and a convolutional network that corrects it, for pictures of any size.
 - `sgdiff.pretrained.checkpoints`: A checkpoint is a file from a stranger. Know every name in it, and let the shapes say what was built.
 - `sgdiff.pretrained.clip`: At full size nobody trains the image side: CLIP looks at the picture, a published autoencoder makes the latents. Both stay frozen, and both must fit where our small ones stood.
 - `sgdiff.pretrained.first_stages`: Our own little autoencoder is for the toy world; at full size one takes an autoencoder that somebody trained for weeks, and asks it to keep our interface.
@@ -37,7 +56,7 @@ Modules:
 - `sgdiff.real.json_stream`: One record at a time from a file of any size, in memory that does not grow with the file; and a tally of what was kept, what was dropped, and why.
 - `sgdiff.real.prepare`: `sgdiff prepare vg | gqa | coco | shards`: raw files in, tables out; run it again and nothing happens; kill it and nothing is half done.
 - `sgdiff.real.records`: A real data set gives an image, a list of boxes and a list of relations; a model wants a square picture and a graph of it. What lies between is short, and most of it can be got wrong.
-- `sgdiff.real.shards`: A hundred thousand small files become a hundred large ones, and several machines read them side by side, each sample exactly once an epoch.
+- `sgdiff.real.shards`: A hundred thousand small files become a hundred large ones, and every sample in them can still be asked for by its number.
 - `sgdiff.real.sources`: Three releases of Visual Genome, and GQA, give their images, objects and relationships through one door.
 - `sgdiff.real.tables`: What a row of a prepared table may say, checked for all rows at once, before one of them is believed.
 - `sgdiff.real.tiny`: Visual Genome, GQA and COCO-Stuff say the same things in three dialects. We learn them by writing a tiny data set in each, traps included.

@@ -12,12 +12,12 @@ a wrong option in 2; a full run that was stopped and saved in 75; Ctrl-C in 130.
 
 # %% auto #0
 __all__ = ['MARKS', 'OPTIONS', 'AT_ONCE', 'DEMO_GRAPHS', 'DEMO_EDITS', 'TOY_PRESETS', 'FULL_PRESETS', 'find_weights',
-           'holds_weights', 'is_full_run', 'check_whole_folder', 'load_pipeline', 'pipeline_class', 'load_judge',
-           'verdicts', 'print_edit', 'sampling_options', 'settled', 'read_request', 'read_asked', 'check_texts',
-           'told_of', 'generate', 'check_out', 'draw_in_parts', 'save_page', 'one_each', 'best_of', 'edit', 'demo',
-           'check_demo', 'train', 'refuse', 'train_toy', 'evaluate', 'evaluate_toy', 'check_toy', 'add_device',
-           'add_sampling', 'add_drawing', 'add_generate', 'add_edit', 'add_data', 'add_train', 'add_evaluate',
-           'add_plan', 'make_parser', 'in_options', 'main']
+           'holds_weights', 'is_full_run', 'check_whole_folder', 'load_pipeline', 'pipeline_class', 'verdicts',
+           'print_edit', 'sampling_options', 'settled', 'read_request', 'read_asked', 'check_texts', 'told_of',
+           'generate', 'check_out', 'draw_in_parts', 'save_page', 'one_each', 'best_of', 'edit', 'demo', 'check_demo',
+           'train', 'refuse', 'train_toy', 'evaluate', 'evaluate_toy', 'check_toy', 'add_device', 'add_sampling',
+           'add_drawing', 'add_generate', 'add_edit', 'add_data', 'add_train', 'add_evaluate', 'add_plan',
+           'make_parser', 'in_options', 'main']
 
 # %% ../nbs/cli.ipynb #18a90264
 import argparse
@@ -31,10 +31,11 @@ from pathlib import Path
 from .app.picture_files import aside, page_files, picture_file, save_figure, told_in_png
 from .errors import SGDiffError, default_weights
 from .full import commands as full_runs
-from .full.train import default_folder, world_size
+from .full.train import default_folder
 from .real.prepare import add_command as add_prepare
-from .terminal import (
-    COUNT, SCALE, SEED, check_folder, check_writable, decimal, local, run_command, whole)
+from sgdiff.terminal import (
+    COUNT, SCALE, SEED, check_folder, check_writable, decimal, local, process_rank, run_command,
+    whole)
 
 # %% ../nbs/cli.ipynb #e43665ab
 def find_weights(path=None) -> Path:        # path: what is named; None: the shipped weights
@@ -82,9 +83,10 @@ def load_pipeline(path=None,                # as for `find_weights`, or a hub na
 
     Raises: SGDiffError."""
     from sgdiff.core import find_device
+    from sgdiff.toy.judge import judge_beside
     folder, device = find_weights(path), find_device(device or "cpu")
     if is_full_run(folder): return full_runs.run_pipeline(folder, device), None
-    return pipeline_class(folder).from_pretrained(folder, device), load_judge(folder)
+    return pipeline_class(folder).from_pretrained(folder, device), judge_beside(folder)
 
 
 def pipeline_class(folder: Path):           # -> SGDiffPipeline or OfficialPipeline
@@ -96,12 +98,6 @@ def pipeline_class(folder: Path):           # -> SGDiffPipeline or OfficialPipel
     index = load_json(folder / "model_index.json") if (folder / "model_index.json").exists() else {}
     official = isinstance(index, dict) and index.get("_class_name") == "OfficialPipeline"
     return OfficialPipeline if official else SGDiffPipeline
-
-
-def load_judge(path):                       # -> Judge, or None where the folder has none
-    "The judge that is stored beside a pipeline."
-    from sgdiff.toy import judge
-    return judge.load_judge(Path(path) / "judge") if (Path(path) / "judge").exists() else None
 
 # %% ../nbs/cli.ipynb #7cf4f214
 MARKS = {True: "yes", False: "NO", None: "-"}       # found, not found, not judged
@@ -624,7 +620,7 @@ def main(argv=None) -> int:         # argv: list of str; None: the process's own
         except ValueError as error:
             if isinstance(error, SGDiffError): raise
             raise SGDiffError(in_options(str(error))) from error
-    number, world = world_size()
+    number, world = process_rank()
     return run_command(run, "sgdiff" if world == 1 else f"sgdiff, process {number}")
 
 # %% ../nbs/cli.ipynb #88009ef1

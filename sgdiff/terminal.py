@@ -1,7 +1,8 @@
 """Whatever ends a command, its user reads one line and its script one number; whatever it prints,
 any terminal can show it.
 
-What commands share: options with limits, text for any terminal, a line and a status at the end.
+What commands share: options with limits, text for any terminal, a line and a status at the end,
+and which of many processes this is.
 
 Exit statuses: 0 done, 1 something that a person can mend, 2 a wrong option, 130 Ctrl-C, 141 nobody
 reads the output any more. No torch needed."""
@@ -10,7 +11,7 @@ reads the output any more. No torch needed."""
 
 # %% auto #0
 __all__ = ['SEED', 'COUNT', 'SCALE', 'NOBODY_READS', 'open_streams', 'whole', 'decimal', 'local', 'check_writable',
-           'check_folder', 'notes', 'run_command']
+           'check_folder', 'process_rank', 'notes', 'run_command']
 
 # %% ../nbs/terminal.ipynb #deebb25a
 import argparse
@@ -105,6 +106,15 @@ def _check_room(file: Path, named: Path):
     except RuntimeError as error:  # links in a circle
         raise SGDiffError(f"cannot write {named}: {error}") from error
     except OSError as error: raise cannot_write(named, error) from error
+
+# %% ../nbs/terminal.ipynb #df0b2293
+def process_rank() -> tuple[int, int]:  # the number of this process, and how many there are
+    """As PyTorch says where the processes are connected, otherwise as their launcher says; (0, 1)
+    where nothing was launched."""
+    dist = sys.modules.get("torch.distributed")  # who has not imported it is not connected
+    if dist and dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 # %% ../nbs/terminal.ipynb #1ce5bedd
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from sgdiff.core import load_weights  # noqa: E402
 from sgdiff.errors import SGDiffError  # noqa: E402
 from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, load_first_stage  # noqa: E402
 from sgdiff.method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig  # noqa: E402
+from sgdiff.pretrained.official import pipeline_from_official
 from sgdiff.pretrained.clip import ClipConfig, clip_from_official, load_tower  # noqa: E402
 from sgdiff.graphs.graph import Vocab  # noqa: E402
 from sgdiff.method.unet import UNet, UNetConfig  # noqa: E402
@@ -38,7 +39,7 @@ RELATIONS = ("__in_image__", "left of", "above", "standing on")
 DOORS = {
     "read_checkpoint": read_checkpoint, "sip": load_encoder, "ldm": load_ldm, "vq": load_vq,
     "clip": clip_from_official,
-    "pipeline_from_official": lambda file: official.pipeline_from_official(
+    "pipeline_from_official": lambda file: pipeline_from_official(
         ldm=file, vocab=Vocab(WORDS, RELATIONS)
     ),
     "tower": lambda file: load_tower(f"any/{file}", ClipConfig()),

@@ -22,11 +22,11 @@ from pathlib import Path
 
 from ..core import set_seed
 from ..errors import SGDiffError, default_weights
-from ..method.pipeline import load_component
+from ..method.pipeline_files import load_component
 from ..method.pretraining import PretrainingModel
 from ..toy.recipes import PRESETS, Preset, build, stage_config
 from ..toy.world import WORLDS
-from ..training.fit import FitConfig
+from ..training.steps import FitConfig
 from ..method.vae import VAE, VAEConfig
 
 # %% ../../nbs/app/choice.ipynb #753c3506

@@ -23,16 +23,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .background import Mailbox
-from ..cli import load_judge
 from ..errors import SGDiffError, default_weights, load_json, save_json
 from ..toy.compliance import compliance
 from ..method.generation import GraphToLatent, encode_latents, generation_loss
 from ..method.pipeline import SGDiffPipeline
 from ..method.pretraining import PretrainingModel, pretraining_loss
+from ..toy.judge import judge_beside
 from ..toy.recipes import build
 from ..method.retrieval import embed_graphs, embed_images, flip_test, retrieval_at
 from ..terminal import run_command
-from ..toy.world import FAMILIES, WORLDS, make_dataset
+from ..toy.world import FAMILIES, WORLDS, make_dataset, training_scenes
 from ..training.fit import Interrupted, fit
 from .choice import (
     TrainingChoice, first_stage, live_config, pretraining_model, read_choice)
@@ -243,7 +243,7 @@ class LiveTraining:
             self._make(
                 "judge",
                 lambda: (
-                    load_judge(self.weights or default_weights())
+                    judge_beside(self.weights or default_weights())
                     if self.choice.world == "easy"
                     else None
                 ),
@@ -317,6 +317,7 @@ class LiveTraining:
             self.choice.preset().diffusion,
             world.image_size,
             world.n_things[1],
+            training_scenes(world),
         )
         graphs = self.held.graphs[:self.n_pictures]
         pixels = pipe(graphs, num_inference_steps=12, seed=0).pixels

@@ -25,12 +25,12 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ..cli import load_judge
 from ..core import show_images
 from .pictures import data_url
 from ..errors import SGDiffError, default_weights
 from .editor import GraphEditor
 from .live import LiveTraining
+from ..toy.judge import judge_beside
 from ..toy.world import FAMILIES, WORLDS
 from .choice import TrainingChoice, full_size, live_config
 
@@ -255,7 +255,7 @@ class Retrain(w.VBox):
         if self.training is None or self.training.pipeline is None:
             raise SGDiffError("there is no picture model yet")
         judge = (
-            load_judge(self.weights or default_weights())
+            judge_beside(self.weights or default_weights())
             if self.training.choice.world == "easy"
             else None
         )

@@ -21,9 +21,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from ..errors import SGDiffError, default_weights, described, load_json
-from ..terminal import check_folder
+from ..terminal import check_folder, process_rank
 from .train import (
-    FREE, ONLY, PATIENCE, TRY_AGAIN, check_finished, read_request, train_run, world_size)
+    FREE, ONLY, PATIENCE, TRY_AGAIN, check_finished, read_request, train_run)
 
 # %% ../../nbs/full/commands.ipynb #d28137d1
 def check_same(
@@ -88,6 +88,7 @@ def assemble_run(
     stage is not finished, or the data have other words."""
     from sgdiff.core import load_weights
     from sgdiff.full.presets import build_generation, open_first_stage
+    from sgdiff.graphs.data import TrainingScenes
     from sgdiff.method.pipeline import SGDiffPipeline
     from sgdiff.graphs.graph import Vocab
     out, (_, preset) = Path(out), open_run(out)
@@ -106,7 +107,8 @@ def assemble_run(
     kind = SGDiffPipeline
     if preset.official: from sgdiff.pretrained.official import OfficialPipeline as kind
     return kind(
-        model.graph_encoder, model.unet, first_stage, vocab, model.config, preset.image_size, 9
+        model.graph_encoder, model.unet, first_stage, vocab, model.config, preset.image_size, 9,
+        TrainingScenes(),
     ).to(device)
 
 
@@ -282,7 +284,7 @@ def evaluate(
     "Draws and measures a full run; `report.json` lies in --out. Raises SGDiffError."
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
-    from sgdiff.full.feeding import data_fingerprint
+    from sgdiff.real.dataset import data_fingerprint
     from sgdiff.full.protocol import evaluate_run, pipeline_draw
     args = usual(args)
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=PATIENCE)
@@ -326,7 +328,7 @@ def evaluate(
     report = evaluate_run(pipeline_draw(pipe, protocol), data, protocol, out, weights, described,
                           features, classes, seen, unseen,
                           before_measuring=part_company, device=device, facts=facts)
-    if world_size()[0] == 0: print(f"{format_evaluation(report)}\nwrote {out / 'report.json'}")
+    if process_rank()[0] == 0: print(f"{format_evaluation(report)}\nwrote {out / 'report.json'}")
     return report
 
 
@@ -368,4 +370,4 @@ def train(args) -> None:
     if not done:
         print(f"stopped and saved in {request.folder}; {again} to go on", file=sys.stderr)
         raise SystemExit(TRY_AGAIN)
-    if world_size()[0] == 0: print(f"done: {request.folder}")
+    if process_rank()[0] == 0: print(f"done: {request.folder}")

@@ -28,6 +28,7 @@ from ..core import device_of, step_generator
 from ..method.diffusion import diffusion_loss_at, stratified_timesteps
 from ..training.distributed import gathered_contrastive, ratio_over_ranks
 from .feeding import Ahead, part_choices, part_graphs
+from ..graphs.data import Dataset
 from ..method.generation import GraphToLatent
 from ..method.graph_encoder import GraphEmbedding, SceneGraphEncoder
 from ..method.masked import object_mask
@@ -149,7 +150,7 @@ class SharedPretraining(PretrainingModel):
 
 # %% ../../nbs/full/losses.ipynb #9782d0be
 def pretraining_in_parts(
-    data,  # `pixels(rows)`, `config.vocab`, a length, and graphs as in `training_graph`
+    data: Dataset,
     batch_size: int,  # B, of all processes together
     seed: int = 0,  # of the run
     look: Callable | None = None,  # the frozen image encoder; None: the model has its own
@@ -214,7 +215,7 @@ def given_loss(
 
 
 def generation_in_parts(
-    data,  # `config.vocab`, a length, and graphs as in `training_graph`
+    data: Dataset,  # without pixels
     latents: Tensor,  # (n, c, h, w), of the same images; any float type
     batch_size: int,  # B, of all processes together
     seed: int = 0,  # of the run

@@ -27,16 +27,14 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..core import SGDiffError
 from ..method.contrastive import ImageEncoder
 from .losses import FrozenPretraining
-from ..errors import RangeError
+from ..errors import RangeError, SGDiffError
 from .presets import (FullPreset, PRESETS, build_pretraining, changed, encoder_config,
                               first_stage_sizes, image_config, rehearse_run, unet_config)
 from ..method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from ..graphs.graph import SceneGraph, SceneGraphBatch, Vocab
-from ..method.unet import UNet, UNetConfig
-from ..method.unet_blocks import ResBlock, SpatialTransformer
+from ..method.unet import ResBlock, SpatialTransformer, UNet, UNetConfig
 
 # %% ../../nbs/full/planner.ipynb #ad3e7f3e
 @dataclass(frozen=True)
@@ -79,15 +77,17 @@ def forward_cost(
     build,  # build() -> a module
     inputs,  # inputs() -> the tensors of its forward
     precision: str = "no",  # "no" or "bf16"
+    device: str = "cuda",  # what would run it: a "cpu" computes small convolutions in another way
 ) -> Cost:
     "What a forward pass costs, run on fake tensors: no memory is used and nothing is computed."
-    with FakeTensorMode():
+    with FakeTensorMode() as mode:
+        mode.stands_for = device  # `method.unet_speed` asks for it
         module = build()
         kept = _Kept(module)
         counter = FlopCounterMode(display=False)
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
-        with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda x: x), autocast, counter:
-            _result = module(*inputs())
+        hooks = torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda x: x)
+        with hooks, autocast, counter: _result = module(*inputs())
     inner = sum(kept.inside)
     return Cost(
         counter.get_total_flops(),

@@ -22,18 +22,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..core import SGDiffError, set_seed
+from ..core import set_seed
 from ..method.contrastive import ImageEncoderConfig
-from ..errors import RangeError, check_fields
-from .feeding import data_fingerprint, file_hash
+from ..errors import RangeError, SGDiffError, check_fields
+from .feeding import file_hash
+from ..real.dataset import data_fingerprint
 from .losses import FrozenPretraining, SharedPretraining
 from ..method.generation import DiffusionConfig, GraphToLatent, feed_denoiser
 from ..method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from ..method.pretraining import PretrainingConfig, blank_embedding, feed_pretraining
 from ..graphs.graph import closest_words
-from ..training.steps import rehearse
+from ..training.steps import FitConfig, rehearse
 from ..toy.world import WORLDS, make_dataset
-from ..training.fit import FitConfig
 from ..method.unet import UNet, UNetConfig
 from ..method.vae import VAE, VAEConfig, fit_latent_scale, start_from_pca
 

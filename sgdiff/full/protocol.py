@@ -28,9 +28,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ..core import SGDiffError, atomic_write, device_of, load_json, save_json, to_uint8
-from ..training.distributed import first_does, process_rank, sharded, shared_writer
-from ..errors import check_fields
+from ..core import device_of, to_uint8
+from ..terminal import process_rank
+from ..training.distributed import first_does, sharded, shared_writer
+from ..errors import SGDiffError, atomic_write, check_fields, load_json, save_json
 from ..toy.compliance import check_features, fid, inception_score
 from .feeding import file_hash
 from ..method.retrieval import retrieval_at

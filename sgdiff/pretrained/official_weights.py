@@ -29,7 +29,8 @@ from ..method.diffusion import NoiseSchedule, predict_x0
 from ..errors import SGDiffError
 from .first_stages import FirstStage, from_diffusers, to_diffusers
 from ..method.graph_encoder import SceneGraphEncoder
-from ..method.samplers import SamplingCancelled, ddim_step, draw_noise, sampling_timesteps
+from ..method.noise import draw_noise
+from ..method.samplers import SamplingCancelled, ddim_step, sampling_timesteps
 from ..method.unet import UNet
 
 # %% ../../nbs/pretrained/official_weights.ipynb #93cb455b

@@ -23,8 +23,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..core import save_json
-from ..errors import SGDiffError
+from ..errors import SGDiffError, save_json
 from .judge import Judge, judged_families
 from .world import (FAMILIES, FAMILY_OF, GROUNDS, SKIES, ToyWorldConfig, flip_triple,
                               flippable)

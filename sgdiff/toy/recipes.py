@@ -40,10 +40,9 @@ from .judge import (LESSONS, Judge, JudgeConfig, judge_accuracy, judging_loss, l
 from ..method.pipeline import SGDiffPipeline
 from ..method.pretraining import (PretrainingConfig, PretrainingModel, feed_pretraining,
                                 pretraining_loss)
-from ..training.steps import rehearse
-from .world import WORLDS, make_dataset
-from ..training.fit import (
-    Diverged, FitConfig, batch_indices, finish_stage, fit, read_settings, stage_faults)
+from ..training.steps import FitConfig, batch_indices, rehearse
+from .world import WORLDS, make_dataset, training_scenes
+from ..training.fit import Diverged, finish_stage, fit, read_settings, stage_faults
 from ..method.unet import UNet, UNetConfig
 from ..method.vae import (
     VAE, VAEConfig, fit_latent_scale, forgiving_loss, start_from_pca, train_decoder_only, vae_loss)
@@ -435,6 +434,7 @@ def assemble(p: Preset, out) -> SGDiffPipeline:
         p.diffusion,
         p.config.image_size,
         p.config.n_things[1],
+        training_scenes(p.config),
     )
 
 # %% ../../nbs/toy/recipes.ipynb #01013cab

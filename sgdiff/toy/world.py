@@ -20,14 +20,14 @@ __all__ = ['FAMILIES', 'LAYOUT_FAMILIES', 'FAMILY_OF', 'FLIPS', 'INVERSE', 'SKIE
            'HELD_SIZES', 'SHARED_PIXELS', 'ARRANGEMENTS', 'COLORS', 'ToyWorldConfig', 'sprite', 'Thing',
            'sample_things', 'geometric_relation', 'pair_relations', 'scene_relations', 'draw_things', 'ToyScene',
            'graph_signature', 'is_test_graph', 'ToyWorld', 'turn', 'flippable', 'flip_triple', 'random_flip',
-           'never_together', 'thin_graph', 'ToyData', 'make_dataset']
+           'never_together', 'training_scenes', 'thin_graph', 'ToyData', 'make_dataset']
 
 # %% ../../nbs/toy/world.ipynb #cfd9b070
 import math
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
 from ..graphs.graph import SceneGraph, SceneGraphBatch, Vocab, as_seed
+from ..graphs.data import TrainingScenes, two_relations
 
 # %% ../../nbs/toy/world.ipynb #da3cd8f2
 FAMILIES = {"spatial": ("left of", "right of", "above", "below"),
@@ -689,6 +690,23 @@ def _clash(a, b) -> bool:
     if placed: return placed[0] not in ("left of", "right of")
     return FLIPS.get(a[1]) == b[1] and (a[0] == b[0] or "holding" in (a[1], b[1]))
 
+# %% ../../nbs/toy/world.ipynb #fbc66fd8
+def training_scenes(config: ToyWorldConfig) -> TrainingScenes:
+    """What the scenes of a world never show. Only for the words of `EASY` do we know which
+    relations exclude each other."""
+    predicates = config.vocab.predicates[1:] if config.vocab.objects == EASY.vocab.objects else ()
+    tried = [
+        (a, b)
+        for p, q in product(predicates, repeat=2)
+        for a, b in (((0, p, 1), (0, q, 1)), ((0, p, 1), (1, q, 0)))
+    ]
+    apart = {
+        two_relations(a, b)
+        for a, b in tried
+        if never_together(SceneGraph(("sheep", "tree"), (a, b)))
+    }
+    return TrainingScenes("the toy world", (*SKIES, *GROUNDS), dict(INVERSE), tuple(sorted(apart)))
+
 # %% ../../nbs/toy/world.ipynb #ff35bc09
 def thin_graph(
     graph: SceneGraph,
@@ -745,6 +763,24 @@ class ToyData:
         graphs = [self.graphs[int(i)] for i in indices]
         if rng is not None: graphs = [thin_graph(g, rng) for g in graphs]
         return self.pixels(indices), SceneGraphBatch.from_graphs(graphs, self.config.vocab)
+
+    def training_graph(self, index: int, rng) -> SceneGraph:
+        "What is said of a scene this time: its graph, thinned."
+        return thin_graph(self.graphs[index], rng)
+
+    def thin_graph(self, graph: SceneGraph, rng, keep_all: float = 0.4) -> SceneGraph:
+        "A graph that says less, as `thin_graph` of this world."
+        return thin_graph(graph, rng, keep_all=keep_all)
+
+    def random_flip(self, graph: SceneGraph, rng) -> SceneGraph | None:
+        "The graph with one relation made wrong, as `random_flip` of this world."
+        return random_flip(graph, rng)
+
+    families = tuple(FAMILIES)      # of predicates that have an opposite
+
+    def flips(self, graph: SceneGraph, family: str) -> list[SceneGraph]:
+        "The graph with each of its predicates of the family flipped in turn."
+        return [flip_triple(graph, row) for row in flippable(graph, family)]
 
 
 def make_dataset(config: ToyWorldConfig,

@@ -14,8 +14,7 @@ running mean of the weights: the pieces are those of `steps` and `muon`. Loshchi
 
 # %% auto #0
 __all__ = ['RUN_AGAIN', 'SEAL', 'SEAL_LENGTH', 'FREE', 'ADJUSTABLE', 'MOST_LOST', 'Unfinished', 'Interrupted', 'Diverged',
-           'FitResult', 'fit', 'finish_stage', 'stage_faults', 'read_settings', 'FitConfig', 'Part', 'batch_indices',
-           'learning_rate_at', 'parameter_groups', 'EMA']
+           'FitResult', 'fit', 'finish_stage', 'stage_faults', 'read_settings', 'batch_indices']
 
 # %% ../../nbs/training/fit.ipynb #c0f8f925
 import atexit
@@ -38,18 +37,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..core import (
-    SGDiffError, atomic_write, check_state_dict, device_of, load_json, save_json, step_generator)
+from ..core import check_state_dict, device_of, step_generator
 from .distributed import leave_group, shared_writer
-from ..errors import cannot_write, described
+from ..errors import SGDiffError, atomic_write, cannot_write, described, load_json, save_json
 from ..folders import file_sum
 from .muon import make_optimizers, set_learning_rate
-from .steps import (
-    EMA, FitConfig, Part, batch_indices, learning_rate_at, parameter_groups)
+from .steps import EMA, FitConfig, Part, batch_indices, learning_rate_at
 
-# %% ../../nbs/training/fit.ipynb #6b00000b
-# from here too
-_all_ = ["FitConfig", "Part", "batch_indices", "learning_rate_at", "parameter_groups", "EMA"]
+_all_ = ["batch_indices"]  # chapters of the method ask for it here
 
 # %% ../../nbs/training/fit.ipynb #644e1fa7
 RUN_AGAIN = "run the same again"  # how a person goes on with what was stopped

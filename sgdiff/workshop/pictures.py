@@ -16,7 +16,7 @@ import math
 import torch
 
 from ..method.attention import attention_probs
-from ..method.diffusion import NoiseSchedule
+from ..method.diffusion import NoiseSchedule, levels
 from ..method.samplers import ddim_step
 from ..graphs.graph import SceneGraph, edit_graph
 from ..toy.world import EASY, graph_signature
@@ -30,7 +30,7 @@ def _noisy(t=300):
     "A schedule, its signal and noise at a timestep, and clean, noise, noisy and velocity there."
     schedule, g = NoiseSchedule.cosine(), torch.Generator().manual_seed(t)
     x0, noise = (torch.randn(4, 3, generator=g, dtype=torch.float64) for _ in range(2))
-    a, s = schedule.levels(t)
+    a, s = levels(schedule, t)
     return schedule, a, s, x0, noise, a * x0 + s * noise, a * noise - s * x0
 
 
