@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sgdiff.method.diffusion import GaussianMixture, NoiseSchedule, best_denoiser
+from sgdiff.method.diffusion import NoiseSchedule
+from sgdiff.method.gaussian_mixture import GaussianMixture, best_denoiser
 from sgdiff.method.samplers import (
     SAMPLERS, GuidedDenoiser, SamplingCancelled, check_sampler, ddim_sample, dpm_solver_pp_sample,
     sampling_timesteps)
