@@ -22,7 +22,8 @@ from sgdiff.errors import SGDiffError
 from sgdiff.method.generation import DiffusionConfig, GraphToLatent
 from sgdiff.real.records import (
     GEOMETRIC, RealConfig, Record, choose_rows, fit_boxes, fit_image, geometric_triples, make_graph,
-    record_rng, relation_of)
+    record_rng)
+from sgdiff.graphs.data import geometric_relation
 from sgdiff.graphs.graph import SceneGraph, SceneGraphBatch, Vocab, check_graph, read_vocab
 
 h5py = pytest.importorskip("h5py", reason="the extra [data] is not installed")
@@ -162,12 +163,12 @@ def test_geometric_relations_by_a_second_implementation(a, b):
         # from the open corner -135 to the open corner -45 degrees
         elif re > 0 and im < 0: expected = "above"
         else: expected = "left of"
-    assert relation_of(s, o, centre(s), centre(o)) == expected
+    assert geometric_relation(s, o, centre(s), centre(o)) == expected
 
 
 def test_the_corner_cases_of_the_rule():
     unit = (0, 0, 1, 1)
-    at = lambda dx, dy: relation_of(unit, unit, (dx, dy), (0, 0))
+    at = lambda dx, dy: geometric_relation(unit, unit, (dx, dy), (0, 0))
     assert [at(1, 1), at(-1, 1), at(-1, -1), at(1, -1), at(0, 0)] == [
         "below", "left of", "left of", "right of", "right of",
     ]
@@ -273,7 +274,7 @@ def test_relations_drawn_at_random_pair_each_object_once():
             assert (
                 i in (s, o)
                 and s != o
-                and p == relation_of(boxes[s], boxes[o], boxes[s, :2], boxes[o, :2])
+                and p == geometric_relation(boxes[s], boxes[o], boxes[s, :2], boxes[o, :2])
             )
             first[i == s] += 1
     assert (

@@ -18,12 +18,11 @@ __all__ = ['FAMILIES', 'LAYOUT_FAMILIES', 'FAMILY_OF', 'FLIPS', 'INVERSE', 'SKIE
            'HOLDABLE', 'ROOMY', 'OBJECT_ALIASES', 'PREDICATE_ALIASES', 'EASY', 'MEDIUM', 'HARD', 'WORLDS', 'WOOL',
            'INK', 'SKIN', 'BLUE', 'RED', 'BROWN', 'LEAF', 'TEAL', 'ORANGE', 'STONE', 'SPRITES', 'LARGE', 'SMALL', 'GAP',
            'HELD_SIZES', 'SHARED_PIXELS', 'ARRANGEMENTS', 'COLORS', 'ToyWorldConfig', 'sprite', 'Thing',
-           'sample_things', 'geometric_relation', 'pair_relations', 'scene_relations', 'draw_things', 'ToyScene',
-           'graph_signature', 'is_test_graph', 'ToyWorld', 'turn', 'flippable', 'flip_triple', 'random_flip',
-           'never_together', 'training_scenes', 'thin_graph', 'ToyData', 'make_dataset']
+           'sample_things', 'pair_relations', 'scene_relations', 'draw_things', 'ToyScene', 'graph_signature',
+           'is_test_graph', 'ToyWorld', 'turn', 'flippable', 'flip_triple', 'random_flip', 'never_together',
+           'training_scenes', 'thin_graph', 'ToyData', 'make_dataset']
 
 # %% ../../nbs/toy/world.ipynb #cfd9b070
-import math
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,7 +34,7 @@ from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
 from ..graphs.graph import SceneGraph, SceneGraphBatch, Vocab, as_seed
-from ..graphs.data import TrainingScenes, two_relations
+from ..graphs.data import TrainingScenes, geometric_relation, two_relations
 
 # %% ../../nbs/toy/world.ipynb #da3cd8f2
 FAMILIES = {"spatial": ("left of", "right of", "above", "below"),
@@ -424,20 +423,6 @@ def _add_more(config, things, n, rng, gap=2, tries=30):
     return things
 
 # %% ../../nbs/toy/world.ipynb #47b887f6
-def geometric_relation(a: tuple,    # box (x0, y0, x1, y1) of the subject, y down
-                       b: tuple,    # box of the object
-                       ) -> str:    # the predicate that the boxes give
-    """sg2im's rule: strict containment first, else the quarter in which the subject lies as seen
-    from the object."""
-    if a[0] < b[0] and a[1] < b[1] and a[2] > b[2] and a[3] > b[3]: return "surrounding"
-    if a[0] > b[0] and a[1] > b[1] and a[2] < b[2] and a[3] < b[3]: return "inside"
-    theta = math.atan2((a[1] + a[3]) - (b[1] + b[3]), (a[0] + a[2]) - (b[0] + b[2]))
-    if -math.pi / 4 <= theta < math.pi / 4: return "right of"
-    if math.pi / 4 <= theta < 3 * math.pi / 4: return "below"
-    if -3 * math.pi / 4 < theta < -math.pi / 4: return "above"
-    return "left of"
-
-
 def _overlap(s, o):
     return s.x < o.x + o.w and o.x < s.x + s.w and s.y < o.y + o.h and o.y < s.y + s.h
 

@@ -23,7 +23,8 @@ from ..method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig, s
 from ..method.masked import box_masks, masked_loss
 from ..method.pretraining import PretrainingConfig, PretrainingModel, pretraining_loss
 from ..graphs.graph import SceneGraph, SceneGraphBatch
-from ..toy.world import EASY, FLIPS, geometric_relation, make_dataset
+from ..graphs.data import geometric_relation
+from ..toy.world import EASY, FLIPS, make_dataset
 
 # %% ../../nbs/workshop/checks.ipynb #f475e73c
 CHECKS = {}     # name of an exercise -> the function that checks its answer
