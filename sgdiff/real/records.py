@@ -26,7 +26,8 @@ import numpy as np
 from PIL import Image
 
 from .images import as_rgb
-from ..graphs.graph import SceneGraph, Vocab
+from ..graphs.graph import SceneGraph
+from ..graphs.vocab import Vocab
 
 # %% ../../nbs/real/records.ipynb #af8f38d5
 @dataclass(frozen=True)

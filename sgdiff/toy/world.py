@@ -34,7 +34,10 @@ import torch
 from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
-from ..graphs.graph import SceneGraph, SceneGraphBatch, Vocab, as_seed
+from ..graphs.batch import SceneGraphBatch
+from ..graphs.faults import as_seed
+from ..graphs.graph import SceneGraph
+from ..graphs.vocab import Vocab
 from ..graphs.data import TrainingScenes, two_relations
 
 # %% ../../nbs/toy/world.ipynb #da3cd8f2
