@@ -76,7 +76,8 @@ MOST_OBJECTS, MOST_RELATIONS = 30, 1000     # of a graph to be drawn; 30 as in s
 
 def check_word(word: str, row, kind: str) -> None:      # row: of a word, as `Vocab.object_id`
     "Nothing. Raises GraphError or UnknownWordError for a word that no picture can show."
-    if not word: raise GraphError(f"{WITH_ARTICLE[kind]} is an empty word: write one, or leave it out")
+    if not word:
+        raise GraphError(f"{WITH_ARTICLE[kind]} is an empty word: write one, or leave it out")
     if word.startswith("__"):
         raise GraphError(f"{shown(word)} is no word for a graph: every batch adds its own "
                          "`__image__` and `__in_image__`; leave it out")
