@@ -93,8 +93,8 @@ def graph_from_json(data,               # dict in sg2im's form, or its JSON text
                          f"{meant and '; ' + meant.rstrip()}")
     faults = Faults()
     faults.catch(_only_known, data, GRAPH_KEYS, "the graph")
-    return build_graph(data["objects"], data.get("relationships", ()), data.get("boxes"), faults, vocab,
-                  as_in_data)
+    return build_graph(data["objects"], data.get("relationships", ()), data.get("boxes"), faults,
+                       vocab, as_in_data)
 
 
 def graph_entries(path) -> list:            # of dicts, or whatever else the JSON file holds
