@@ -150,7 +150,7 @@ def settled(settings: dict, kind) -> dict:  # kind: class of the pipeline
 # %% ../nbs/cli.ipynb #1f1b2103
 def read_request(args, vocab) -> list:      # of functions, each of which reads one graph
     "The graphs that a command line asks for: texts, those of a JSON file, or both."
-    from sgdiff.graphs.graph import graph_entries, graph_from, graph_from_json
+    from sgdiff.graphs.forms import graph_entries, graph_from, graph_from_json
     listed = [] if args.graph is None else graph_entries(args.graph)
     asked = [partial(graph_from, text, vocab) for text in args.text]
     asked += [partial(graph_from_json, entry, vocab) for entry in listed]
@@ -165,7 +165,7 @@ def read_asked(args, pipe) -> list:         # of (SceneGraph as written, SceneGr
     """The graphs that are asked for and can be drawn.
 
     Raises: GraphError, UnknownWordError where one cannot, but for --skip-bad."""
-    from sgdiff.graphs.graph import read_each, refuse_bad
+    from sgdiff.graphs.forms import read_each, refuse_bad
 
     def read(asked):
         written = asked()
@@ -190,7 +190,7 @@ def read_asked(args, pipe) -> list:         # of (SceneGraph as written, SceneGr
 
 def check_texts(texts: list, bad: dict, pipe):   # bad: number -> SGDiffError, texts come first
     "Nothing, unless a text that is no graph is a file, or a piece of one graph. Raises GraphError."
-    from sgdiff.graphs.graph import GraphError
+    from sgdiff.graphs.faults import GraphError
     wrong = [text for number, text in enumerate(texts, 1) if number in bad]
     for text in wrong:
         if os.path.isfile(text):

@@ -570,7 +570,7 @@ def official_weights(tmp_path_factory):
     from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig
     from sgdiff.method.generation import DiffusionConfig
     from sgdiff.pretrained.official import OfficialPipeline
-    from sgdiff.graphs.graph import Vocab
+    from sgdiff.graphs.vocab import Vocab
     torch.manual_seed(0)
     vocab = Vocab(("__image__", "sky", "grass", "zebra"), ("__in_image__", "above"))
     unet = UNet(

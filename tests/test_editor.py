@@ -11,7 +11,8 @@ from sgdiff.app.model import EditorModel, board, follow, what_changed  # noqa: E
 from run_notebooks import ROOT  # noqa: E402
 from sgdiff.app.editor import Exchange  # noqa: E402
 from sgdiff.app.views import GraphCanvas, GraphForm  # noqa: E402
-from sgdiff.graphs.graph import SceneGraph, check_graph, place_objects  # noqa: E402
+from sgdiff.graphs.drawing import place_objects  # noqa: E402
+from sgdiff.graphs.graph import SceneGraph, check_graph  # noqa: E402
 from sgdiff.toy.world import EASY, ToyWorld  # noqa: E402
 
 VOCAB = EASY.vocab

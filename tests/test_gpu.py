@@ -22,7 +22,7 @@ from sgdiff.full.presets import build_generation, open_image_encoder
 from sgdiff.method.graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderConfig
 from sgdiff.method.pipeline import SGDiffPipeline
 from sgdiff.toy.recipes import PRESETS, train_all
-from sgdiff.graphs.graph import SceneGraphBatch
+from sgdiff.graphs.batch import SceneGraphBatch
 from sgdiff.toy.world import EASY, make_dataset
 from sgdiff.training.fit import fit
 from sgdiff.training.steps import FitConfig

@@ -14,9 +14,12 @@ from sgdiff.method.noise import as_seeds, image_generators, initial_noise
 from sgdiff.method.pipeline import SGDiffPipeline
 from sgdiff.method.pipeline_checks import as_graph, as_graphs, sort_graphs
 from sgdiff.method.samplers import SAMPLERS
-from sgdiff.graphs.graph import (
-    GraphError, SceneGraph, UnknownWordError, Vocab, edit_graph, find_object, graph_entries,
-    graph_from, object_names, read_graphs)
+from sgdiff.graphs.edits import edit_graph, find_object
+from sgdiff.graphs.faults import GraphError
+from sgdiff.graphs.forms import graph_entries, graph_from, read_graphs
+from sgdiff.graphs.graph import SceneGraph
+from sgdiff.graphs.text import object_names
+from sgdiff.graphs.vocab import UnknownWordError, Vocab
 from sgdiff.toy.world import EASY, make_dataset
 
 VOCAB = EASY.vocab

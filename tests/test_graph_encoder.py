@@ -2,7 +2,9 @@
 import pytest
 import torch
 
-from sgdiff.graphs.graph import SceneGraph, SceneGraphBatch, Vocab
+from sgdiff.graphs.batch import SceneGraphBatch
+from sgdiff.graphs.graph import SceneGraph
+from sgdiff.graphs.vocab import Vocab
 from sgdiff.method.graph_encoder import (
     GraphTripleConv,
     SceneGraphEncoder,

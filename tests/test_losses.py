@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from sgdiff.core import set_seed, step_generator
 from sgdiff.errors import RangeError
-from sgdiff.graphs.graph import SceneGraph, SceneGraphBatch
+from sgdiff.graphs.batch import SceneGraphBatch
+from sgdiff.graphs.graph import SceneGraph
 from sgdiff.method.contrastive import ContrastiveHead, ImageEncoder, ImageEncoderConfig, hard_negative
 from sgdiff.method.masked import MaskedHead, MaskedHeadConfig, box_masks, choose_objects, masked_loss, object_mask
 from sgdiff.toy.world import EASY, make_dataset, random_flip

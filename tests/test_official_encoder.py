@@ -12,7 +12,7 @@ import torch
 from official_tensors import SHARED, golden
 
 from sgdiff.method.graph_encoder import GraphTripleConv, SceneGraphEncoder, SceneGraphEncoderConfig
-from sgdiff.graphs.graph import SceneGraphBatch
+from sgdiff.graphs.batch import SceneGraphBatch
 
 CLOSE = dict(atol=1e-4, rtol=1e-4)
 

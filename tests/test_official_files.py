@@ -27,10 +27,11 @@ from sgdiff.errors import SGDiffError  # noqa: E402
 from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, from_diffusers  # noqa: E402
 from sgdiff.method.graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderConfig  # noqa: E402
 from sgdiff.method.pipeline import SGDiffPipeline  # noqa: E402
-from sgdiff.graphs.graph import (
-    GraphError, SceneGraph, SceneGraphBatch, UnknownWordError, Vocab, check_graph, read_graphs,
-    read_vocab,
-)  # noqa: E402
+from sgdiff.graphs.batch import SceneGraphBatch  # noqa: E402
+from sgdiff.graphs.faults import GraphError  # noqa: E402
+from sgdiff.graphs.forms import read_graphs  # noqa: E402
+from sgdiff.graphs.graph import SceneGraph, check_graph  # noqa: E402
+from sgdiff.graphs.vocab import UnknownWordError, Vocab, read_vocab  # noqa: E402
 from sgdiff.method.unet import UNet, UNetConfig  # noqa: E402
 
 WORDS = ("__image__", "sheep", "tree", "grass", "sky", "zebra")

@@ -31,7 +31,7 @@ from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, load_fi
 from sgdiff.method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig  # noqa: E402
 from sgdiff.pretrained.official import pipeline_from_official
 from sgdiff.pretrained.clip import ClipConfig, clip_from_official, load_tower  # noqa: E402
-from sgdiff.graphs.graph import Vocab  # noqa: E402
+from sgdiff.graphs.vocab import Vocab  # noqa: E402
 from sgdiff.method.unet import UNet, UNetConfig  # noqa: E402
 
 WORDS = ("__image__", "sheep", "tree", "grass", "sky", "zebra")

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from sgdiff.errors import SGDiffError
 from sgdiff.method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
-from sgdiff.graphs.graph import SceneGraph, SceneGraphBatch, check_graph, edit_graph
+from sgdiff.graphs.batch import SceneGraphBatch
+from sgdiff.graphs.edits import edit_graph
+from sgdiff.graphs.graph import SceneGraph, check_graph
 from sgdiff.toy.world import (
     EASY, FLIPS, flip_triple, flippable, graph_signature, random_flip, thin_graph, turn)
 from sgdiff.method.unet import UNet, UNetConfig

@@ -24,7 +24,9 @@ from sgdiff.real.records import (
     GEOMETRIC, RealConfig, Record, choose_rows, fit_boxes, fit_image, geometric_triples, make_graph,
     record_rng)
 from sgdiff.graphs.data import geometric_relation
-from sgdiff.graphs.graph import SceneGraph, SceneGraphBatch, Vocab, check_graph, read_vocab
+from sgdiff.graphs.batch import SceneGraphBatch
+from sgdiff.graphs.graph import SceneGraph, check_graph
+from sgdiff.graphs.vocab import Vocab, read_vocab
 
 h5py = pytest.importorskip("h5py", reason="the extra [data] is not installed")
 pytest.importorskip("pycocotools", reason="the extra [data] is not installed")

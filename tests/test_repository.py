@@ -161,7 +161,7 @@ def test_the_public_names_are_found_on_first_use():
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("'")[1::2] == [
         "sgdiff.method.pipeline.SGDiffPipeline", "sgdiff.graphs.graph.SceneGraph",
-        "sgdiff.graphs.graph.Vocab",
+        "sgdiff.graphs.vocab.Vocab",
     ]
     assert done.stdout.endswith("True\n")
     assert "has no attribute 'Nothing'" in python("import sgdiff; sgdiff.Nothing").stderr

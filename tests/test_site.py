@@ -187,12 +187,13 @@ def test_no_formula_is_left_in_the_text(site):
 
 
 def test_a_source_link_leads_to_the_definition(site):
-    links = [t for t in site.pages["api/graph.html"].links if "source/graph.html#L-" in t]
-    lines = (ROOT / "sgdiff" / "graphs" / "graph.py").read_text(encoding="utf-8").splitlines()
-    assert (
-        len(links) > 20
-        and all(re.match(r"\s*(def|class|@)", lines[int(t.rpartition("-")[2]) - 1]) for t in links)
-    )
+    found = []
+    for name in ("vocab", "graph", "edits"):
+        links = [t for t in site.pages[f"api/{name}.html"].links if f"source/{name}.html#L-" in t]
+        text = (ROOT / "sgdiff" / "graphs" / f"{name}.py").read_text(encoding="utf-8")
+        lines = text.splitlines()
+        found += [lines[int(t.rpartition("-")[2]) - 1] for t in links]
+    assert len(found) > 20 and all(re.match(r"\s*(def|class|@)", line) for line in found)
 
 
 def test_names_in_the_text_lead_to_the_reference(site):

@@ -21,7 +21,7 @@ from sgdiff.cli import main  # noqa: E402
 from sgdiff.full.presets import open_data  # noqa: E402
 from sgdiff.real.images import as_rgb, image_fault, read_image  # noqa: E402
 from sgdiff.real.tiny import write_tiny_coco, write_tiny_vg  # noqa: E402
-from sgdiff.graphs.graph import read_vocab  # noqa: E402
+from sgdiff.graphs.vocab import read_vocab  # noqa: E402
 from sgdiff.real.dataset import CocoStuff, VisualGenome  # noqa: E402
 from sgdiff.real.shards import PackedData, read_index, record_from_json  # noqa: E402
 from sgdiff.real.tables import Table, check_record, read_columns, write_table  # noqa: E402

@@ -7,7 +7,8 @@ from sgdiff.core import set_seed
 from sgdiff.full.losses import given_loss, rounded_up
 from sgdiff.method.generation import DiffusionConfig, GraphToLatent
 from sgdiff.method.graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderConfig
-from sgdiff.graphs.graph import SceneGraph, SceneGraphBatch
+from sgdiff.graphs.batch import SceneGraphBatch
+from sgdiff.graphs.graph import SceneGraph
 from sgdiff.toy.world import EASY
 from sgdiff.method.unet import UNet, UNetConfig
 

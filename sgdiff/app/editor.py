@@ -27,7 +27,8 @@ from .pictures import (
     PictureRequest, Pictures, attention_overlays, data_url, difference_overlays, draw_pictures)
 from .views import GraphCanvas, GraphForm, PictureView
 from ..method.pipeline import SGDiffPipeline, changed_words, pictures_figure
-from ..graphs.graph import check_graph, object_names
+from ..graphs.graph import check_graph
+from ..graphs.text import object_names
 
 # %% ../../nbs/app/editor.ipynb #d0309206
 class PictureSettings(w.VBox):

@@ -21,10 +21,14 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from ..errors import SGDiffError, parse_json
-from ..graphs.graph import (
-    DIRECTIONS, GraphError, SceneGraph, Vocab, check_graph, graph_from, graph_from_json,
-    place_objects, refuse_texts, remove_object, replace_object, replace_predicate, shown,
-    substitutions, told_substitution, whole_number)
+from ..graphs.drawing import DIRECTIONS, place_objects
+from sgdiff.graphs.edits import (
+    remove_object, replace_object, replace_predicate, substitutions, told_substitution,
+)
+from ..graphs.faults import GraphError, whole_number
+from ..graphs.forms import graph_from, graph_from_json, refuse_texts
+from ..graphs.graph import SceneGraph, check_graph
+from ..graphs.vocab import Vocab, shown
 from ..toy.world import GROUNDS, SKIES
 
 # %% ../../nbs/app/model.ipynb #da82ea09

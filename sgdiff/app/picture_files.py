@@ -45,7 +45,7 @@ def told_in_png(
     "Where pictures come from."
     from sgdiff import __version__
     from sgdiff.toy.report import weights_fingerprint
-    from sgdiff.graphs.graph import substitutions
+    from sgdiff.graphs.edits import substitutions
     others = dict.fromkeys(pair for graphs in pairs for pair in substitutions(*graphs))
     told = {"Software": f"sgdiff {__version__}",
             "graphs as written": "\n".join(g.to_text() for g, _ in pairs),

@@ -90,7 +90,7 @@ def assemble_run(
     from sgdiff.full.presets import build_generation, open_first_stage
     from sgdiff.graphs.data import TrainingScenes
     from sgdiff.method.pipeline import SGDiffPipeline
-    from sgdiff.graphs.graph import Vocab
+    from sgdiff.graphs.vocab import Vocab
     out, (_, preset) = Path(out), open_run(out)
     check_finished(out, "diffusion")
     vocab = Vocab.from_dict(load_json(out / "vocab.json"))

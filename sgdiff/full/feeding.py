@@ -30,7 +30,7 @@ from ..errors import SGDiffError, atomic_write, cannot_read, read_text
 from ..folders import file_sum
 from ..method.masked import choose_objects
 from ..graphs.data import Dataset
-from ..graphs.graph import SceneGraphBatch
+from ..graphs.batch import SceneGraphBatch
 from ..training.steps import Part
 
 # %% ../../nbs/full/feeding.ipynb #6c43941c

@@ -33,7 +33,7 @@ from ..method.generation import GraphToLatent
 from ..method.graph_encoder import GraphEmbedding, SceneGraphEncoder
 from ..method.masked import object_mask
 from ..method.pretraining import PretrainingModel
-from ..graphs.graph import SceneGraphBatch
+from ..graphs.batch import SceneGraphBatch
 from ..training.steps import Part, batch_indices
 
 # %% ../../nbs/full/losses.ipynb #f007461a

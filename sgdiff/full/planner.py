@@ -33,7 +33,9 @@ from ..errors import RangeError, SGDiffError
 from .presets import (FullPreset, PRESETS, build_pretraining, changed, encoder_config,
                               first_stage_sizes, image_config, rehearse_run, unet_config)
 from ..method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
-from ..graphs.graph import SceneGraph, SceneGraphBatch, Vocab
+from ..graphs.batch import SceneGraphBatch
+from ..graphs.graph import SceneGraph
+from ..graphs.vocab import Vocab
 from ..method.unet import ResBlock, SpatialTransformer, UNet, UNetConfig
 
 # %% ../../nbs/full/planner.ipynb #ad3e7f3e

@@ -31,7 +31,7 @@ from .losses import FrozenPretraining, SharedPretraining
 from ..method.generation import DiffusionConfig, GraphToLatent, feed_denoiser
 from ..method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from ..method.pretraining import PretrainingConfig, blank_embedding, feed_pretraining
-from ..graphs.graph import closest_words
+from ..graphs.vocab import closest_words
 from ..training.steps import FitConfig, rehearse
 from ..toy.world import WORLDS, make_dataset
 from ..method.unet import UNet, UNetConfig

@@ -35,7 +35,8 @@ from ..errors import SGDiffError, atomic_write, check_fields, load_json, save_js
 from ..toy.compliance import check_features, fid, inception_score
 from .feeding import file_hash
 from ..method.retrieval import retrieval_at
-from ..graphs.graph import SceneGraphBatch, without_relations
+from ..graphs.batch import SceneGraphBatch
+from ..graphs.edits import without_relations
 
 # %% ../../nbs/full/protocol.ipynb #6900fd48
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from .noise import check_whole
 from .pipeline import PipelineOutput, SGDiffPipeline
 from .pipeline_checks import MOST_PICTURES
 from .pretraining import PretrainingModel
-from ..graphs.graph import SceneGraphBatch, Vocab
+from ..graphs.batch import SceneGraphBatch
+from ..graphs.vocab import Vocab
 
 # %% ../../nbs/method/choosing.ipynb #79855af6
 @torch.no_grad()

@@ -22,7 +22,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import RangeError, check_fields
-from ..graphs.graph import SceneGraph, replace_object
+from ..graphs.edits import replace_object
+from ..graphs.graph import SceneGraph
 
 # %% ../../nbs/method/05_contrastive.ipynb #3d015ba1
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..core import device_of, step_generator
 from ..errors import check_fields
 from ..graphs.data import Dataset
-from ..graphs.graph import SceneGraphBatch
+from ..graphs.batch import SceneGraphBatch
 from .diffusion import NoiseSchedule, diffusion_loss
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .pretraining import blank_embedding

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import check_fields
-from ..graphs.graph import SceneGraphBatch
+from ..graphs.batch import SceneGraphBatch
 
 # %% ../../nbs/method/03_graph_encoder.ipynb #5f5928f9
 def segment_mean(

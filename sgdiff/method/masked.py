@@ -18,7 +18,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..graphs.graph import SceneGraphBatch
+from ..graphs.batch import SceneGraphBatch
 from .attention import TransformerBlock
 
 # %% ../../nbs/method/06_masked.ipynb #583e7456

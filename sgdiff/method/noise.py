@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from ..core import step_generator
-from ..graphs.graph import as_seed, shown, whole_number
+from ..graphs.faults import as_seed, whole_number
+from ..graphs.vocab import shown
 
 # %% ../../nbs/method/noise.ipynb #f5eecf59
 def check_whole(

@@ -22,8 +22,11 @@ from PIL import Image
 
 from ..core import device_of, to_uint8
 from ..graphs.data import TrainingScenes
-from ..graphs.graph import (SceneGraph, SceneGraphBatch, Vocab, edit_graph, graph_from,
-                                 substitutions, told_substitution, without_relations)
+from ..graphs.batch import SceneGraphBatch
+from ..graphs.edits import edit_graph, substitutions, told_substitution, without_relations
+from ..graphs.forms import graph_from
+from ..graphs.graph import SceneGraph
+from ..graphs.vocab import Vocab
 from .generation import DiffusionConfig
 from .graph_encoder import SceneGraphEncoder
 from .noise import as_seeds, check_whole, draw_noise, image_generators, initial_noise

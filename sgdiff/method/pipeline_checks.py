@@ -16,8 +16,10 @@ __all__ = ['MOST_PICTURES', 'as_graph', 'sort_graphs', 'as_graphs', 'check_sampl
 import torch
 
 from ..errors import SGDiffError
-from ..graphs.graph import (MOST_OBJECTS, GraphError, SceneGraph, Vocab, check_graph,
-                                 graph_from, read_each, refuse_bad)
+from ..graphs.faults import GraphError
+from ..graphs.forms import graph_from, read_each, refuse_bad
+from ..graphs.graph import MOST_OBJECTS, SceneGraph, check_graph
+from ..graphs.vocab import Vocab
 from .noise import check_number, check_whole
 from .samplers import LARGEST_SCALE, check_sampler
 

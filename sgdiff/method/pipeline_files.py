@@ -20,7 +20,7 @@ from ..core import load_module, save_weights
 from ..errors import SGDiffError, default_weights, described, save_json
 from ..folders import check_sums, write_sums
 from ..graphs.data import TrainingScenes
-from ..graphs.graph import Vocab
+from ..graphs.vocab import Vocab
 from .generation import DiffusionConfig
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .unet import UNet, UNetConfig

@@ -28,7 +28,7 @@ from .graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderC
 from .masked import MaskedHead, MaskedHeadConfig, choose_objects
 from .masked import masked_loss, object_mask
 from ..graphs.data import Dataset
-from ..graphs.graph import SceneGraphBatch
+from ..graphs.batch import SceneGraphBatch
 from ..training.fit import batch_indices
 
 # %% ../../nbs/method/pretraining.ipynb #59c8939c

@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 
 from ..graphs.data import FlipDataset
-from ..graphs.graph import SceneGraphBatch, without_relations
+from ..graphs.batch import SceneGraphBatch
+from ..graphs.edits import without_relations
 
 # %% ../../nbs/method/11_does_it_obey.ipynb #34bec9df
 @torch.no_grad()

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SGDiffError
-from ..graphs.graph import closest_words, shown
+from ..graphs.vocab import closest_words, shown
 from .diffusion import NoiseSchedule, check_prediction, levels, predict_eps, predict_x0
 from .noise import check_number, check_whole, draw_noise
 

@@ -29,7 +29,7 @@ from .first_stages import FirstStageConfig
 from ..folders import file_sum
 from ..method.graph_encoder import SceneGraphEncoderConfig
 from .pickles import Stored
-from ..graphs.graph import closest_words
+from ..graphs.vocab import closest_words
 from .torch_files import is_torch_file, read_torch_file
 from ..method.unet import UNetConfig
 

@@ -33,8 +33,9 @@ from ..method.pipeline import PipelineOutput, SGDiffPipeline
 from ..method.pipeline_checks import check_sampling
 from ..method.pipeline_files import COMPONENTS
 from ..method.samplers import SAMPLERS, GuidedDenoiser
-from ..graphs.graph import (
-    MOST_WORDS, SceneGraph, Vocab, check_graph, graph_from, read_vocab)
+from ..graphs.forms import graph_from
+from ..graphs.graph import SceneGraph, check_graph
+from ..graphs.vocab import MOST_WORDS, Vocab, read_vocab
 
 # %% ../../nbs/pretrained/official.ipynb #f20014b3
 COCO_PREDICATES = ("__in_image__", "left of", "right of", "above", "below", "inside", "surrounding")

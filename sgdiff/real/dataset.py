@@ -29,7 +29,8 @@ from ..folders import inside
 from .images import image_sizes, read_image
 from .records import (
     RealConfig, Record, fit_boxes, fit_image, is_seen, make_graph, record_rng)
-from ..graphs.graph import SceneGraph, SceneGraphBatch
+from ..graphs.batch import SceneGraphBatch
+from ..graphs.graph import SceneGraph
 from .tables import open_table
 
 # %% ../../nbs/real/dataset.ipynb #b358db90

@@ -38,7 +38,7 @@ from .json_stream import Tally, other_kind
 from .images import picture_faults
 from .dataset import PreparedData, RealData, data_fingerprint, square_picture
 from .records import RealConfig, Record, fit_boxes, is_seen
-from ..graphs.graph import MOST_WORDS, Vocab
+from ..graphs.vocab import MOST_WORDS, Vocab
 from .tables import check_files, check_record, renewed
 
 # %% ../../nbs/real/shards.ipynb #7d33dfd3

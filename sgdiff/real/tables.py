@@ -28,7 +28,7 @@ from ..errors import SGDiffError, atomic_write, cannot_write, described, load_js
 from ..folders import SUMS, file_sum, read_sums
 from .json_stream import other_kind
 from .records import Record
-from ..graphs.graph import Vocab, read_vocab, words_in_order
+from ..graphs.vocab import Vocab, read_vocab, words_in_order
 
 # %% ../../nbs/real/tables.ipynb #0c5e3885
 def _read_words(

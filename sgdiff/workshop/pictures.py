@@ -18,7 +18,8 @@ import torch
 from ..method.attention import attention_probs
 from ..method.diffusion import NoiseSchedule, levels
 from ..method.samplers import ddim_step
-from ..graphs.graph import SceneGraph, edit_graph
+from ..graphs.edits import edit_graph
+from ..graphs.graph import SceneGraph
 from ..toy.world import EASY, graph_signature
 from ..method.unet import UNet, UNetConfig
 from .checks import check, close, exercise, expect, progress, same_shapes
