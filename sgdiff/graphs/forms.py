@@ -1,5 +1,5 @@
-"""sg2im's JSON, graphs of networkx, whole files of graphs: each in and out, and nothing that is read
-gets lost without a word.
+"""sg2im's JSON, graphs of networkx, whole files of graphs: all can be read and written, and nothing
+gets lost in silence.
 
 Graphs as JSON and as graphs of networkx, files of graphs, and graphs in any form."""
 

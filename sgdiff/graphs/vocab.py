@@ -1,5 +1,5 @@
-"""A network knows a fixed list of words, people write many more: aliases, capitals, and an error
-that says which words come close.
+"""A network knows a fixed list of words, and people write many more: so there are aliases, capitals
+do not matter, and an error names the words that come close.
 
 The words of a data set: their rows, other words for them, and what is said of a word that is
 unknown.
