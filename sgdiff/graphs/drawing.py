@@ -70,13 +70,14 @@ def draw_graph(graph: SceneGraph,
     ax = ax or plt.subplots(figsize=(3.2, 2.4))[1]
     pos = [(3.2 * (x - 0.5), 2.7 * (0.5 - y)) for x, y in place_objects(graph)]
     side = lambda d, low, high: "center" if abs(d) < 0.05 else high if d > 0 else low
-    labels = {}
+    labels: dict[tuple, list] = {}
     for s, p, o in graph.triples: labels.setdefault((s, o), []).append(p)
     for (s, o), words in labels.items():
         bend = 0.3 if (o, s) in labels else 0.0                         # there and back: two bows
         color = "#d9480f" if any(w in highlight for w in words) else "#495057"
         if s == o:
-            _draw_loop(ax, *pos[s], words, color)
+            x, y = pos[s]
+            _draw_loop(ax, x, y, words, color)
             continue
         ax.annotate(
             "",
