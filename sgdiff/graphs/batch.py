@@ -31,7 +31,8 @@ class SceneGraphBatch:
     obj_to_img: torch.Tensor       # (O,) long in [0, B)
     triple_to_img: torch.Tensor    # (T,) long in [0, B)
     n_images: int                  # B
-    boxes: torch.Tensor | None = None   # (O, 4) float, x0 y0 x1 y1 in [0, 1]; None: unknown
+    # torch.Tensor (O, 4) float, x0 y0 x1 y1 in [0, 1]; None: unknown
+    boxes: Any = None
 
     @classmethod
     def from_graphs(
