@@ -25,10 +25,10 @@ Modules:
 - `sgdiff.graphs.batch`: Graphs of all sizes laid end to end, without padding.
 - `sgdiff.graphs.data`: Pictures whose graphs are known, what may be said of them, and what they never show: one small interface for the toy world and for photographs.
 - `sgdiff.graphs.edits`: Change one word, keep the rest: functions from graph to graph, and a reader for edits that are told in words.
-- `sgdiff.graphs.faults`: Rows, words and boxes come from everywhere and in every type. What is wrong with them is collected first, and told in one message.
-- `sgdiff.graphs.forms`: sg2im's JSON, graphs of networkx, whole files of graphs: each in and out, and nothing that is read gets lost without a word.
+- `sgdiff.graphs.faults`: Rows, words and boxes come from everywhere and in every type. All that is wrong with them is told in one message.
+- `sgdiff.graphs.forms`: sg2im's JSON, graphs of networkx, whole files of graphs: all can be read and written, and nothing gets lost in silence.
 - `sgdiff.graphs.graph`: A scene graph says what is in a picture and how the things stand to each other: one small class, and what a graph must be before it can be drawn.
-- `sgdiff.graphs.vocab`: A network knows a fixed list of words, people write many more: aliases, capitals, and an error that says which words come close.
+- `sgdiff.graphs.vocab`: A network knows a fixed list of words, and people write many more: so there are aliases, capitals do not matter, and an error names the words that come close.
 - `sgdiff.method.attention`: How a picture reads a graph: each place takes a weighted mean of the tokens, and chooses the weights.
 - `sgdiff.method.choosing`: The sampler throws a die, and the encoder of stage 1 knows which picture fits which graph: let it choose.
 - `sgdiff.method.contrastive`: Show a graph encoder many pictures and ask which one its graph describes: from this question alone it learns what graphs mean in pictures.

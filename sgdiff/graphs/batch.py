@@ -14,6 +14,7 @@ __all__ = ['SceneGraphBatch']
 
 # %% ../../nbs/graphs/batch.ipynb #e81104d8
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -30,7 +31,8 @@ class SceneGraphBatch:
     obj_to_img: torch.Tensor       # (O,) long in [0, B)
     triple_to_img: torch.Tensor    # (T,) long in [0, B)
     n_images: int                  # B
-    boxes: torch.Tensor = None     # (O, 4) float, x0 y0 x1 y1 in [0, 1]; None: unknown
+    # torch.Tensor (O, 4) float, x0 y0 x1 y1 in [0, 1]; None: unknown
+    boxes: Any = None
 
     @classmethod
     def from_graphs(
@@ -49,10 +51,10 @@ class SceneGraphBatch:
         repeat = lambda k: torch.repeat_interleave(
             torch.arange(len(rows)), torch.tensor([len(r[k]) for r in rows], dtype=torch.long)
         )
-        boxes = None
-        if graphs and all(g.boxes is not None for g in graphs):
+        boxes, given = None, [g.boxes for g in graphs if g.boxes is not None]
+        if graphs and len(given) == len(graphs):
             whole = ((0.0, 0.0, 1.0, 1.0),) if image_node else ()
-            boxes = torch.tensor([b for g in graphs for b in (*g.boxes, *whole)]).reshape(-1, 4)
+            boxes = torch.tensor([b for part in given for b in (*part, *whole)]).reshape(-1, 4)
         return cls(
             torch.tensor(objects, dtype=torch.long),
             torch.tensor(triples, dtype=torch.long).reshape(-1, 3),
@@ -64,7 +66,8 @@ class SceneGraphBatch:
 
     def to(self, device) -> "SceneGraphBatch":
         "The batch on another device."
-        moved = {k: v.to(device) for k, v in vars(self).items() if torch.is_tensor(v)}
+        tensors = {k: v for k, v in vars(self).items() if torch.is_tensor(v)}
+        moved: dict[str, Any] = {k: v.to(device) for k, v in tensors.items()}
         return replace(self, **moved)
 
 

@@ -28,6 +28,11 @@ def place_objects(graph: SceneGraph) -> tuple:      # of (x, y) in [0, 1], y dow
     """Places on a board of unit size that resemble the picture: skies high, grounds low, `left of`
     to the left."""
     n, fixed = len(graph), {*HIGH, *LOW}
+    # a relation without a direction, such as `next to`, takes the one that its pair has
+    told = {}
+    for s, p, o in graph.triples:
+        way = np.array(DIRECTIONS.get(p, (0, 0)))
+        if way.any(): told[s, o], told[o, s] = way, -way
     turn = 2 * np.pi * np.arange(n) / max(n, 1)
     at = 0.5 + 0.3 * np.stack([np.cos(turn), -np.sin(turn)], 1)             # (n, 2)
     for _ in range(200):
@@ -38,9 +43,8 @@ def place_objects(graph: SceneGraph) -> tuple:      # of (x, y) in [0, 1], y dow
         for s, p, o in graph.triples:
             if s == o or {graph.objects[s], graph.objects[o]} <= fixed: continue
             apart = at[s] - at[o]
-            gap = (
-                np.array(DIRECTIONS[p]) if p in DIRECTIONS else apart / max(np.hypot(*apart), 1e-3)
-            )
+            if p in DIRECTIONS: gap = np.array(DIRECTIONS[p])
+            else: gap = told.get((s, o), apart / max(np.hypot(*apart), 1e-3))
             pull = 0.15 * (at[o] + gap * (0.6, 0.4) - at[s])  # words are wider than high
             push[s], push[o] = push[s] + pull, push[o] - pull
         for i, w in enumerate(graph.objects):
@@ -66,13 +70,14 @@ def draw_graph(graph: SceneGraph,
     ax = ax or plt.subplots(figsize=(3.2, 2.4))[1]
     pos = [(3.2 * (x - 0.5), 2.7 * (0.5 - y)) for x, y in place_objects(graph)]
     side = lambda d, low, high: "center" if abs(d) < 0.05 else high if d > 0 else low
-    labels = {}
+    labels: dict[tuple, list] = {}
     for s, p, o in graph.triples: labels.setdefault((s, o), []).append(p)
     for (s, o), words in labels.items():
         bend = 0.3 if (o, s) in labels else 0.0                         # there and back: two bows
         color = "#d9480f" if any(w in highlight for w in words) else "#495057"
         if s == o:
-            _draw_loop(ax, *pos[s], words, color)
+            x, y = pos[s]
+            _draw_loop(ax, x, y, words, color)
             continue
         ax.annotate(
             "",

@@ -1,5 +1,5 @@
-"""Rows, words and boxes come from everywhere and in every type. What is wrong with them is
-collected first, and told in one message.
+"""Rows, words and boxes come from everywhere and in every type. All that is wrong with them is told
+in one message.
 
 The parts of a graph as somebody wrote them, made plain, and all that is wrong with them.
 

@@ -1,5 +1,5 @@
-"""sg2im's JSON, graphs of networkx, whole files of graphs: each in and out, and nothing that is read
-gets lost without a word.
+"""sg2im's JSON, graphs of networkx, whole files of graphs: all can be read and written, and nothing
+gets lost in silence.
 
 Graphs as JSON and as graphs of networkx, files of graphs, and graphs in any form."""
 
@@ -198,7 +198,8 @@ def graph_from_networkx(g,      # networkx graph: nodes with "word", "box"; edge
         raise GraphError("this networkx graph has no directions, so nobody can tell which end "
                          "of an edge is the subject: make it a networkx.MultiDiGraph (or DiGraph) "
                          "with edges from subject to object")
-    return build_graph(*_networkx_parts(nodes, edges, faults), faults, vocab, as_in_data)
+    words, triples, boxes = _networkx_parts(nodes, edges, faults)
+    return build_graph(words, triples, boxes, faults, vocab, as_in_data)
 
 
 def graph_from(source,                  # SceneGraph, text, JSON text, sg2im's dict, networkx graph

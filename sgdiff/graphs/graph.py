@@ -22,7 +22,8 @@ class SceneGraph:
     "Objects and the relations between them. Raises GraphError that tells all that does not fit."
     objects: tuple            # of str, one word per object
     triples: tuple = ()       # of (subject row, predicate word, object row)
-    boxes: tuple = None       # of (x0, y0, x1, y1) in [0, 1], y down, one per object; None: unknown
+    # of (x0, y0, x1, y1) in [0, 1], y down, one per object; None: unknown
+    boxes: tuple | None = None
 
     def __post_init__(self):
         faults = Faults()

@@ -116,7 +116,9 @@ def graph_from_text(text: str,      # clauses between ";" or line ends
     """The graph that a text describes: `sheep#2` is the second sheep wherever it is named first.
 
     Raises UnknownWordError or GraphError, all faults at once."""
-    faults, names, triples, alone = Faults(), {}, [], Counter()
+    faults, triples = Faults(), []
+    names: dict[tuple, int] = {}        # (word, number) -> row, as they are met
+    alone: Counter = Counter()          # how often each is a clause by itself
 
     def row(name):
         found = faults.catch(_read_name, name, vocab)
@@ -133,14 +135,15 @@ def graph_from_text(text: str,      # clauses between ";" or line ends
                          "write for example 'sheep looking at tree; sky above grass'")
     _number_faults(names, alone, faults)
     met, ordered = list(names), _by_number(names)
-    rows = {name: row for row, name in enumerate(ordered)}
-    triples = [(rows[met[s]], p, rows[met[o]]) for s, p, o in triples]
+    place = {name: i for i, name in enumerate(ordered)}
+    triples = [(place[met[s]], p, place[met[o]]) for s, p, o in triples]
     return build_graph([word for word, _ in ordered], triples, None, faults, vocab, as_in_data)
 
 
 def object_names(graph: SceneGraph) -> list:    # of str, in the order of the objects
     "What each object is called where several share a word: sheep, sheep#2, ..."
-    seen, names = Counter(), []
+    seen: Counter = Counter()
+    names = []
     for w in graph.objects:
         seen[w] += 1
         names.append(w if seen[w] == 1 else f"{w}#{seen[w]}")

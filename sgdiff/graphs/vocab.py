@@ -1,5 +1,5 @@
-"""A network knows a fixed list of words, people write many more: aliases, capitals, and an error
-that says which words come close.
+"""A network knows a fixed list of words, and people write many more: so there are aliases, capitals
+do not matter, and an error names the words that come close.
 
 The words of a data set: their rows, other words for them, and what is said of a word that is
 unknown.
@@ -18,6 +18,7 @@ import reprlib
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def closest_words(word: str,        # the unknown word
 
 def _spellings(words, aliases) -> dict:     # folded word -> the word as the vocabulary writes it
     "The words by what is left without case; but not those that differ in case alone."
-    found = {}
+    found: dict[str, list] = {}
     for word in (*words, *aliases): found.setdefault(folded(word), []).append(word)
     meanings = {key: {w if w in words else aliases[w] for w in same} for key, same in found.items()}
     return {key: same[0] for key, same in found.items() if len(meanings[key]) == 1}
@@ -105,13 +106,23 @@ class Vocab:
                 raise ValueError(
                     f"{kind} holds a word twice: {[w for w, n in Counter(words).items() if n > 1]}"
                 )
-        object.__setattr__(self, "_object_rows", {w: i for i, w in enumerate(self.objects)})
-        object.__setattr__(self, "_predicate_rows", {w: i for i, w in enumerate(self.predicates)})
-        said = {"_objects_said": _spellings(self._object_rows, self.object_aliases),
-                "_predicates_said": _spellings(self._predicate_rows, self.predicate_aliases)}
-        for name, words in said.items(): object.__setattr__(self, name, words)
-        longest = max(len(p.split()) for p in (*self.predicates, *self.predicate_aliases))
-        object.__setattr__(self, "longest_predicate", longest)      # in words
+
+    @cached_property
+    def _object_rows(self) -> dict: return {w: i for i, w in enumerate(self.objects)}
+
+    @cached_property
+    def _predicate_rows(self) -> dict: return {w: i for i, w in enumerate(self.predicates)}
+
+    @cached_property
+    def _objects_said(self) -> dict: return _spellings(self._object_rows, self.object_aliases)
+
+    @cached_property
+    def _predicates_said(self) -> dict:
+        return _spellings(self._predicate_rows, self.predicate_aliases)
+
+    @cached_property
+    def longest_predicate(self) -> int:         # in words
+        return max(len(p.split()) for p in (*self.predicates, *self.predicate_aliases))
 
     def _check_words(self, kind, words, aliases):
         "Nothing. Raises ValueError where a word is none, or aliases are no words for words."
@@ -197,8 +208,9 @@ def _numbers(data: dict,    # vocab.json
              ) -> dict:     # word -> number
     "The numbers of the words; of a mere list the places in it, but for sg2im's NONE in a hole."
     listed, rows = data.get(f"{kind}_idx_to_name"), data.get(f"{kind}_name_to_idx")
-    if rows is None and listed is None: raise ValueError(f"{kind}_name_to_idx is missing")
-    if rows is None: rows = {word: i for i, word in enumerate(listed) if word != "NONE"}
+    if rows is None:
+        if listed is None: raise ValueError(f"{kind}_name_to_idx is missing")
+        rows = {word: i for i, word in enumerate(listed) if word != "NONE"}
     if not isinstance(rows, dict): raise ValueError(f"{kind}_name_to_idx is no {{word: number}}")
     for word, i in rows.items():
         if not (isinstance(word, str) and word):
