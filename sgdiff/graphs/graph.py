@@ -910,6 +910,10 @@ def place_objects(graph: SceneGraph) -> tuple:      # of (x, y) in [0, 1], y dow
     """Places on a board of unit size that resemble the picture: skies high, grounds low, `left of`
     to the left."""
     n, fixed = len(graph), {*HIGH, *LOW}
+    # a relation without a direction, such as `next to`, takes that of its pair, told from either end
+    told = {}
+    for s, p, o in graph.triples:
+        if p in DIRECTIONS: told[s, o], told[o, s] = np.array(DIRECTIONS[p]), -np.array(DIRECTIONS[p])
     turn = 2 * np.pi * np.arange(n) / max(n, 1)
     at = 0.5 + 0.3 * np.stack([np.cos(turn), -np.sin(turn)], 1)             # (n, 2)
     for _ in range(200):
@@ -920,9 +924,8 @@ def place_objects(graph: SceneGraph) -> tuple:      # of (x, y) in [0, 1], y dow
         for s, p, o in graph.triples:
             if s == o or {graph.objects[s], graph.objects[o]} <= fixed: continue
             apart = at[s] - at[o]
-            gap = (
-                np.array(DIRECTIONS[p]) if p in DIRECTIONS else apart / max(np.hypot(*apart), 1e-3)
-            )
+            if p in DIRECTIONS: gap = np.array(DIRECTIONS[p])
+            else: gap = told.get((s, o), apart / max(np.hypot(*apart), 1e-3))
             pull = 0.15 * (at[o] + gap * (0.6, 0.4) - at[s])  # words are wider than high
             push[s], push[o] = push[s] + pull, push[o] - pull
         for i, w in enumerate(graph.objects):
