@@ -910,10 +910,11 @@ def place_objects(graph: SceneGraph) -> tuple:      # of (x, y) in [0, 1], y dow
     """Places on a board of unit size that resemble the picture: skies high, grounds low, `left of`
     to the left."""
     n, fixed = len(graph), {*HIGH, *LOW}
-    # a relation without a direction, such as `next to`, takes that of its pair, told from either end
+    # a relation without a direction, such as `next to`, takes the one that its pair has
     told = {}
     for s, p, o in graph.triples:
-        if p in DIRECTIONS: told[s, o], told[o, s] = np.array(DIRECTIONS[p]), -np.array(DIRECTIONS[p])
+        way = np.array(DIRECTIONS.get(p, (0, 0)))
+        if way.any(): told[s, o], told[o, s] = way, -way
     turn = 2 * np.pi * np.arange(n) / max(n, 1)
     at = 0.5 + 0.3 * np.stack([np.cos(turn), -np.sin(turn)], 1)             # (n, 2)
     for _ in range(200):
