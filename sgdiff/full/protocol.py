@@ -1,5 +1,5 @@
-"""A figure such as FID 23.5 means little without saying of which images, how many, drawn how, and
-seen by which network; here the saying is part of the measuring.
+"""A number such as FID 23.5 means little unless one says of which images it is, of how many, how
+they were drawn, and which network looked at them. Here the measurement writes all of this down.
 
 The evaluation of a full run: pictures drawn by a written protocol, then FID, Inception Score and
 retrieval, with the protocol beside them.
