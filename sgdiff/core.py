@@ -166,7 +166,8 @@ def show_images(
     )
     for i, ax in enumerate(axes.flat):
         ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
+        # a thin frame, for snow on white paper
+        ax.spines[:].set(visible=i < len(pixels), color="0.8", linewidth=0.5)
         if i < len(pixels): ax.imshow(pixels[i], interpolation="nearest")
         if titles and i < len(titles): ax.set_title(titles[i], fontsize=7)
     for ax, title in zip(axes[:, 0], row_titles or [], strict=False):

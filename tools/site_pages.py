@@ -122,12 +122,12 @@ def results(
 
     lines = [
         '<table class="results">',
-        "<caption>Value (bar) and target (mark), and on how many questions it stands</caption>",
-        "<thead><tr><th>what</th><th>value</th><th></th><th>target</th><th>met</th><th>n</th></tr></thead>",
+        "<caption>Value (bar) and target (mark), the spread over the seeds, and on how many questions it stands</caption>",
+        "<thead><tr><th>what</th><th>value</th><th>spread</th><th></th><th>target</th><th>met</th><th>n</th></tr></thead>",
         "<tbody>",
     ]
     missed = 0
-    for what, value, target, sense, n in report_rows(report):
+    for what, value, target, sense, n, spread in report_rows(report):
         met = (
             ""
             if target is None or value is None
@@ -144,7 +144,8 @@ def results(
                  f'style="width:{100 * min(value, 1):.1f}%"></b>{mark}</div>'
         )
         lines.append(
-            f'<tr class="met-{met or "none"}"><td>{html.escape(what)}</td><td>{"–" if value is None else f"{100 * value:.1f} %"}</td><td>{bar}</td>'
+            f'<tr class="met-{met or "none"}"><td>{html.escape(what)}</td><td>{"–" if value is None else f"{100 * value:.1f} %"}</td>'
+            f'<td>{"" if spread is None else f"{100 * spread:.1f} %"}</td><td>{bar}</td>'
             f'<td>{"" if target is None else f"{sense} {100 * target:.0f} %"}</td><td>{met}</td><td>{n}</td></tr>'
         )
     settings = ", ".join(f"`{k}` {v}" for k, v in report["settings"].items())

@@ -26,7 +26,8 @@ from PIL import Image
 
 from .images import as_rgb
 from ..graphs.data import geometric_relation
-from ..graphs.graph import SceneGraph, Vocab
+from ..graphs.graph import SceneGraph
+from ..graphs.vocab import Vocab
 
 # %% ../../nbs/real/records.ipynb #af8f38d5
 @dataclass(frozen=True)

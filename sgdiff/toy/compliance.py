@@ -80,13 +80,13 @@ def compliance(
                 if a is not None:
                     count[family, kind] = [count[family, kind][0] + a, count[family, kind][1] + 1]
     share = lambda yes, n: yes / n if n else None
-    licence = judged_families(judge.accuracy) if judge.accuracy else ()
+    judged = judged_families(judge.accuracy) if judge.accuracy else ()
     result = {
         f: {
             "true": share(*count[f, "true"]),
             "flipped": share(*count[f, "flipped"]),
             "n": count[f, "true"][1],
-            "judged": f in licence,
+            "judged": f in judged,
         }
         for f in FAMILIES
     }

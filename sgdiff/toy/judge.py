@@ -30,8 +30,8 @@ from torch import nn
 from ..core import device_of, load_module, save_weights, step_generator
 from ..errors import RangeError, check_fields, described, load_json, save_json
 from ..folders import check_sums, write_sums
-from ..graphs.graph import UnknownWordError, Vocab
 from ..graphs.data import geometric_relation
+from ..graphs.vocab import UnknownWordError, Vocab
 from .world import (
     EASY, FACING, FAMILIES, FAMILY_OF, FLIPS, HOLDABLE, ToyWorldConfig, turn)
 from ..training.steps import batch_indices

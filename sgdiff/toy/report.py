@@ -72,7 +72,7 @@ def evaluate_weights(
     n_seeds: int = 3,  # sets of pictures, for the spread; of the chosen ones one set
     n_exam: int = 2000,  # held-out scenes for the judge's exam
     n_candidates: int = 1000,  # held-out scenes, all of different graphs, for retrieval
-    best_of: int = 4,  # throws of which the encoder picks one; 1 leaves that examination out
+    best_of: int = 4,  # pictures of which the encoder keeps one; 1 leaves that examination out
     device="cpu",  # where the pictures are drawn; they are judged on the CPU
     **settings,  # of the pipeline: num_inference_steps, guidance_scale, relation_scale, sampler
 ) -> dict:  # ready for JSON
@@ -132,40 +132,43 @@ TARGETS = {
 }
 
 
+def _spread_of_real(true: dict) -> float | None:  # a cell of `evaluate` with "of_real"
+    "The spread over the seeds of `of_real`, which is the mean divided by what real scenes show."
+    if not true["spread"] or not true["of_real"]: return true["spread"]
+    return true["spread"] * true["of_real"] / true["mean"]
+
+
 def picture_rows(
     name: str, pictures: dict,
 ) -> list:  # what `evaluate` returned -> rows as of `report_rows`
-    "The claims about one way to draw."
-    sets = len(pictures["seeds"])           # every graph is asked once a set
-    rows = [
-        (
-            f"{name}: exact set of objects",
-            pictures["objects"]["exact"]["mean"],
-            TARGETS["exact objects"],
-            "at least",
-            sets * pictures["objects"]["n"],
-        )
-    ]
+    """The claims about one way to draw. `n` counts each question once, in however many pictures it
+    is asked: pictures of one graph are much alike. How they differ is the spread."""
+    exact, n = pictures["objects"]["exact"], pictures["objects"]["n"]
+    what, target = f"{name}: exact set of objects", TARGETS["exact objects"]
+    rows = [(what, exact["mean"], target, "at least", n, exact["spread"])]
     for f in FAMILIES:
         p = pictures[f]
         if p["true"] is None: continue
+        true, flipped = p["true"], p["flipped"]
         note = "" if p["judged"] else " (not judged)"
         rows.append(
             (
                 f"{name}: {f}, of what real scenes show{note}",
-                p["true"]["of_real"],
+                true["of_real"],
                 TARGETS["true relations"],
                 "at least",
-                sets * p["n"],
+                p["n"],
+                _spread_of_real(true),
             )
         )
         rows.append(
             (
                 f"{name}: {f}, flipped question{note}",
-                p["flipped"]["mean"],
+                flipped["mean"],
                 TARGETS["flipped relations"],
                 "at most",
-                sets * p["n"],
+                p["n"],
+                flipped["spread"],
             )
         )
     return rows
@@ -173,7 +176,9 @@ def picture_rows(
 
 def report_rows(
     report: dict,
-) -> list:  # of (what, value, target, "at least" or "at most", number of questions)
+    # of (what, value, target, "at least" or "at most", number of questions, spread over the seeds);
+    # the spread is None where pictures were drawn once or not at all
+) -> list:
     "Every claim as one row."
     rows = []
     for f in FAMILIES:
@@ -186,6 +191,7 @@ def report_rows(
                     TARGETS["judge"],
                     "at least",
                     j["n"] if kind == "true" else j.get("n_false", j["n"]),
+                    None,
                 )
             )
     for n, by_kind in report["retrieval"].items():
@@ -198,10 +204,12 @@ def report_rows(
                     TARGETS.get(f"retrieval {n}"),
                     "at least",
                     r["queries"],
+                    None,
                 )
             )
     for f, r in report["flip_test"].items():
-        rows.append((f"flip test, {f}", r["accuracy"], TARGETS["flip test"], "at least", r["n"]))
+        target = TARGETS["flip test"]
+        rows.append((f"flip test, {f}", r["accuracy"], target, "at least", r["n"], None))
     rows += picture_rows("pictures", report["pictures"])
     if report.get("chosen"):
         rows += picture_rows(f"best of {report['scenes']['best_of']}", report["chosen"])
@@ -213,31 +221,33 @@ def report_rows(
             TARGETS["edit ratio"],
             "at most",
             edits["all"]["n"],
+            None,
         )
     )
     # the target is set for all together
     rows += [
-        (f"edits: the same, {f} alone", edits[f]["ratio"], None, "at most", edits[f]["n"])
+        (f"edits: the same, {f} alone", edits[f]["ratio"], None, "at most", edits[f]["n"], None)
         for f in FAMILIES
         if f in edits
     ]
     return rows
 
 
+def _met(value, target, sense: str) -> str:     # "ok", "SHORT", or nothing
+    "Whether a row reaches its target."
+    if target is None or value is None: return ""
+    reached = value >= target if sense == "at least" else value <= target
+    return "ok" if reached else "SHORT"
+
+
 def format_report(report: dict) -> str:     # a table as text
-    "The report card as a table: value, target, whether it is met, number of questions."
-    lines = [f"{'what':58s} {'value':>7s}  {'target':>14s}        n"]
-    for what, value, target, sense, n in report_rows(report):
-        met = (
-            ""
-            if target is None or value is None
-            else "ok"
-            if (value >= target if sense == "at least" else value <= target)
-            else "SHORT"
-        )
+    """The report card as a table: value, spread over the seeds, target, whether it is met, number
+    of questions."""
+    lines = [f"{'what':58s} {'value':>7s} {'spread':>6s}  {'target':>14s}        n"]
+    for what, value, target, sense, n, spread in report_rows(report):
+        found = "-" if value is None else f"{100 * value:.1f} %"
+        differs = "" if spread is None else f"{100 * spread:.1f} %"
         goal = "" if target is None else f"{sense} {100 * target:.0f} %"
-        lines.append(
-            f"{what:58s} {'-' if value is None else f'{100 * value:.1f} %':>7s}  {goal:>14s}  "
-            f"{met:5s} {n}"
-        )
+        met = _met(value, target, sense)
+        lines.append(f"{what:58s} {found:>7s} {differs:>6s}  {goal:>14s}  {met:5s} {n}")
     return "\n".join(lines)

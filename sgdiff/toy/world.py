@@ -33,8 +33,11 @@ import torch
 from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
-from ..graphs.graph import SceneGraph, SceneGraphBatch, Vocab, as_seed
+from ..graphs.batch import SceneGraphBatch
 from ..graphs.data import TrainingScenes, geometric_relation, two_relations
+from ..graphs.faults import as_seed
+from ..graphs.graph import SceneGraph
+from ..graphs.vocab import Vocab
 
 # %% ../../nbs/toy/world.ipynb #da3cd8f2
 FAMILIES = {"spatial": ("left of", "right of", "above", "below"),

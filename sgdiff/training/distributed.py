@@ -1,6 +1,7 @@
 """One batch spread over many processes, and results that do not tell how many there were.
 
-What several processes share: the crowd of the contrastive loss, the work of an evaluation.
+What several processes share: the pictures and graphs that the contrastive loss compares (the
+*crowd*), the work of an evaluation.
 
 Axis letters: P processes, B images of one process (P B of all), K wrong graphs for each image, G
 width of the global embeddings. In one process every function here is the plain thing, so the same

@@ -22,8 +22,9 @@ from ..errors import SGDiffError
 from ..method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig, segment_mean
 from ..method.masked import box_masks, masked_loss
 from ..method.pretraining import PretrainingConfig, PretrainingModel, pretraining_loss
-from ..graphs.graph import SceneGraph, SceneGraphBatch
+from ..graphs.batch import SceneGraphBatch
 from ..graphs.data import geometric_relation
+from ..graphs.graph import SceneGraph
 from ..toy.world import EASY, FLIPS, make_dataset
 
 # %% ../../nbs/workshop/checks.ipynb #f475e73c
