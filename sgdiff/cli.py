@@ -107,7 +107,8 @@ def verdicts(judge, pixels, graph,          # pixels: (n, 3, H, W) float in [-1,
              ) -> str:
     """What the judge finds in each picture of a graph: a column a seed for its relations, then the
     objects, seeds that agree in one line."""
-    pixels, questions, seen = pixels.cpu(), graph.named_triples(), {}
+    pixels, questions = pixels.cpu(), graph.named_triples()
+    seen: dict[str, list[str]] = {}
     answers = judge.answer(pixels, [questions] * len(pixels))
     for i, words in enumerate(judge.objects(pixels)):
         seen.setdefault(", ".join(sorted(words)), []).append(str(seed + i))

@@ -21,6 +21,7 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -283,10 +284,13 @@ def load_weights(
     return state
 
 # %% ../nbs/core.ipynb #ea36ea6c
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
 def load_module(
     path: str | Path,  # a .safetensors file
-    build: Callable,  # build() -> a module
-) -> nn.Module:  # with the weights of the file, in eval mode
+    build: Callable[[], _Module],  # build() -> a module
+) -> _Module:  # with the weights of the file, in eval mode
     """A module that is built only if the weights in the file are those of such a module.
 
     Raises: SGDiffError as `load_weights` does, or if no module can be built so."""

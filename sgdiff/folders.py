@@ -141,7 +141,7 @@ def check_sums(
         )
         return
     part = folder.relative_to(root)
-    sums = read_sums(root)
+    sums = read_sums(root) or {}
     wanted = {name: digest for name, digest in sums.items() if Path(name).is_relative_to(part)}
     faults = [(name, "is missing") for name in wanted if not (root / name).is_file()]
     faults += [(name, "is not the file that was written") for name, digest in wanted.items()

@@ -59,7 +59,8 @@ def open_run(
     read_settings(path, ("data",))
     with described(path, "FullPreset") as told:
         found = {name: value for name, value in told.items() if name in known}
-        preset = FullPreset(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
+        settings: dict = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+        preset = FullPreset(**settings)
     check_same(Path(out), preset)
     return told, preset
 
@@ -97,7 +98,7 @@ def assemble_run(
     if data is not None: check_words(vocab, data.config.vocab)
     first_stage = open_first_stage(preset, data, device)
     channels = (
-        getattr(first_stage.config, "code_dim", None)
+        first_stage.config.code_dim
         if getattr(first_stage.config, "kind", "") == "vq"
         else first_stage.config.latent_channels
     )

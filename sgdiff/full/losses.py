@@ -125,7 +125,9 @@ class SharedPretraining(PretrainingModel):
     """The model of stage 1 that trains its own image encoder, with losses over the batch of all
     processes."""
 
-    def forward(self,
+    # it is told which objects to hide: all processes draw them together
+    def forward(  # type: ignore[override]
+        self,
         images: Tensor,  # (b, 3, H, W) float in [-1, 1]
         batch: SceneGraphBatch,  # of b graphs, with boxes
         chosen: Tensor,  # (O,) bool, objects to hide

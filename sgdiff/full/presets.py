@@ -18,6 +18,7 @@ __all__ = ['PAPER', 'PRESETS', 'FULL_STAGES', 'FullPreset', 'changed', 'fit_conf
 # %% ../../nbs/full/presets.ipynb #32218940
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,7 +36,9 @@ from ..graphs.graph import closest_words
 from ..training.steps import FitConfig, rehearse
 from ..toy.world import WORLDS, make_dataset
 from ..method.unet import UNet, UNetConfig
-from ..method.vae import VAE, VAEConfig, fit_latent_scale, start_from_pca
+from sgdiff.method.vae import (
+    VAE, Autoencoder, VAEConfig, fit_latent_scale, start_from_pca,
+)
 
 # %% ../../nbs/full/presets.ipynb #cdd499f0
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def changed(
     value of another kind."""
     values = {f.name: getattr(preset, f.name) for f in fields(preset)}
     kinds = {name: float if v is None else type(v) for name, v in values.items()}
-    new = {}
+    new: dict[str, Any] = {}
     for text in settings:
         name, _, value = text.partition("=")
         if name not in kinds:
@@ -195,7 +198,7 @@ def fit_config(
             f"{n} training images do not fill a batch of {batch}: choose a smaller one with --set "
             f"{stage}_batch={max(1, n)}"
         )
-    common = dict(
+    common: dict[str, Any] = dict(
         seed=p.seed, save_every=p.save_every, log_every=p.log_every, precision=p.precision
     )
     if stage == "pretrain":
@@ -285,7 +288,7 @@ def unet_config(
 ) -> UNetConfig:
     "The UNet of a preset."
     p = preset
-    sizes = dict(
+    sizes: dict[str, Any] = dict(
         in_channels=latent_channels, out_channels=latent_channels, model_channels=p.model_channels,
         channel_mult=p.channel_mult, num_res_blocks=p.num_res_blocks,
         attention_levels=tuple(range(len(p.channel_mult))),
@@ -424,10 +427,11 @@ def open_first_stage(
     preset: FullPreset,
     data,  # images for "pca"
     device: str | torch.device = "cpu",
-) -> nn.Module:  # to_latents, from_latents; in eval mode
+) -> Autoencoder:  # in eval mode
     "The first stage of a preset. Raises SGDiffError where its weights cannot be had."
     check_first_stage(preset)
     where = preset.first_stage
+    stage: Autoencoder
     if where == "pca":
         images = data.pixels(torch.arange(min(len(data), 256)))
         stage = VAE(VAEConfig())
@@ -510,7 +514,7 @@ def rehearse_run(
     preset: FullPreset,
     vocab,  # Vocab
     stages: tuple,  # of names
-    sizes: tuple | None = None,  # c and f of the first stage, for "diffusion"
+    sizes: tuple[int, ...] = (),  # c and f of the first stage, for "diffusion"
 ) -> None:
     "Nothing, if the stages' models can be built and fed with a batch. Raises SGDiffError."
     p, models = preset, {}

@@ -34,6 +34,7 @@ from ..training.distributed import first_does, sharded, shared_writer
 from ..errors import SGDiffError, atomic_write, check_fields, load_json, save_json
 from ..toy.compliance import check_features, fid, inception_score
 from .feeding import file_hash
+from ..graphs.data import Dataset
 from ..method.retrieval import retrieval_at
 from ..graphs.graph import SceneGraphBatch, without_relations
 
@@ -90,7 +91,7 @@ def start_drawing(
     """Nothing; the description lies in the folder. Raises SGDiffError if another one does, and
     there are pictures of it."""
     path = Path(folder) / "protocol.json"
-    then = load_json(path) if path.exists() else described
+    then: dict = load_json(path) if path.exists() else described
     # an older one may know fewer settings
     then = described | then | {"protocol": asdict(Protocol()) | then["protocol"]}
     if then != described and next(Path(folder).rglob("*.png"), None):
@@ -217,7 +218,7 @@ def retrieval(
         n,
         50,
     )
-    result = {}
+    result: dict[str, dict] = {}
     for name, change in (
         ("objects and relations", lambda g: g),
         ("objects only", without_relations),
@@ -290,7 +291,7 @@ def evaluate_run(
     features: nn.Module | None = None,
     classes: nn.Module | None = None,  # as in `measured`
     # (graph encoder, image encoder, the split at the size it looks at) for retrieval
-    seen: tuple | None = None,
+    seen: tuple[nn.Module, Callable, Dataset] | None = None,
     unseen: str = "no encoders were given",  # why `seen` is None, for the report
     on_batch: Callable = lambda done, n: None,
     # called by every process when the shared work is done; the first then measures alone

@@ -31,8 +31,12 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+from typing import TYPE_CHECKING
+
 from ..errors import SGDiffError, save_json
 from ..terminal import process_rank
+
+if TYPE_CHECKING: from sgdiff.full.presets import FullPreset
 
 # %% ../../nbs/full/train.ipynb #03a0ccda
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Request:
     data: str  # "toy", or a prepared folder
     stage: str  # "pretrain", "diffusion", or "all" for one after the other
     out: Path  # folder of the run
-    preset: object  # FullPreset
+    preset: "FullPreset"
     images: str | None = None  # folder of the photographs
     resume: bool = False  # go on with the run in `out`, if there is one
     progress: bool | None = None  # a progress bar; None for one only in a terminal
@@ -339,7 +343,7 @@ def checked_stages(
         data = open_data(request.data, "train", size, request.images, p.toy_scenes, p.fit)
         checked.append((replace(request, stage=stage), data, fit_config(stage, p, len(data))))
     rehearse_run(p, data.config.vocab, stages,
-                 first_stage_sizes(p) if "diffusion" in stages else None)
+                 first_stage_sizes(p) if "diffusion" in stages else ())
     return checked
 
 
@@ -408,7 +412,8 @@ def train_run(
     check_devices(here, 0 if on_cpu else torch.cuda.device_count())
     stages = checked_stages(request)
     state = PartialState(cpu=on_cpu, timeout=PATIENCE)
-    with shared_writer(request.out): return all(train_stage(*stage, state) for stage in stages)
+    with shared_writer(request.out):
+        return all(train_stage(part, data, config, state) for part, data, config in stages)
 
 # %% ../../nbs/full/train.ipynb #1e674311
 def default_folder(

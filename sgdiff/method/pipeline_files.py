@@ -125,6 +125,11 @@ def _read_index(file: Path, name: str) -> dict:
 class PipelineFolder:
     "Saving and loading, for a pipeline with the parts of `components`."
     components = COMPONENTS  # name -> (module class, config class)
+    vocab: Vocab
+    diffusion: DiffusionConfig
+    image_size: int  # pixels
+    max_things: int  # in a training scene
+    scenes: TrainingScenes | None
 
     def save_pretrained(
         self, path, dtype=None,

@@ -102,7 +102,8 @@ class PretrainingModel(nn.Module):
     ) -> tuple[Tensor, dict]:  # scalar loss, metrics
         "The pre-training loss of a batch."
         c, embedding = self.config, self.graph_encoder(batch)
-        loss, metrics = images.new_zeros(()), {}
+        loss = images.new_zeros(())
+        metrics: dict[str, float] = {}
         if c.contrastive:
             _, seen = self.image_encoder(images)
             others = None

@@ -36,7 +36,7 @@ def embed_images(model,             # PretrainingModel
 
 @torch.no_grad()
 def embed_graphs(model,             # PretrainingModel
-                 graphs: list,      # of SceneGraph
+                 graphs,            # of SceneGraph
                  vocab,
                  batch_size: int = 500,
                  ):                 # (N, G) float, of length 1
@@ -84,9 +84,9 @@ def flip_test(model,                # PretrainingModel
               data: FlipDataset,    # with complete graphs
               ):                    # dict: family -> {"accuracy": in [0, 1], "n": number of pairs}
     "How often the image is closer to its graph than to a graph with one flipped predicate."
-    vocab, result = data.config.vocab, {}
+    vocab = data.config.vocab
     images, true = embed_images(model, data), embed_graphs(model, data.graphs, vocab)
-    result = {}
+    result: dict[str, dict] = {}
     for family in data.families:
         pairs = [(i, wrong) for i, g in enumerate(data.graphs) for wrong in data.flips(g, family)]
         if not pairs: continue

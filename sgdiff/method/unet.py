@@ -332,7 +332,7 @@ class UNet(UNetLayers):
 @contextmanager
 def record_attention(unet: UNet):  # dict: layer name -> (B, heads, N, L) float, latest pass
     "What each place reads of each token, while the `with` block lasts."
-    maps = {}
+    maps: dict[str, torch.Tensor] = {}
     layers = {name: layer for name, layer in unet.named_modules() if name.endswith("attn2")}
     try:
         for name, layer in layers.items(): layer.record = partial(maps.__setitem__, name)
@@ -347,7 +347,7 @@ def triple_attention(
 ):  # (B, L, H, W) float, sums to 1 over L
     "The share that each place gives each token, averaged over heads and layers."
     height, width = (size, size) if isinstance(size, int) else size
-    total = 0
+    total: torch.Tensor | int = 0
     for probs in maps.values():
         h = round(math.sqrt(probs.shape[2] * height / width))  # N = h w, same proportions
         grid = rearrange(probs.float().mean(1), "b (h w) l -> b l h w", h=h)

@@ -132,7 +132,8 @@ def told(
 ) -> str:
     """The names; where they are many, patterns with `*` for a number that differs, and how many
     names each stands for."""
-    names, groups = list(names), {}
+    names = list(names)
+    groups: dict[str, list] = {}
     if len(names) <= most: return ", ".join(names)
     for name in names: groups.setdefault(re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name), []).append(name)
     patterns = [
@@ -353,7 +354,7 @@ def first_stage_config(
 # %% ../../nbs/pretrained/checkpoints.ipynb #c079ca9b
 def unet_config(
     state: dict,  # name -> tensor, the official names of a UNet
-    what: str = "the checkpoint",  # for the message
+    what: object = "the checkpoint",  # for the message
     mask_padding: bool = False,  # True: the honest form; the official one attends to padding
 ) -> UNetConfig:
     "The configuration of the official UNet with these weights. Raises SGDiffError."
@@ -362,7 +363,8 @@ def unet_config(
         state, "context_local_mlp.0.weight", what, "context", "3 widths"
     )
     out_channels, *_ = _shape(state, "out.2.weight", what, *CONV)
-    levels, attends, depth, ff_mult = [[]], set(), 1, 4  # of each level its residual blocks' widths
+    levels: list[list[int]] = [[]]  # of each level its residual blocks' widths
+    attends, depth, ff_mult = set(), 1, 4
     for i in range(1, _numbers(state, r"input_blocks\.(\d{1,9})\.", what)):
         block = f"input_blocks.{i}."
         if f"{block}0.op.weight" in state: levels.append([])

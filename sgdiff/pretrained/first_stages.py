@@ -22,10 +22,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..core import check_pixels, check_shape
 from ..errors import SGDiffError, check_fields, kind_of_file
+from ..method.vae import Autoencoder
 
 # %% ../../nbs/pretrained/first_stages.ipynb #788b66f4
 KINDS = ("vq", "kl")
@@ -109,7 +110,7 @@ def build_network(
     return diffusers.AutoencoderKL(**sizes, shift_factor=config.shift or None)
 
 # %% ../../nbs/pretrained/first_stages.ipynb #82baca0a
-class FirstStage(nn.Module):
+class FirstStage(Autoencoder):
     """Images to latents and back by an autoencoder of others. Source: arXiv 2112.10752; the
     networks are diffusers'."""
 

@@ -238,7 +238,9 @@ _HEADER = {"images": (_image, "no id, size or file name"),
 class _Header:
     "The images and the categories of one file."
     def __init__(self, path, tally: Tally, progress):
-        self.path, self.tally, self.images, self.categories = path, tally, {}, {}
+        self.path, self.tally = path, tally
+        self.images: dict[int, tuple] = {}
+        self.categories: dict[int, str] = {}
         count = {"images": 0, "categories": 0, "annotations": 0}
         for kind, d in json_annotations(path, progress):
             if kind != "annotations": self._enter(kind, count[kind], d)
@@ -368,8 +370,9 @@ def _why(category, box, size, rules):
 def keep_boxes(source: COCOSource, rules: COCORules, tally: Tally,
                ) -> dict:       # image id -> list of (place, annotation id, category, box)
     "The objects of the images that stay, in the order of the images."
-    kept, with_stuff, ids = {key: [] for key in source.images}, set(), set()
-    used = {"things": set(), "stuff": set()}
+    kept: dict[int, list] = {key: [] for key in source.images}
+    with_stuff, ids = set(), set()
+    used: dict[str, set] = {"things": set(), "stuff": set()}
     if source.left_out: tally.add("images", "not in the list of image ids", len(source.left_out))
     parse = lambda found: _annotation(source.images, source.categories, source.left_out, *found)
     readable = read_each(source.annotations(), parse, tally, "objects", "cannot be read", _named)
@@ -432,7 +435,7 @@ def make_coco_table(source: COCOSource, rules: COCORules, tally: Tally) -> dict:
         "object_boxes": (np.float32, (4,)),
         "object_centres": (np.float32, (2,)),
     }
-    table = {
+    table: dict = {
         name: np.full((len(keys), M, *shape), -1, dtype) for name, (dtype, shape) in shapes.items()
     }
     for i, key in enumerate(keys):

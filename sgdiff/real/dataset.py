@@ -78,7 +78,7 @@ class RealData:
         self.folder = Path(images)
         self.config = config
         self.epoch = epoch
-        self._cache = {} if cache else None
+        self._cache: dict | None = {} if cache else None
         if table.sizes is None:
             table.sizes = image_sizes(
                 self.folder, [table.image_path(i) for i in range(len(table))], progress

@@ -80,7 +80,8 @@ class _Window:
 
     def peek(self) -> str:          # the next character that is no space; "" at the end
         while True:
-            self.at = _SPACE.match(self.text, self.at).end()
+            # it matches everywhere, no space at all included
+            self.at = _SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]
             if self.at < len(self.text): return self.text[self.at]
             if self.ended: return ""
             self.more()
@@ -227,7 +228,8 @@ class Tally:
     def __init__(self, strict: bool = False,    # stop at the first broken record or image
                  named: int = 20):              # broken ones that are named for each reason
         self.strict, self.named = strict, named
-        self.counts, self.broken = {}, {}
+        self.counts: dict[str, Counter] = {}
+        self.broken: dict[str, list[str]] = {}
 
     def add(
         self, group: str, reason: str, n: int = 1,

@@ -109,7 +109,9 @@ def only_rows(table: dict, keep) -> dict:   # keep: list of bool, one an image
 def each_once(tables: dict, tally: Tally) -> dict:
     "The tables without images whose path leads out, or that have a row; a test keeps its own."
     from sgdiff.real.tables import leads_out
-    places, fewer, names = {}, dict(tables), {}
+    places: dict[str, str] = {}
+    names: dict[tuple, str] = {}
+    fewer = dict(tables)
     for split in sorted(tables, key=lambda split: split == "train"):
         keep = []
         for key, path in zip(tables[split]["image_ids"].tolist(), tables[split]["image_paths"]):
@@ -176,7 +178,7 @@ def _left_by_another(out, files):
 # %% ../../nbs/real/prepare.ipynb #471f1ec4
 def hash_splits(keys) -> dict:      # of image ids -> {"train": [...], "val": [...], "test": [...]}
     "Eight, one and one tenths, each image by a hash of its id."
-    splits = {"train": [], "val": [], "test": []}
+    splits: dict[str, list] = {"train": [], "val": [], "test": []}
     for key in sorted(keys):
         splits[{8: "val", 9: "test"}.get(zlib.crc32(str(key).encode()) % 10, "train")].append(key)
     return splits

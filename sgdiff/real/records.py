@@ -38,9 +38,9 @@ class Record:
     objects: tuple              # n words
     boxes: np.ndarray           # (n, 4) float32, x, y, width, height
     # of (subject row, predicate, object row); None: to be worked out from the boxes
-    triples: tuple = None
+    triples: tuple | None = None
     # (n, 2) float32, x, y: mean of the object's pixels; None: the middle of its box
-    centres: np.ndarray = None
+    centres: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def shard_samples(
     n: int,  # samples that it has, as the index says
 ):  # yields (key, kind -> (first byte, bytes))
     "Where the files of each sample of a shard lie. Raises SGDiffError where it is not whole."
-    found = set()
+    found: set[str] = set()
     try:
         with tarfile.open(path, "r:") as tar:
             for key, files in itertools.groupby(_members(tar, path), lambda member: member[0]):
@@ -282,7 +282,7 @@ class PackedData(RealData):
         self.folder, self.epoch, self._cache = Path(folder), epoch, {} if cache else None
         vocab, self.fingerprint, shards = read_index(folder)
         self.config = RealConfig(vocab, image_size, **options)
-        self.places = {}                    # sample -> shard, kind -> (first byte, bytes)
+        self.places: dict[str, tuple] = {}  # sample -> shard, kind -> (first byte, bytes)
         for name, n in tqdm(shards.items(), "shards", disable=not progress, leave=False):
             self._open(name, n)
         self.rows = np.array(

@@ -150,7 +150,8 @@ def read_aliases(path,
     Raises: SGDiffError if it is no text."""
     kind = other_kind(path, "a text", "a JSON text", "an empty file")
     if kind: raise SGDiffError(f"{path} is {kind}")
-    aliases, lines = {}, read_text(path).splitlines()
+    aliases: dict[str, str] = {}
+    lines = read_text(path).splitlines()
     name = lambda place, _: f"line {place + 1} of {Path(path).name}"
     for line in read_each(lines, _alias_line, tally or Tally(), "aliases", "cannot be read", name):
         aliases |= line

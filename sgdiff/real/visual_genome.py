@@ -72,7 +72,7 @@ def object_words(source,
                  ) -> list:             # words, `__image__` first
     """The object vocabulary: `__image__`, then words by falling count, equal ones by first
     appearance."""
-    count = Counter()
+    count: Counter[str] = Counter()
     for key, things in source.objects():
         if key in train:
             for _, names, _, _ in things: count.update({spelling[name]: 1 for name in names})
@@ -81,7 +81,7 @@ def object_words(source,
 
 def attribute_words(source, train, spelling, least: int) -> list:
     "The attribute vocabulary, by falling count."
-    count = Counter()
+    count: Counter[str] = Counter()
     for key, things in source.attributes():
         if key in train:
             for _, names in things: count.update({spelling[name]: 1 for name in names})
@@ -188,7 +188,9 @@ def keep_relationships(source, kept: dict, train: set, words: list,
                        rules: VGRules, tally: Tally,
                        ) -> tuple:      # image id -> (m, 6) int; all predicates; counts in train
     "The relationships of kept objects: id, subject row, predicate, object row, how, raw case."
-    number, predicates, count, found = {word: i for i, word in enumerate(words)}, {}, Counter(), {}
+    number, found = {word: i for i, word in enumerate(words)}, {}
+    predicates: dict[str, int] = {}
+    count: Counter[str] = Counter()
     for key, relations in source.relationships(tally):
         if key not in kept: continue
         out, image = [], kept[key]
@@ -293,7 +295,8 @@ def apart(splits: dict,     # name -> list of image ids
     """Splits that have no image in common: what is evaluated is no part of `train`.
 
     Raises: SGDiffError where a name could not be that of a file."""
-    first, seen, parse = {}, set(), lambda key: as_whole(key, "an image id")
+    first: dict[int, int] = {}
+    seen, parse = set(), lambda key: as_whole(key, "an image id")
     for split in sorted(splits, key=lambda split: split == "train"):
         if not re.fullmatch(r"[A-Za-z0-9_-]+", split):
             raise SGDiffError(f"a split is called {shown(split)}, expected train, val and test")

@@ -195,7 +195,7 @@ class Judge(nn.Module):
     def __init__(self, config: JudgeConfig = JudgeConfig()):        # noqa: B008 (frozen)
         super().__init__()
         self.config, width = config, config.widths[0]
-        self.accuracy = None  # what `judge_accuracy` found, once it has been examined
+        self.accuracy: dict | None = None  # what `judge_accuracy` found, once it has been examined
         self.body = _Body(config.widths)
         self.categories = nn.Conv2d(width, 4 * len(config.words), 1)
         self.pairs = PairHead(width, len(config.predicates), config.turned, config.hidden)
@@ -231,7 +231,7 @@ class Judge(nn.Module):
     def boxes(self, images) -> list:            # of B dicts: word -> (x0, y0, x1, y1) in [0, 1]
         "Where each word of a picture is to be seen: the box around its visible pixels."
         maps, (H, W) = self.maps(images), images.shape[-2:]
-        found = [{} for _ in maps]
+        found: list[dict] = [{} for _ in maps]
         for b, k in self._present(maps).nonzero().tolist():
             y, x = (maps[b] == k).nonzero().T
             found[b][self.config.words[k]] = (
@@ -257,7 +257,7 @@ class Judge(nn.Module):
             )
         features, logits = self(images)
         present, asked = self._present(logits.argmax(1)).tolist(), []
-        answers = [[None] * len(qs) for qs in questions]
+        answers: list[list[float | None]] = [[None] * len(qs) for qs in questions]
         for b, qs in enumerate(questions):
             for n, q in enumerate(qs):
                 if (ids := self._ids(*q)) is None: continue
@@ -324,7 +324,8 @@ def answer_table(
     "What the judge should answer for each pair of things."
     word = {w: k for k, w in enumerate(config.words)}
     column = {p: k for k, p in enumerate(config.predicates)}
-    pairs, cells = {}, []
+    pairs: dict[tuple, int] = {}
+    cells = []
     for b, graph in enumerate(graphs):
         for i, p, j, truth, kind in known_answers(graph, config.things):
             row = pairs.setdefault((b, word[graph.objects[i]], word[graph.objects[j]]), len(pairs))

@@ -24,6 +24,7 @@ import time
 import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,7 +35,7 @@ from ..errors import RangeError, SGDiffError, check_fields, described, save_json
 from ..folders import SUMS, check_sums, one_writer, write_sums
 from ..method.generation import (DiffusionConfig, GraphToLatent, encode_latents, feed_denoiser,
                                generation_loss)
-from ..method.graph_encoder import SceneGraphEncoderConfig
+from ..method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .judge import (LESSONS, Judge, JudgeConfig, judge_accuracy, judging_loss, load_judge,
                           save_judge)
 from ..method.pipeline import SGDiffPipeline
@@ -65,7 +66,8 @@ class Preset:
     # the UNet's places know where they are: no help in the first thousand steps, for left and right
     # later
     position_channels: bool = False
-    timestep_mean: float = None  # of stage 2's logit-normal timesteps; None: all noise levels alike
+    # of stage 2's logit-normal timesteps; None: all noise levels alike
+    timestep_mean: float | None = None
     guidance: float = 4.0           # guidance scale that suits the weights, kept with them
     vae_steps: int = 800
     pretrain_steps: int = 1200
@@ -112,7 +114,7 @@ class Preset:
 
 
 # what makes a training of minutes or hours go far
-LEAN = dict(
+LEAN: dict[str, Any] = dict(
     model_channels=64, position_channels=True, timestep_mean=0.5, diffusion_batch_size=64, muon=2.0
 )
 PRESETS = {
@@ -135,7 +137,7 @@ PRESETS = {
 
 def stage_config(stage: str, p: Preset) -> FitConfig:
     "The optimiser's settings of a stage."
-    common = dict(
+    common: dict[str, Any] = dict(
         seed=p.seed, log_every=50, save_every=p.save_every,
         precision="no" if stage == "judge" else "auto",
     )
@@ -215,7 +217,7 @@ def is_done(stage: str, out: Path) -> bool:
 
 def trained(
     stage: str, p: Preset, out: Path,
-):  # -> the module with the weights that its stage left in `out`
+) -> Any:  # the module with the weights that its stage left in `out`
     """A model that an earlier stage has trained.
 
     Raises SGDiffError where that stage is not done, or its files are others than those written."""
@@ -230,7 +232,7 @@ def trained(
 
 def denoiser(
     stage: str, p: Preset, out: Path,
-):  # -> graph encoder and UNet that the stage left in `out`
+) -> tuple[SceneGraphEncoder, UNet]:  # graph encoder and UNet that the stage left in `out`
     "The two that draw together."
     encoder, unet = trained("pretrain", p, out).graph_encoder, trained(stage, p, out)
     load_weights(Path(out) / stage / "graph_encoder.safetensors", encoder)
@@ -341,7 +343,7 @@ def train_stage(
         raise Diverged(error.what, ": a preset has its learning rate fixed, so begin in another "
                                    "folder with another --seed") from error
     if not result.finished: return result
-    final = result.model_ema.cpu()
+    final: Any = result.model_ema.cpu()
     if stage == "vae": fit_latent_scale(final, data.images[:2000], loudness=0.5)
     if stage in DENOISERS: save_weights(final.graph_encoder, folder / "graph_encoder.safetensors")
     save_weights(final.unet if stage in DENOISERS else final, folder / "model.safetensors")

@@ -114,7 +114,7 @@ def gather_rows(
     "The rows of all processes, without gradients; each may have another number of them."
     rank, world = process_rank()
     if world == 1: return rows
-    known = [None] * world
+    known: list = [None] * world
     dist.all_gather_object(known, (len(rows), tuple(rows.shape[1:]), rows.dtype))
     longest, (_, shape, dtype) = max(n for n, *_ in known), max(known, key=lambda k: k[0])
     device = (
