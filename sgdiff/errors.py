@@ -25,8 +25,9 @@ import re
 import shutil
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 # %% ../nbs/errors.ipynb #009b126a
 class SGDiffError(Exception):
@@ -85,7 +86,7 @@ def _beside(path: Path, mode: str, encoding: str | None):
 def atomic_write(
     path: str | Path,  # the file to write; its folder is made if need be
     mode: str = "w",  # "w" for text (UTF-8), "wb" for bytes
-):  # a file object open for writing
+) -> Iterator[IO]:  # a file object open for writing
     """A file open for writing that takes its place at `path` only when it is complete and on the
     disk.
 
@@ -329,7 +330,7 @@ def _misfit(error: Exception) -> str:
 def described(
     path: str | Path,  # a JSON file
     what: str,  # what it should describe, for the message
-):  # the dict that it holds
+) -> Iterator[dict]:  # the dict that it holds
     """The data of a JSON file, for a block that makes something of them.
 
     Raises: SGDiffError with the file's name if they are no dict, or if the block finds that

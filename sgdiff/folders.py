@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import SGDiffError, atomic_write, read_text
@@ -167,7 +168,7 @@ LOCK = ".lock"
 @contextlib.contextmanager
 def one_writer(
     folder: str | Path,  # made if need be
-):
+) -> Iterator[None]:
     """A block in which nobody else writes into the folder; half-written files of killed writers are
     removed first.
 

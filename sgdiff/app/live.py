@@ -342,7 +342,7 @@ def main(argv=None) -> int:     # exit status
     return run_command(run)
 
 
-def wait_or_pause(training: LiveTraining):
+def wait_or_pause(training: LiveTraining) -> None:
     "Waits for the end. Raises Interrupted after Ctrl-C, when the step under way has been saved."
     try: training.wait()
     except KeyboardInterrupt:

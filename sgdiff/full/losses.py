@@ -158,7 +158,7 @@ def pretraining_in_parts(
     look: Callable | None = None,  # the frozen image encoder; None: the model has its own
     probability: float = 0.5,  # that an object is hidden
     depth: int = 2,  # batches prepared in advance
-):  # -> loss_fn(model, step, part) for `fit`
+) -> Callable:  # loss_fn(model, step, part) for `fit`
     "The pre-training loss of a part of a step, a function of seed, step and part."
     def load(step, part):
         places = part.take(range(batch_size))
@@ -198,7 +198,7 @@ def given_loss(
     t: Tensor,  # (b,) long, timesteps
     noise: Tensor,  # (b, c, h, w) standard normal
     drop: Tensor,  # (b,) bool, images whose graph is dropped
-):  # scalar loss, dict of metrics
+) -> tuple[Tensor, dict]:  # scalar loss, dict of metrics
     "The diffusion loss for given draws. Source: as `diffusion_loss`."
     unet, c, embedding = model.unet, model.config, model.embed(batch)
     # the official form has its own fixed number, and reads all of them
@@ -222,7 +222,7 @@ def generation_in_parts(
     batch_size: int,  # B, of all processes together
     seed: int = 0,  # of the run
     depth: int = 2,  # batches prepared in advance
-):  # -> loss_fn(model, step, part) for `fit`
+) -> Callable:  # loss_fn(model, step, part) for `fit`
     "The diffusion loss of a part of a step, a function of seed, step and part."
     def load(step, part):
         places = part.take(range(batch_size))

@@ -16,6 +16,7 @@ __all__ = ['PAPER', 'PRESETS', 'FULL_STAGES', 'FullPreset', 'changed', 'fit_conf
            'check_image_size', 'first_stage_sizes', 'feed_frozen', 'rehearse_run']
 
 # %% ../../nbs/full/presets.ipynb #32218940
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ FULL_STAGES = ("pretrain", "diffusion")
 def changed(
     preset,  # a frozen dataclass
     settings: list,  # of texts "name=value"
-):  # as the preset
+) -> Any:  # as the preset
     """The preset with some fields set otherwise. Raises SGDiffError for a name that it lacks or a
     value of another kind."""
     values = {f.name: getattr(preset, f.name) for f in fields(preset)}
@@ -231,7 +232,7 @@ def open_data(
     images: str | Path | None = None,
     toy_scenes: int = 512,  # n of the toy world
     fit: str = "crop",  # how a photograph becomes square: "crop" or "squash" (official)
-):  # a data set: pixels(rows), graphs, config.vocab, a length
+) -> Any:  # a data set: pixels(rows), graphs, config.vocab, a length
     "A data set by name. Raises SGDiffError where there is none, or it cannot be read."
     if data == "toy":
         if image_size != (size := WORLDS["easy"].image_size):
@@ -332,7 +333,7 @@ def patch_size(
 
 def image_config(
     preset: FullPreset,
-):  # ClipConfig or ImageEncoderConfig
+) -> Any:  # ClipConfig or ImageEncoderConfig
     """The image side of stage 1. Raises SGDiffError where CLIP's package is missing, or its vector
     has another width than the graph encoder's."""
     p = preset
@@ -367,7 +368,7 @@ def open_image_encoder(
     device: str | torch.device = "cpu",
     # look(images, mask) -> tokens (B, N, E), global (B, G), with its sizes in `config`; None: none
     # is frozen
-):
+) -> nn.Module | None:
     """The frozen image encoder of a preset. Raises SGDiffError where its package or weights cannot
     be had."""
     sizes = image_config(preset)
@@ -502,7 +503,7 @@ def first_stage_sizes(
 def feed_frozen(
     preset: FullPreset,
     image,  # ClipConfig
-):  # -> feed(model), as `rehearse` wants it
+) -> Callable:  # feed(model), as `rehearse` wants it
     "Feeds stage 1's model with blank tokens, in the place of what a frozen image encoder sees."
     def feed(model):
         told = blank_embedding(model.graph_encoder.config, preset.pretrain_batch)

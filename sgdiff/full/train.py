@@ -27,6 +27,7 @@ import sys
 import threading
 import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -196,7 +197,7 @@ def prepare_pretraining(
     request: Request,
     data,  # training images
     state,  # accelerate's PartialState: device, and who comes first
-):  # (model, loss_fn)
+) -> tuple:  # (model, loss_fn)
     "What stage 1 trains, and on which loss."
     from sgdiff.full.losses import pretraining_in_parts
     from sgdiff.full.presets import build_pretraining, open_image_encoder
@@ -213,7 +214,7 @@ def prepare_diffusion(
     request: Request,
     data,  # training images
     state,  # accelerate's PartialState: device, and who comes first
-):  # (model, loss_fn)
+) -> tuple:  # (model, loss_fn)
     """What stage 2 trains, and on which loss; the latents of all images are made first, if they are
     not there."""
     from sgdiff.core import load_weights
@@ -309,7 +310,7 @@ def say(
 
 # %% ../../nbs/full/train.ipynb #e7015745
 @contextlib.contextmanager
-def warned():  # -> threading.Event
+def warned() -> Iterator[threading.Event]:
     "An Event that a scheduler's warning sets: SIGTERM or SIGUSR1."
     asked, before = threading.Event(), {}
     if threading.current_thread() is threading.main_thread():  # signals go to the main thread only

@@ -32,7 +32,7 @@ def graph_image_similarity(
     graphs: list,  # N SceneGraphs
     images,  # (N, n, 3, H, W) float in [-1, 1]: n pictures for each graph
     vocab: Vocab,  # of the graphs
-):  # (N, n) float in [-1, 1]
+) -> torch.Tensor:  # (N, n) float in [-1, 1]
     """The cosine of every picture with its graph. Raises ValueError where there are not as many
     rows of pictures as graphs."""
     if len(images) != len(graphs):

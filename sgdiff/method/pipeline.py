@@ -16,6 +16,7 @@ __all__ = ['PipelineOutput', 'EditOutput', 'pictures_figure', 'changed_words', '
 # %% ../../nbs/method/pipeline.ipynb #4fa8ecce
 import warnings
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -33,6 +34,8 @@ from .pipeline_files import COMPONENTS, PipelineFolder
 from .samplers import SAMPLERS, GuidedDenoiser
 from .unet import UNet
 from .vae import Autoencoder
+
+if TYPE_CHECKING: from matplotlib.figure import Figure
 
 # %% ../../nbs/method/pipeline.ipynb #8f26e143
 @dataclass
@@ -63,7 +66,7 @@ class EditOutput:
         return edits_figure([self])
 
 # %% ../../nbs/method/pipeline.ipynb #ae0b5a24
-def pictures_figure(graphs, rows, titles=None, highlight=()):
+def pictures_figure(graphs, rows, titles=None, highlight=()) -> "Figure":
     "A matplotlib figure: one row a graph, its drawing and then its pictures."
     import matplotlib.pyplot as plt
     n = max(len(r) for r in rows)
@@ -85,7 +88,7 @@ def changed_words(before: SceneGraph, after: SceneGraph) -> set:
     return (set(after.objects) - set(before.objects)) | {p for _, p, _ in new}
 
 
-def edits_figure(edits: list):  # of EditOutput
+def edits_figure(edits: list) -> "Figure":  # of EditOutput
     "Before and after of several edits, two rows each; what changed is orange in the graph."
     drawn = [p for e in edits for p in (e.before, e.after)]
     graphs, titles = [p.graphs[0] for p in drawn], [t for e in edits for t in ("before", e.change)]

@@ -15,6 +15,7 @@ __all__ = ['PretrainingConfig', 'PretrainingModel', 'blank_embedding', 'feed_pre
            'pretraining_loss']
 
 # %% ../../nbs/method/pretraining.ipynb #7f516e59
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -135,7 +136,7 @@ def blank_embedding(
 def feed_pretraining(
     size: int,  # pixels, height and width
     batch: int,  # B
-):  # -> feed(model), as `rehearse` wants it
+) -> Callable:  # feed(model), as `rehearse` wants it
     "Feeds a model that has an image encoder of its own with blank images."
     def feed(model):
         images = torch.empty(batch, 3, size, size)
@@ -152,7 +153,7 @@ def pretraining_batch(
     rng,  # numpy Generator
     n_wrong: int = 2,  # K
     keep_all: float = 0.7,  # probability that a graph is not thinned
-):  # images, SceneGraphBatch of B graphs, SceneGraphBatch of B * K wrong ones (or None)
+) -> tuple:  # images, SceneGraphBatch of B graphs, SceneGraphBatch of B * K wrong ones (or None)
     "Images, what is said of them, and what could be said wrongly."
     graphs = [data.thin_graph(data.graphs[int(i)], rng, keep_all=keep_all) for i in indices]
     vocab = data.config.vocab
@@ -166,8 +167,10 @@ def pretraining_batch(
 
 
 def pretraining_loss(
-    data, batch_size: int = 128, seed: int = 0,
-):  # -> loss_fn(model, step) for `fit`
+    data,
+    batch_size: int = 128,
+    seed: int = 0,
+) -> Callable:  # loss_fn(model, step) for `fit`
     "The loss of step `step` as a function of (seed, step) alone."
     def loss_fn(model, step):
         indices = batch_indices(len(data), batch_size, step, seed)

@@ -18,8 +18,10 @@ __all__ = ['WRAPPERS', 'MOST_TOLD', 'KINDS', 'MOST_BLOCKS', 'CONV', 'Checkpoint'
 # %% ../../nbs/pretrained/checkpoints.ipynb #f40aed02
 import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -230,7 +232,7 @@ def fill_module(
     module,  # built on the device "meta"
     state: dict,  # name -> tensor, names and shapes the module's
     path,  # the file, for the message
-):  # the module in eval mode, in float32 and in memory of its own
+) -> Any:  # the module in eval mode, in float32 and in memory of its own
     "The module with these tensors. Raises SGDiffError for such as are no numbers to compute with."
     odd = [name for name, v in state.items() if not v.is_floating_point() or not v.isfinite().all()]
     if odd:
@@ -277,7 +279,7 @@ MOST_BLOCKS = 100  # of one kind in a row; the official UNet has nine
 @contextlib.contextmanager
 def sized(
     what,  # the file, for the message
-):
+) -> Iterator[None]:
     "A block that builds by the shapes of a file. Raises SGDiffError where no network has them."
     try: yield
     except SGDiffError: raise

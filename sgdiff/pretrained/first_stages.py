@@ -21,6 +21,8 @@ import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from torch import Tensor
 
@@ -79,7 +81,7 @@ class FirstStageConfig:
         return cls("kl", channels=(128, 256, 512, 512), attention_levels=(), scale=0.18215)
 
 # %% ../../nbs/pretrained/first_stages.ipynb #820cdbea
-def import_diffusers():
+def import_diffusers() -> ModuleType:
     "The package diffusers. Raises SGDiffError that says how to get it."
     try: import diffusers
     except ImportError as e:
@@ -91,7 +93,7 @@ def import_diffusers():
 
 def build_network(
     config: FirstStageConfig,
-):  # diffusers.VQModel or diffusers.AutoencoderKL with random weights
+) -> Any:  # diffusers.VQModel or diffusers.AutoencoderKL with random weights
     "The network of these sizes. Raises SGDiffError without diffusers."
     diffusers, n = import_diffusers(), len(config.channels)
     attends = ["Attn" * (level in config.attention_levels) for level in range(n)]

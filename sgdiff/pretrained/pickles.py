@@ -168,7 +168,7 @@ class State:
 INSTRUCTIONS: dict[str, Callable] = {}
 
 
-def instruction(*names):  # of pickletools
+def instruction(*names) -> Callable:  # of pickletools
     "A decorator: this function does what these instructions say."
     return lambda function: INSTRUCTIONS.update(dict.fromkeys(names, function)) or function
 

@@ -18,6 +18,7 @@ __all__ = ['LONGEST_OUTLINE', 'STUFF', 'MOST_CATEGORIES', 'COCORules', 'decode_m
            'prepare_coco_stuff']
 
 # %% ../../nbs/real/coco_stuff.ipynb #ad361924
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -149,8 +150,9 @@ def mask_centre(mask,               # (H, W) bool
 
 # %% ../../nbs/real/coco_stuff.ipynb #85b4a58c
 def json_annotations(
-    path, progress: bool = True,
-):  # yields ("images" | "categories" | "annotations", dict)
+    path,
+    progress: bool = True,
+) -> Iterator[tuple]:  # yields ("images" | "categories" | "annotations", dict)
     "The records of a COCO file, one at a time."
     return watched(stream_members, path, ("images", "categories", "annotations"), progress=progress)
 
@@ -185,8 +187,9 @@ def _map(folder, image):        # -> (H, W) int32 category ids of a stuffthingma
 
 
 def map_annotations(
-    folder, images: dict,
-):  # folder of PNGs; image id -> (width, height, file name); yields as above
+    folder,  # of PNGs
+    images: dict,  # image id -> (width, height, file name)
+) -> Iterator[tuple]:  # yields as above
     """Stuff annotations out of stuffthingmaps: pixel value + 1 is the category, 255 is nothing,
     what is below 92 is things."""
     from pycocotools import mask as masks

@@ -15,6 +15,7 @@ __all__ = ['PREDICATES', 'COCO_IDS', 'COCO_NAMES', 'TinyScene', 'tiny_scenes', '
 
 # %% ../../nbs/real/tiny.ipynb #66cdbb61
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,10 +36,11 @@ class TinyScene:
     triples: tuple          # of (subject row, predicate, object row)
 
 
-def tiny_scenes(n: int,             # how many
-                seed: int = 0,
-                scale: int = 10,    # pixels for each pixel of the toy world
-                ):                  # yields TinyScene with ids 1 to n
+def tiny_scenes(
+    n: int,  # how many
+    seed: int = 0,
+    scale: int = 10,  # pixels for each pixel of the toy world
+) -> Iterator[TinyScene]:  # yields TinyScene with ids 1 to n
     "Scenes of the toy world, wider than high."
     world = ToyWorld(EASY, seed)
     for key in range(1, n + 1):

@@ -142,7 +142,7 @@ def keep_objects(source,
 # %% ../../nbs/real/visual_genome.ipynb #d418875a
 DIRECT, MERGED, MATCHED = range(3)
 
-def overlap(box, boxes):            # (4,) and (n, 4) x, y, w, h -> (n,) intersection over union
+def overlap(box, boxes) -> np.ndarray:  # (4,) and (n, 4) x, y, w, h -> (n,) intersection over union
     "How much boxes overlap: 1 for the same, 0 for apart."
     box, boxes = np.asarray(box, float), np.asarray(boxes, float)
     side = np.minimum(box[:2] + box[2:], boxes[:, :2] + boxes[:, 2:]) - np.maximum(
@@ -152,12 +152,14 @@ def overlap(box, boxes):            # (4,) and (n, 4) x, y, w, h -> (n,) interse
     return shared / np.maximum(np.prod(box[2:]) + np.prod(boxes[:, 2:], 1) - shared, 1e-9)
 
 
-def find_end(end,
-             ids: dict,         # object id -> row, of the image
-             image: Kept,
-             number: dict,      # word -> number
-             spelling: Spelling, rules: VGRules,
-             ):                 # (row, how), or the reason why there is none
+def find_end(
+    end,
+    ids: dict,  # object id -> row, of the image
+    image: Kept,
+    number: dict,  # word -> number
+    spelling: Spelling,
+    rules: VGRules,
+) -> tuple | str:  # (row, how), or the reason why there is none
     "Which row of its image an end of a relationship is."
     thing, names, box, _ = end
     if thing in ids: return ids[thing], DIRECT

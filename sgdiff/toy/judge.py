@@ -19,6 +19,7 @@ __all__ = ['KIND_WEIGHTS', 'LESSONS', 'JudgeConfig', 'askable', 'known_answers',
 
 # %% ../../nbs/toy/judge.ipynb #020ef660
 import itertools
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -291,9 +292,10 @@ class Judge(nn.Module):
         ]
 
 # %% ../../nbs/toy/judge.ipynb #3281ef8a
-def roughen(images,         # (B, 3, H, W) float in [-1, 1]
-            generator,      # torch Generator on the CPU
-            ):              # the same shape
+def roughen(
+    images,  # (B, 3, H, W) float in [-1, 1]
+    generator,  # torch Generator on the CPU
+) -> torch.Tensor:  # the same shape
     """The pictures slightly blurred (up to 0.9 pixels), lighter or darker, and grainy: each in its
     own measure."""
     B, C, _, _ = images.shape
@@ -344,7 +346,7 @@ def category_maps(
     graphs: list,  # B SceneGraphs
     masks,  # (B, M, H, W) bool, visible pixels of each object of the graph
     config: JudgeConfig,
-):  # (B, H, W) long, row of `config.words`
+) -> torch.Tensor:  # (B, H, W) long, row of `config.words`
     "The word of each pixel, from the true masks."
     word = {w: k for k, w in enumerate(config.words)}
     ids = torch.zeros(masks.shape[:2], dtype=torch.long, device=masks.device)
@@ -389,7 +391,7 @@ def judging_loss(
     data,  # ToyData with masks, drawn with `family_weights=LESSONS`
     batch_size: int = 64,
     seed: int = 0,  # order and roughening
-):  # -> loss_fn(judge, step), as `fit` wants it
+) -> Callable:  # loss_fn(judge, step), as `fit` wants it
     "The lessons as a function of the step. Raises ValueError where the data have no masks."
     if data.masks is None:
         raise ValueError("the judge learns from masks: make_dataset(..., masks=True)")

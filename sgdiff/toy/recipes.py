@@ -22,6 +22,7 @@ __all__ = ['STAGES', 'OPTIONAL', 'DENOISERS', 'AUTOENCODERS', 'LEAN', 'PRESETS',
 import shutil
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,8 @@ from ..method.pipeline import SGDiffPipeline
 from ..method.pretraining import (PretrainingConfig, PretrainingModel, feed_pretraining,
                                 pretraining_loss)
 from ..training.steps import FitConfig, batch_indices, rehearse
-from .world import WORLDS, make_dataset, training_scenes
-from ..training.fit import Diverged, finish_stage, fit, read_settings, stage_faults
+from .world import WORLDS, ToyData, make_dataset, training_scenes
+from ..training.fit import Diverged, FitResult, finish_stage, fit, read_settings, stage_faults
 from ..method.unet import UNet, UNetConfig
 from ..method.vae import (
     VAE, VAEConfig, fit_latent_scale, forgiving_loss, start_from_pca, train_decoder_only, vae_loss)
@@ -166,7 +167,7 @@ def stage_config(stage: str, p: Preset) -> FitConfig:
     }[stage]
 
 # %% ../../nbs/toy/recipes.ipynb #932d56b1
-def check_stages(p: Preset, stages):
+def check_stages(p: Preset, stages) -> None:
     "Raises SGDiffError where the preset lacks one of the stages."
     for stage in stages:
         if stage not in p.stages:
@@ -177,8 +178,9 @@ def check_stages(p: Preset, stages):
 
 
 def build(
-    stage: str, p: Preset,
-):  # -> the module that this stage trains, with its first weights
+    stage: str,
+    p: Preset,
+) -> Any:  # the module that this stage trains, with its first weights
     "A freshly initialised model. Raises SGDiffError for a stage that the preset lacks."
     check_stages(p, [stage])
     set_seed(p.seed)
@@ -239,7 +241,7 @@ def denoiser(
     return encoder, unet
 
 # %% ../../nbs/toy/recipes.ipynb #4e59d9ba
-def feed(stage: str, p: Preset):        # -> feed(model), as `rehearse` wants it
+def feed(stage: str, p: Preset) -> Callable:  # feed(model), as `rehearse` wants it
     "How a stage's model is fed with a blank batch."
     size, vocab = p.config.image_size, p.config.vocab
     if stage == "pretrain": return feed_pretraining(size, p.batch_size)
@@ -251,7 +253,7 @@ def feed(stage: str, p: Preset):        # -> feed(model), as `rehearse` wants it
     return lambda vae: vae.from_latents(vae.to_latents(images))
 
 
-def rehearse_preset(p: Preset, stages=None):    # stages: names; None: all of the preset
+def rehearse_preset(p: Preset, stages=None) -> None:  # stages: names; None: all of the preset
     """Nothing, if the stages' models can be built and fed.
 
     Raises SGDiffError, in a second and before anything is drawn or trained."""
@@ -259,7 +261,7 @@ def rehearse_preset(p: Preset, stages=None):    # stages: names; None: all of th
     rehearse({stage: (lambda stage=stage: build(stage, p), feed(stage, p)) for stage in asked})
 
 # %% ../../nbs/toy/recipes.ipynb #7245701b
-def vae_stage(p, data, out):
+def vae_stage(p, data, out) -> tuple:
     "(model, loss_fn) of the first stage."
     def loss_fn(model, step):
         images = data.pixels(batch_indices(len(data), p.vae_batch_size, step, p.seed)).to(
@@ -271,12 +273,12 @@ def vae_stage(p, data, out):
     return model, loss_fn
 
 
-def pretrain_stage(p, data, out):
+def pretrain_stage(p, data, out) -> tuple:
     "(model, loss_fn) of stage 1."
     return build("pretrain", p), pretraining_loss(data, p.batch_size, p.seed)
 
 
-def diffusion_stage(p, data, out):
+def diffusion_stage(p, data, out) -> tuple:
     "(model, loss_fn) of stage 2: latents are made once, the graph encoder comes from stage 1."
     return denoising(
         p, data, trained("vae", p, out),
@@ -285,18 +287,18 @@ def diffusion_stage(p, data, out):
     )
 
 
-def polish_stage(p, data, out):
+def polish_stage(p, data, out) -> tuple:
     "(model, loss_fn) of stage 2 once more, from the weights it left."
     return denoising(p, data, trained("vae", p, out), *denoiser("diffusion", p, out))
 
 
-def denoising(p, data, vae, graph_encoder, unet):
+def denoising(p, data, vae, graph_encoder, unet) -> tuple:
     "(model, loss_fn) of both: learn to draw the latents of the scenes from their graphs."
     model = GraphToLatent(graph_encoder, unet, p.diffusion, p.train_encoder)
     return model, generation_loss(data, encode_latents(vae, data), p.diffusion_batch_size, p.seed)
 
 
-def decoder_stage(p, data, out):
+def decoder_stage(p, data, out) -> tuple:
     "(model, loss_fn) of the decoder's last lesson: to forgive what a denoiser gets wrong."
     def loss_fn(model, step):
         images = data.pixels(batch_indices(len(data), 2 * p.vae_batch_size, step, p.seed)).to(
@@ -306,7 +308,7 @@ def decoder_stage(p, data, out):
     return train_decoder_only(trained("vae", p, out)), loss_fn
 
 
-def judge_stage(p, data, out):
+def judge_stage(p, data, out) -> tuple:
     "(model, loss_fn) of the judge."
     return build("judge", p), judging_loss(data, p.batch_size, p.seed)
 
@@ -322,9 +324,11 @@ def train_stage(
     p: Preset,
     out,  # folder of the run
     data=None,  # ToyData; made where None
-    on_log=None, should_stop=None, progress=None,  # as in `fit`
+    on_log=None,
+    should_stop=None,
+    progress=None,  # as in `fit`
     device="cpu",  # where it is trained; only on the CPU are the weights the same bits each time
-):  # -> FitResult, or None where the stage was done before
+) -> FitResult | None:  # None where the stage was done before
     """Trains one stage, or goes on with it; its weights (the running mean) are left in
     `out/stage/model.safetensors`. Raises SGDiffError."""
     check_stages(p, [stage])
@@ -359,7 +363,7 @@ DRAWING = (0.3, 0.08, 0.17, 0.29, 0.16)
 POLISHING = (0.08, 0.03, 0.24, 0.55, 0.10)
 
 
-def stage_data(stage: str, p: Preset, progress: bool = True):      # -> ToyData
+def stage_data(stage: str, p: Preset, progress: bool = True) -> ToyData:
     """The training scenes of a stage: the first `n_scenes` of the world for `vae`, `pretrain` and
     `decoder`.
 
@@ -405,7 +409,7 @@ def train_all(
     return True
 
 
-def check_preset(p: Preset, out: Path):
+def check_preset(p: Preset, out: Path) -> None:
     """Writes the preset into a new run's folder; raises SGDiffError where the folder holds a run of
     another preset."""
     path = out / "preset.json"
@@ -445,10 +449,10 @@ def load_pretraining(path) -> PretrainingModel:     # in eval mode
     SGDiffError."""
     path = Path(path)
     for part in ("graph_encoder", "pretraining"): check_sums(path / part)
-    with described(path / "pretraining" / "config.json", "PretrainingConfig") as config:
-        image = ImageEncoderConfig(**config.pop("image"))
-        encoder = SceneGraphEncoderConfig(**config.pop("encoder"))
-        config = PretrainingConfig(encoder, image, **config)
+    with described(path / "pretraining" / "config.json", "PretrainingConfig") as told:
+        image = ImageEncoderConfig(**told.pop("image"))
+        encoder = SceneGraphEncoderConfig(**told.pop("encoder"))
+        config = PretrainingConfig(encoder, image, **told)
     # frozen in stage 2, so stored once
     shared = load_weights(path / "graph_encoder" / "model.safetensors")
     state = {f"graph_encoder.{k}": v for k, v in shared.items()} | load_weights(
@@ -462,7 +466,7 @@ def load_pretraining(path) -> PretrainingModel:     # in eval mode
     return model.eval()
 
 
-def pack(p: Preset, out, target, dtype=torch.float16):
+def pack(p: Preset, out, target, dtype=torch.float16) -> None:
     """Writes all that a finished run has learnt to the folder `target`, in half precision, with its
     logs."""
     out, target = Path(out), Path(target)
@@ -505,7 +509,11 @@ def is_packed(folder) -> bool:
     return True
 
 
-def keep_packed(p: Preset, out: Path, renew: bool = False):     # renew: pack whatever lies there
+def keep_packed(
+    p: Preset,
+    out: Path,
+    renew: bool = False,  # pack whatever lies there
+) -> None:
     "Nothing; `out/weights` holds what the finished stages have learnt, whole."
     here, new, old = (out / name for name in ("weights", "weights.part", "weights.old"))
     if old.exists() and not here.exists(): old.rename(here)

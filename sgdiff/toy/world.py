@@ -253,7 +253,7 @@ def sprite(
     category: str,  # a key of SPRITES
     size: tuple,  # (width, height) in pixels
     facing: int = 1,  # 1 looks right, -1 left
-):  # -> (h, w, 4) float32: colour in [0, 255] times alpha, then alpha in [0, 1]
+) -> np.ndarray:  # (h, w, 4) float32: colour in [0, 255] times alpha, then alpha in [0, 1]
     "A thing drawn at four times its size and averaged down."
     w, h = 4 * size[0], 4 * size[1]
     image = Image.new("RGBA", (w, h), (0, 0, 0, 0))

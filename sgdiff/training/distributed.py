@@ -20,7 +20,7 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -50,7 +50,7 @@ def first_does(
 @contextlib.contextmanager
 def shared_writer(
     folder: str | Path | None,  # made if need be; None: nothing is written
-):
+) -> Iterator[None]:
     """A block in which these processes alone write into a folder: the first takes the lock for all.
 
     Raises: SGDiffError at once, in all of them, if somebody else is writing there."""

@@ -36,7 +36,7 @@ class NotYet(SGDiffError):
     "An answer that is not right yet; the message says what was tried and what came out."
 
 
-def exercise(name: str):        # as it is called in `check(name, answer)`
+def exercise(name: str) -> Callable:  # as it is called in `check(name, answer)`
     "A decorator: the function checks the exercise of this name."
     def register(function):
         CHECKS[name] = function
