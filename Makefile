@@ -33,8 +33,9 @@ readme: .venv/.installed-dev  ## make README.md from nbs/index.ipynb
 clean-nbs: .venv/.installed-dev  ## take out of the notebooks what changes from run to run
 	$(BIN)/python tools/run_notebooks.py --clean $(NB)
 
-lint: .venv/.installed-dev  ## look for undefined names and likely mistakes
+lint: .venv/.installed-dev  ## look for undefined names, likely mistakes and wrong types
 	$(BIN)/ruff check sgdiff tests tools benchmarks
+	$(BIN)/mypy
 
 docs: .venv/.installed-dev  ## build the site into _docs/, slides included (npm, of Node.js, fetches its scripts); with Quarto: FLAGS=--quarto
 	$(BIN)/python tools/build_docs.py $(FLAGS)

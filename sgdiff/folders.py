@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import SGDiffError, atomic_write, read_text
@@ -141,7 +142,7 @@ def check_sums(
         )
         return
     part = folder.relative_to(root)
-    sums = read_sums(root)
+    sums = read_sums(root) or {}
     wanted = {name: digest for name, digest in sums.items() if Path(name).is_relative_to(part)}
     faults = [(name, "is missing") for name in wanted if not (root / name).is_file()]
     faults += [(name, "is not the file that was written") for name, digest in wanted.items()
@@ -167,7 +168,7 @@ LOCK = ".lock"
 @contextlib.contextmanager
 def one_writer(
     folder: str | Path,  # made if need be
-):
+) -> Iterator[None]:
     """A block in which nobody else writes into the folder; half-written files of killed writers are
     removed first.
 

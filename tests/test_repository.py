@@ -143,6 +143,19 @@ def test_ruff_finds_nothing():
     assert done.returncode == 0, done.stdout
 
 
+def mypy():
+    "The type checker beside this Python, or on the path; None where it is not installed."
+    return shutil.which("mypy", path=Path(sys.executable).parent) or shutil.which("mypy")
+
+
+@pytest.mark.skipif(mypy() is None, reason="needs mypy, of the extra dev")
+def test_a_type_checker_finds_nothing():
+    done = subprocess.run(
+        [mypy(), "--python-executable", sys.executable], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_import_and_help_need_no_torch():
     package = "import sys, sgdiff; assert sgdiff.__version__; dir(sgdiff)"
     command = ("import runpy, sys; sys.argv = ['sgdiff', '--help']\n"

@@ -29,7 +29,8 @@ from ..errors import SGDiffError
 class Mailbox:
     "News from other threads, received by the thread that made the box."
     def __init__(self, receive: Callable):      # receive(news), called by `drain`
-        self.receive, self._letters, self._loop = receive, queue.SimpleQueue(), None
+        self.receive, self._loop = receive, None
+        self._letters: queue.SimpleQueue = queue.SimpleQueue()
         with contextlib.suppress(RuntimeError): self._loop = asyncio.get_running_loop()
 
     def post(self, news):
@@ -80,7 +81,9 @@ class NewestWorker:
     ):  # receive(News), in the owner's thread, of the newest job only
         self.work, self.newest, self.busy, self.trouble = work, 0, False, ""
         self.mailbox = Mailbox(lambda news: self._receive(news, receive))
-        self._job, self._wake, self._thread = None, threading.Condition(), None
+        self._job: tuple | None = None
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
 
     def submit(self, job) -> int:           # the job's ticket
         "Starts a job; whatever was running or waiting before is dropped."

@@ -19,6 +19,7 @@ import shutil
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -81,9 +82,11 @@ class LiveTraining:
         self.weights = weights
         self.n_pictures = n_pictures
         self.n_held = n_held
-        self.state, self.message, self.listeners, self.trouble = "ready", "not started", [], ""
+        self.state, self.message, self.trouble = "ready", "not started", ""
+        self.listeners: list[Callable] = []
         self.mailbox, self._stop, self._thread = Mailbox(self._heard), threading.Event(), None
-        self._made, self.seconds_left = {}, None  # in this stage, from the latest line of its log
+        self._made: dict = {}
+        self.seconds_left = None  # in this stage, from the latest line of its log
         self._forget()
 
     def _forget(self):
@@ -339,7 +342,7 @@ def main(argv=None) -> int:     # exit status
     return run_command(run)
 
 
-def wait_or_pause(training: LiveTraining):
+def wait_or_pause(training: LiveTraining) -> None:
     "Waits for the end. Raises Interrupted after Ctrl-C, when the step under way has been saved."
     try: training.wait()
     except KeyboardInterrupt:

@@ -70,8 +70,8 @@ def draw_pictures(
     graph, N = check_graph(request.graph, pipe.vocab), request.n
     quiet = copy.copy(pipe)
     # a warning from a thread would be lost; the editor asks the pipeline itself
-    quiet.doubts = lambda graph: []
-    total = 0
+    quiet.doubts = lambda graph: []  # type: ignore[method-assign]
+    total = torch.zeros(())
     with WATCHING, record_attention(pipe.unet) as maps:
         def after_step(step, latents):
             nonlocal total

@@ -40,6 +40,7 @@ def curves_figure(training: LiveTraining) -> Figure:
     fig = Figure(figsize=(10, 2.6), layout="constrained")
     losses, encoder, pictures = fig.subplots(1, 3)
     first = len(training.choice.stages) == 2 and training.choice.pretrain_steps
+    names: tuple[str, ...]
     for stage, names, shift in (
         ("pretrain", ("contrastive", "masked"), 0),
         ("diffusion", ("diffusion",), first),
@@ -75,7 +76,7 @@ def curves_figure(training: LiveTraining) -> Figure:
 
 def samples_figure(
     training: LiveTraining, n_looks: int = 3, n_columns: int = 8,
-) -> Figure:  # None before the first look
+) -> Figure | None:  # None before the first look
     """The true scenes of held-out graphs, and what was drawn for them at some steps up to the
     latest."""
     if not training.samples: return None

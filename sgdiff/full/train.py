@@ -27,12 +27,17 @@ import sys
 import threading
 import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+from typing import TYPE_CHECKING
+
 from ..errors import SGDiffError, save_json
 from ..terminal import process_rank
+
+if TYPE_CHECKING: from sgdiff.full.presets import FullPreset
 
 # %% ../../nbs/full/train.ipynb #03a0ccda
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Request:
     data: str  # "toy", or a prepared folder
     stage: str  # "pretrain", "diffusion", or "all" for one after the other
     out: Path  # folder of the run
-    preset: object  # FullPreset
+    preset: "FullPreset"
     images: str | None = None  # folder of the photographs
     resume: bool = False  # go on with the run in `out`, if there is one
     progress: bool | None = None  # a progress bar; None for one only in a terminal
@@ -192,7 +197,7 @@ def prepare_pretraining(
     request: Request,
     data,  # training images
     state,  # accelerate's PartialState: device, and who comes first
-):  # (model, loss_fn)
+) -> tuple:  # (model, loss_fn)
     "What stage 1 trains, and on which loss."
     from sgdiff.full.losses import pretraining_in_parts
     from sgdiff.full.presets import build_pretraining, open_image_encoder
@@ -209,7 +214,7 @@ def prepare_diffusion(
     request: Request,
     data,  # training images
     state,  # accelerate's PartialState: device, and who comes first
-):  # (model, loss_fn)
+) -> tuple:  # (model, loss_fn)
     """What stage 2 trains, and on which loss; the latents of all images are made first, if they are
     not there."""
     from sgdiff.core import load_weights
@@ -305,7 +310,7 @@ def say(
 
 # %% ../../nbs/full/train.ipynb #e7015745
 @contextlib.contextmanager
-def warned():  # -> threading.Event
+def warned() -> Iterator[threading.Event]:
     "An Event that a scheduler's warning sets: SIGTERM or SIGUSR1."
     asked, before = threading.Event(), {}
     if threading.current_thread() is threading.main_thread():  # signals go to the main thread only
@@ -339,7 +344,7 @@ def checked_stages(
         data = open_data(request.data, "train", size, request.images, p.toy_scenes, p.fit)
         checked.append((replace(request, stage=stage), data, fit_config(stage, p, len(data))))
     rehearse_run(p, data.config.vocab, stages,
-                 first_stage_sizes(p) if "diffusion" in stages else None)
+                 first_stage_sizes(p) if "diffusion" in stages else ())
     return checked
 
 
@@ -408,7 +413,8 @@ def train_run(
     check_devices(here, 0 if on_cpu else torch.cuda.device_count())
     stages = checked_stages(request)
     state = PartialState(cpu=on_cpu, timeout=PATIENCE)
-    with shared_writer(request.out): return all(train_stage(*stage, state) for stage in stages)
+    with shared_writer(request.out):
+        return all(train_stage(part, data, config, state) for part, data, config in stages)
 
 # %% ../../nbs/full/train.ipynb #1e674311
 def default_folder(

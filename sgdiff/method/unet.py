@@ -36,7 +36,7 @@ def timestep_embedding(
     t,  # (B,) long or float, timestep
     dim: int,  # E, even width of the embedding
     max_period: float = 10000.0,  # the slowest wave turns once in about 2 pi max_period steps
-):  # (B, E) float, cosines then sines
+) -> torch.Tensor:  # (B, E) float, cosines then sines
     "The timestep as waves from fast to slow. Source: arXiv 1706.03762, section 3.5."
     half = dim // 2
     speeds = torch.exp(-math.log(max_period) * torch.arange(half, device=t.device) / half)
@@ -173,7 +173,7 @@ OFFICIAL = dict(  # it expects 15 local tokens, padded with zeros
     global_in_time=False, position_channels=False, sdpa=True, channels_last=True)
 
 
-def check_sizes(config: UNetConfig):
+def check_sizes(config: UNetConfig) -> None:
     "Raises: RangeError, ValueError for sizes that are out of range or do not fit together."
     c, widest, few = config, (1, 8192), (1, 16)
     check_fields(
@@ -236,7 +236,7 @@ def transformer(c: UNetConfig, width: int) -> SpatialTransformer:
                               c.zero_init, c.sdpa)
 
 # %% ../../nbs/method/08_unet.ipynb #7ca39b24
-def down_blocks(config: UNetConfig):  # list of Block; list of int, channels of skips, 0: none
+def down_blocks(config: UNetConfig) -> tuple:  # Blocks; channels of the skips, 0: none
     "The way down, from the noisy latent to the coarsest level, and the skip each block leaves."
     width, every = config.model_channels, config.extra_up_block
     in_channels = config.in_channels + 2 * config.position_channels
@@ -287,14 +287,14 @@ class UNetLayers(GraphContext):
             block.checkpointing = c.gradient_checkpointing
 
 # %% ../../nbs/method/08_unet.ipynb #65ef09f2
-def with_positions(x):  # (B, c, h, w) float -> (B, c + 2, h, w)
+def with_positions(x) -> torch.Tensor:  # (B, c, h, w) float -> (B, c + 2, h, w)
     "Two more channels: how far down and right a place is, -1 to 1. Source: arXiv 1807.03247."
     down, right = (torch.linspace(-1, 1, n, device=x.device, dtype=x.dtype) for n in x.shape[2:])
     where = torch.stack(torch.meshgrid(down, right, indexing="ij"))  # (2, h, w)
     return torch.cat([x, where.expand(len(x), -1, -1, -1)], dim=1)
 
 
-def check_inputs(config: UNetConfig, x, context):
+def check_inputs(config: UNetConfig, x, context) -> None:
     "Raises: ValueError where the noisy latents or the tokens do not fit the configuration."
     sizes = check_shape("x", x, "B c h w", c=config.in_channels)
     check_shape("context", context, "B L C", B=sizes["B"], C=config.context_dim)
@@ -332,7 +332,7 @@ class UNet(UNetLayers):
 @contextmanager
 def record_attention(unet: UNet):  # dict: layer name -> (B, heads, N, L) float, latest pass
     "What each place reads of each token, while the `with` block lasts."
-    maps = {}
+    maps: dict[str, torch.Tensor] = {}
     layers = {name: layer for name, layer in unet.named_modules() if name.endswith("attn2")}
     try:
         for name, layer in layers.items(): layer.record = partial(maps.__setitem__, name)
@@ -347,7 +347,7 @@ def triple_attention(
 ):  # (B, L, H, W) float, sums to 1 over L
     "The share that each place gives each token, averaged over heads and layers."
     height, width = (size, size) if isinstance(size, int) else size
-    total = 0
+    total: torch.Tensor | int = 0
     for probs in maps.values():
         h = round(math.sqrt(probs.shape[2] * height / width))  # N = h w, same proportions
         grid = rearrange(probs.float().mean(1), "b (h w) l -> b l h w", h=h)

@@ -31,7 +31,7 @@ def conv_as_product(
     x,  # (B, D, h, w) float
     weight,  # (O, D, 3, 3) float
     bias,  # (O,) float
-):  # (B, O, h, w) float
+) -> torch.Tensor:  # (B, O, h, w) float
     "A convolution of 3 x 3 as one matrix product with the patch around each place."
     patches = F.unfold(x, 3, padding=1).transpose(1, 2)  # (B, 9 D, N) -> (B, N, 9 D)
     out = F.linear(patches, weight.flatten(1), bias)  # (B, N, O)
@@ -58,7 +58,7 @@ def doubled_and_convolved(
     x,  # (B, D, h, w) float
     weight,  # (O, D, 3, 3) float
     bias,  # (O,) float
-):  # (B, O, 2h, 2w) float
+) -> torch.Tensor:  # (B, O, 2h, 2w) float
     "Each pixel repeated, then convolved (3 x 3): by four of 2 x 2 on the small map. Source: ours."
     height, width = x.shape[2:]
     pairs = torch.tensor(PAIRS, dtype=weight.dtype)
@@ -74,7 +74,7 @@ def doubled_and_convolved(
 def enlarged(
     x,  # (B, D, h, w) float
     conv: nn.Conv2d,  # 3 x 3, keeps the size
-):  # (B, D, 2h, 2w) float
+) -> torch.Tensor:  # (B, D, 2h, 2w) float
     "`conv` of the map with each pixel repeated, by the faster of two ways."
     places = places_on_cpu(x)
     if places is None or 2 * places < x.shape[1]:
@@ -85,7 +85,7 @@ def enlarged(
 def place_by_place(
     x,  # (B, c, h, w) float
     config,  # a UNetConfig
-):  # (B, c, h, w) float
+) -> torch.Tensor:  # (B, c, h, w) float
     "The same numbers, stored place by place where that is faster."
     places, halvings = places_on_cpu(x), len(config.channel_mult) - 1
     enough = 4**halvings * config.model_channels * config.channel_mult[-1]

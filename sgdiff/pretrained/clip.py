@@ -17,6 +17,8 @@ __all__ = ['MEAN', 'STD', 'ClipConfig', 'import_open_clip', 'build_tower', 'load
 # %% ../../nbs/pretrained/clip.ipynb #e0938da0
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -91,7 +93,7 @@ class ClipConfig:
     def n_tokens(self) -> int: return self.grid**2 + self.class_token
 
 
-def import_open_clip():
+def import_open_clip() -> ModuleType:
     "The package open_clip. Raises SGDiffError that says how to get it."
     try: import open_clip
     except ImportError as e:
@@ -103,7 +105,7 @@ def import_open_clip():
 
 def build_tower(
     config: ClipConfig,
-):  # open_clip's VisionTransformer with random weights
+) -> nn.Module:  # open_clip's VisionTransformer with random weights
     "CLIP's image tower of these sizes. Raises SGDiffError without open_clip."
     from functools import partial
     open_clip = import_open_clip()
@@ -121,7 +123,7 @@ def build_tower(
 def load_tower(
     name: str,  # model, "/", weights or a file of them
     config: ClipConfig,  # the sizes of that model
-):  # open_clip's VisionTransformer, trained
+) -> nn.Module:  # open_clip's VisionTransformer, trained
     """The image tower of a trained CLIP. Raises SGDiffError where its weights cannot be had, or are
     not whole."""
     model, _, weights = name.partition("/")
@@ -134,7 +136,7 @@ def load_tower(
 def tower_of_file(
     path,  # a checkpoint of a whole CLIP by open_clip's names; its image tower is under "visual."
     config: ClipConfig,
-):  # open_clip's VisionTransformer
+) -> nn.Module:  # open_clip's VisionTransformer
     "The image tower in a file, nothing in it run. Raises SGDiffError that lists what does not fit."
     checkpoint = read_checkpoint(path)
     state = take(dict(checkpoint.tensors), "visual.")
@@ -147,7 +149,7 @@ def fill_tower(
     config: ClipConfig,
     state: dict,  # name -> tensor
     path,  # the file, for the message
-):  # open_clip's VisionTransformer
+) -> nn.Module:  # open_clip's VisionTransformer
     "A tower of these tensors. Raises SGDiffError that lists what does not fit."
     with torch.device("meta"), sized(path): tower = build_tower(config)
     check_names(state, tower.state_dict(), path, "image tower of CLIP")
@@ -187,7 +189,7 @@ class ClipImageEncoder(nn.Module):
     ):
         super().__init__()
         self.config = config or ClipConfig()
-        self.tower = build_tower(self.config) if tower is None else tower
+        self.tower: Any = build_tower(self.config) if tower is None else tower
         self.requires_grad_(False)
         self.eval()
 

@@ -21,11 +21,14 @@ import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..core import check_pixels, check_shape
 from ..errors import SGDiffError, check_fields, kind_of_file
+from ..method.vae import Autoencoder
 
 # %% ../../nbs/pretrained/first_stages.ipynb #788b66f4
 KINDS = ("vq", "kl")
@@ -78,7 +81,7 @@ class FirstStageConfig:
         return cls("kl", channels=(128, 256, 512, 512), attention_levels=(), scale=0.18215)
 
 # %% ../../nbs/pretrained/first_stages.ipynb #820cdbea
-def import_diffusers():
+def import_diffusers() -> ModuleType:
     "The package diffusers. Raises SGDiffError that says how to get it."
     try: import diffusers
     except ImportError as e:
@@ -90,7 +93,7 @@ def import_diffusers():
 
 def build_network(
     config: FirstStageConfig,
-):  # diffusers.VQModel or diffusers.AutoencoderKL with random weights
+) -> Any:  # diffusers.VQModel or diffusers.AutoencoderKL with random weights
     "The network of these sizes. Raises SGDiffError without diffusers."
     diffusers, n = import_diffusers(), len(config.channels)
     attends = ["Attn" * (level in config.attention_levels) for level in range(n)]
@@ -109,7 +112,7 @@ def build_network(
     return diffusers.AutoencoderKL(**sizes, shift_factor=config.shift or None)
 
 # %% ../../nbs/pretrained/first_stages.ipynb #82baca0a
-class FirstStage(nn.Module):
+class FirstStage(Autoencoder):
     """Images to latents and back by an autoencoder of others. Source: arXiv 2112.10752; the
     networks are diffusers'."""
 

@@ -222,7 +222,7 @@ def official_ddim(
     2010.02502, eq. 12, as in the official code."""
     schedule, draws = NoiseSchedule.sqrt_linear(), iter(() if noise is None else noise)
     given = noise is not None
-    if given and len(noise) != num_inference_steps:
+    if noise is not None and len(noise) != num_inference_steps:
         raise ValueError(f"noise for {len(noise)} steps was given, expected {num_inference_steps}")
     walk, x = sampling_timesteps(schedule, num_inference_steps, "official"), x_T
     for i, (t, s) in enumerate(zip(walk, walk[1:])):

@@ -18,6 +18,7 @@ __all__ = ['LATER', 'DTYPES', 'ORDERED', 'SUBCLASS', 'REBUILD', 'HARMLESS', 'INS
 # %% ../../nbs/pretrained/pickles.ipynb #ed5bab36
 import math
 import pickletools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -164,10 +165,10 @@ class State:
         return self.take(max(0, len(self.stack) - self.marks.pop()))
 
 
-INSTRUCTIONS = {}
+INSTRUCTIONS: dict[str, Callable] = {}
 
 
-def instruction(*names):  # of pickletools
+def instruction(*names) -> Callable:  # of pickletools
     "A decorator: this function does what these instructions say."
     return lambda function: INSTRUCTIONS.update(dict.fromkeys(names, function)) or function
 

@@ -22,6 +22,7 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -174,7 +175,7 @@ WAY_OUT = ("If you trust the file, open it once where it came from and keep only
 @contextlib.contextmanager
 def reading(
     path: str | Path,  # a checkpoint, for the messages
-):
+) -> Iterator[None]:
     "A block that reads a stranger's file; raises SGDiffError that says what went wrong in it."
     try: yield
     except SGDiffError: raise

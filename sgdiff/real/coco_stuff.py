@@ -18,6 +18,7 @@ __all__ = ['LONGEST_OUTLINE', 'STUFF', 'MOST_CATEGORIES', 'COCORules', 'decode_m
            'prepare_coco_stuff']
 
 # %% ../../nbs/real/coco_stuff.ipynb #ad361924
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -149,8 +150,9 @@ def mask_centre(mask,               # (H, W) bool
 
 # %% ../../nbs/real/coco_stuff.ipynb #85b4a58c
 def json_annotations(
-    path, progress: bool = True,
-):  # yields ("images" | "categories" | "annotations", dict)
+    path,
+    progress: bool = True,
+) -> Iterator[tuple]:  # yields ("images" | "categories" | "annotations", dict)
     "The records of a COCO file, one at a time."
     return watched(stream_members, path, ("images", "categories", "annotations"), progress=progress)
 
@@ -185,8 +187,9 @@ def _map(folder, image):        # -> (H, W) int32 category ids of a stuffthingma
 
 
 def map_annotations(
-    folder, images: dict,
-):  # folder of PNGs; image id -> (width, height, file name); yields as above
+    folder,  # of PNGs
+    images: dict,  # image id -> (width, height, file name)
+) -> Iterator[tuple]:  # yields as above
     """Stuff annotations out of stuffthingmaps: pixel value + 1 is the category, 255 is nothing,
     what is below 92 is things."""
     from pycocotools import mask as masks
@@ -238,7 +241,9 @@ _HEADER = {"images": (_image, "no id, size or file name"),
 class _Header:
     "The images and the categories of one file."
     def __init__(self, path, tally: Tally, progress):
-        self.path, self.tally, self.images, self.categories = path, tally, {}, {}
+        self.path, self.tally = path, tally
+        self.images: dict[int, tuple] = {}
+        self.categories: dict[int, str] = {}
         count = {"images": 0, "categories": 0, "annotations": 0}
         for kind, d in json_annotations(path, progress):
             if kind != "annotations": self._enter(kind, count[kind], d)
@@ -368,8 +373,9 @@ def _why(category, box, size, rules):
 def keep_boxes(source: COCOSource, rules: COCORules, tally: Tally,
                ) -> dict:       # image id -> list of (place, annotation id, category, box)
     "The objects of the images that stay, in the order of the images."
-    kept, with_stuff, ids = {key: [] for key in source.images}, set(), set()
-    used = {"things": set(), "stuff": set()}
+    kept: dict[int, list] = {key: [] for key in source.images}
+    with_stuff, ids = set(), set()
+    used: dict[str, set] = {"things": set(), "stuff": set()}
     if source.left_out: tally.add("images", "not in the list of image ids", len(source.left_out))
     parse = lambda found: _annotation(source.images, source.categories, source.left_out, *found)
     readable = read_each(source.annotations(), parse, tally, "objects", "cannot be read", _named)
@@ -432,7 +438,7 @@ def make_coco_table(source: COCOSource, rules: COCORules, tally: Tally) -> dict:
         "object_boxes": (np.float32, (4,)),
         "object_centres": (np.float32, (2,)),
     }
-    table = {
+    table: dict = {
         name: np.full((len(keys), M, *shape), -1, dtype) for name, (dtype, shape) in shapes.items()
     }
     for i, key in enumerate(keys):

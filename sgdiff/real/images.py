@@ -79,7 +79,7 @@ def _in_words(
 def opened(
     file,  # path, or open binary file
     name: str | Path | None = None,  # for the message; None: the path
-):  # Image, not yet decoded
+) -> Iterator[Image.Image]:  # Image, not yet decoded
     """A picture file, for a block that reads it.
 
     Raises: SGDiffError that names the file, whatever goes wrong with it, in the block as well."""

@@ -19,7 +19,9 @@ __all__ = ['PIECE', 'LARGEST', 'KINDS', 'Broken', 'other_kind', 'stream_json', '
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -80,7 +82,8 @@ class _Window:
 
     def peek(self) -> str:          # the next character that is no space; "" at the end
         while True:
-            self.at = _SPACE.match(self.text, self.at).end()
+            # it matches everywhere, no space at all included
+            self.at = _SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]
             if self.at < len(self.text): return self.text[self.at]
             if self.ended: return ""
             self.more()
@@ -175,7 +178,7 @@ def stream_json(
     path,  # a JSON file that holds a list or a dictionary
     on_read=None,  # called with the number of characters of each piece, for a progress bar
     kinds: str = "[{",  # what it may hold: how that begins
-):  # yields the members of the list, or the (key, value) pairs of the dictionary
+) -> Iterator:  # yields the members of the list, or the (key, value) pairs of the dictionary
     """The file's records one at a time. Raises SGDiffError where it is broken, after the records
     before."""
     w = _Window(path, on_read)
@@ -188,10 +191,11 @@ def stream_json(
         if w.peek(): w.fail(f"found {w.peek()!r} after its end")
 
 
-def stream_members(path,                # a JSON file that holds a dictionary of lists, as COCO's do
-                   names,               # the keys that are wanted
-                   on_read=None,
-                   ):                   # yields (key, member) in the file's order
+def stream_members(
+    path,  # a JSON file that holds a dictionary of lists, as COCO's do
+    names,  # the keys that are wanted
+    on_read=None,
+) -> Iterator[tuple]:  # yields (key, member) in the file's order
     """The members of some lists of a dictionary one at a time; other lists are passed over without
     being kept."""
     w, seen = _Window(path, on_read), set()
@@ -211,9 +215,13 @@ def stream_members(path,                # a JSON file that holds a dictionary of
             end = w.take(",}")
 
 
-def watched(stream, path, *args,        # stream_json or stream_members and what it takes
-            progress: bool = True,      # show a bar
-            **options):                 # of the stream
+def watched(
+    stream,
+    path,
+    *args,  # stream_json or stream_members and what it takes
+    progress: bool = True,  # show a bar
+    **options,  # of the stream
+) -> Iterator:
     "The same records, with a bar that tells how much of the file has been read."
     path = Path(path)
     size = path.stat().st_size if path.exists() else 0
@@ -227,7 +235,8 @@ class Tally:
     def __init__(self, strict: bool = False,    # stop at the first broken record or image
                  named: int = 20):              # broken ones that are named for each reason
         self.strict, self.named = strict, named
-        self.counts, self.broken = {}, {}
+        self.counts: dict[str, Counter] = {}
+        self.broken: dict[str, list[str]] = {}
 
     def add(
         self, group: str, reason: str, n: int = 1,
@@ -276,18 +285,20 @@ def in_words(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def attempt(parse, record):         # -> what parse(record) gives, or `Broken`
+def attempt(parse, record) -> Any:  # what parse(record) gives, or `Broken`
     "A record as its parser understands it. Whatever goes wrong in there makes the record broken."
     try: return parse(record)
     except Exception as error: return Broken(in_words(error))
 
 
-def read_each(records,              # any iterable
-              parse,                # (record) -> what is made of it; raises where it is broken
-              tally: Tally,
-              group: str, reason: str,      # under which broken ones are counted
-              name,                 # (place, record) -> what a broken one is called
-              ):                    # yields what parse(record) gives, of those that are not broken
+def read_each(
+    records,  # any iterable
+    parse,  # (record) -> what is made of it; raises where it is broken
+    tally: Tally,
+    group: str,
+    reason: str,  # under which broken ones are counted
+    name,  # (place, record) -> what a broken one is called
+) -> Iterator:  # yields what parse(record) gives, of those that are not broken
     "Records as their parser understands them; broken ones are counted and named."
     for place, record in enumerate(records):
         found = attempt(parse, record)

@@ -62,7 +62,10 @@ def listed(folder) -> str:          # folder: of images
     return h.hexdigest()
 
 
-def already(out, mark: str):        # -> the report of a finished run with this fingerprint, or None
+def already(
+    out,
+    mark: str,
+) -> dict | None:  # the report of a finished run with this fingerprint, or None
     "What an earlier run of the same input has left, if its files are those that were written."
     path = Path(out) / "prepared.json"
     if not path.exists(): return None
@@ -72,13 +75,19 @@ def already(out, mark: str):        # -> the report of a finished run with this 
             if not {"prepared.json", *report["files"]} <= set(read_sums(out) or ()):
                 raise SGDiffError(f"{Path(out) / SUMS} does not list all files")
         check_sums(out, 0)
-    except SGDiffError as error: return print(f"{out} is not whole and is made again: {error}")
+    except SGDiffError as error:
+        print(f"{out} is not whole and is made again: {error}")
+        return None
     return report
 
 # %% ../../nbs/real/prepare.ipynb #64e4db8a
 def check_images(
-    table, folder, tally: Tally, name: str, progress: bool,
-):  # -> list of bool, one a row: the image is fine
+    table,
+    folder,
+    tally: Tally,
+    name: str,
+    progress: bool,
+) -> list[bool]:  # one a row: the image is fine
     "Opens all images of a table, side by side."
     from sgdiff.real.images import picture_faults
     fine, sizes = [], [tuple(size) for size in table["image_sizes"].tolist()]
@@ -109,7 +118,9 @@ def only_rows(table: dict, keep) -> dict:   # keep: list of bool, one an image
 def each_once(tables: dict, tally: Tally) -> dict:
     "The tables without images whose path leads out, or that have a row; a test keeps its own."
     from sgdiff.real.tables import leads_out
-    places, fewer, names = {}, dict(tables), {}
+    places: dict[str, str] = {}
+    names: dict[tuple, str] = {}
+    fewer = dict(tables)
     for split in sorted(tables, key=lambda split: split == "train"):
         keep = []
         for key, path in zip(tables[split]["image_ids"].tolist(), tables[split]["image_paths"]):
@@ -176,7 +187,7 @@ def _left_by_another(out, files):
 # %% ../../nbs/real/prepare.ipynb #471f1ec4
 def hash_splits(keys) -> dict:      # of image ids -> {"train": [...], "val": [...], "test": [...]}
     "Eight, one and one tenths, each image by a hash of its id."
-    splits = {"train": [], "val": [], "test": []}
+    splits: dict[str, list] = {"train": [], "val": [], "test": []}
     for key in sorted(keys):
         splits[{8: "val", 9: "test"}.get(zlib.crc32(str(key).encode()) % 10, "train")].append(key)
     return splits
@@ -211,7 +222,7 @@ def read_splits(path) -> dict:
     return splits
 
 # %% ../../nbs/real/prepare.ipynb #b4e6aa91
-def open_vg(args):      # -> input files, function (tally) -> (vocab, tables), settings
+def open_vg(args) -> tuple:  # input files, function (tally) -> (vocab, tables), settings
     "Visual Genome: image_data, objects, relationships, attributes, two alias files, splits."
     from sgdiff.real.sources import VGSource, read_aliases
     from sgdiff.real.visual_genome import VGRules, prepare_visual_genome
@@ -234,7 +245,7 @@ def open_vg(args):      # -> input files, function (tally) -> (vocab, tables), s
     )
 
 
-def open_gqa(args):
+def open_gqa(args) -> tuple:
     "GQA: train_sceneGraphs.json and val_sceneGraphs.json, or one sceneGraphs.json."
     from sgdiff.real.sources import GQASource
     from sgdiff.real.visual_genome import VGRules, prepare_visual_genome
@@ -295,7 +306,7 @@ def read_ids(path) -> set:          # path: a text file of numbers, apart by whi
     return {int(word) for word in words}
 
 
-def open_coco(args):
+def open_coco(args) -> tuple:
     """COCO-Stuff: instances_*2017.json and stuff_*2017.json or stuffthingmaps, for train and, if it
     is there, val."""
     from sgdiff.real.coco_stuff import COCORules, COCOSource, prepare_coco_stuff
@@ -335,7 +346,7 @@ def open_coco(args):
     return (
         [p for pair in pairs.values() for p in pair if not p.is_dir()] + maps + lists,
         prepare,
-        {"rules": asdict(rules)} | ({"image ids": len(only)} if lists else {}),
+        {"rules": asdict(rules)} | ({} if only is None else {"image ids": len(only)}),
     )
 
 
@@ -434,7 +445,7 @@ def pack(args) -> dict:         # -> split -> index
     return packed
 
 
-def add_command(sub):           # what argparse's add_subparsers gave
+def add_command(sub) -> None:  # what argparse's add_subparsers gave
     "Adds `prepare` to the command line."
     p = sub.add_parser(
         "prepare",

@@ -21,6 +21,7 @@ import re
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from ..errors import SGDiffError, read_text
 from .json_stream import (
@@ -49,7 +50,7 @@ def misfit(what, value, expected: str) -> ValueError:
     return ValueError(f"{what} is {shown(value)}, expected {expected}")
 
 
-def part(record, key):
+def part(record, key) -> Any:
     "What a record has under a key. Raises ValueError."
     try: return record[key]
     except KeyError: raise ValueError(f"{key!r} is missing") from None
@@ -58,7 +59,7 @@ def part(record, key):
     raise why
 
 
-def number(record, key):            # -> int or float
+def number(record, key) -> int | float:
     "The number under a key, which may be written as text. Raises ValueError."
     value = found = part(record, key)
     if type(value) is str and "_" not in value and len(value) < 50:
@@ -100,7 +101,7 @@ def entries(record, key) -> list:
     return not_many(found, key)
 
 
-def not_many(found, key):
+def not_many(found, key) -> Any:
     "The same, if one image can have so many. Raises ValueError."
     if len(found) <= MOST: return found
     raise ValueError(f"{len(found):,} {key}, expected at most {MOST:,} of an image")
@@ -126,13 +127,15 @@ def image_size(record) -> tuple:        # -> (width, height)
                      f"a side and at most {2**28:,} in all")
 
 
-def far_out(box,        # x, y, width, height
-            size,       # (width, height) of the image
-            ):          # None, or what is wrong
+def far_out(
+    box,  # x, y, width, height
+    size,  # (width, height) of the image
+) -> str | None:  # what is wrong
     "Whether a box has nothing to do with its image: it lies beside it, or is many times as large."
     x, y, w, h = box
     if w > 4 * size[0] or h > 4 * size[1] or x >= size[0] or y >= size[1] or x + w < 0 or y + h < 0:
         return f"its box {list(box)} does not fit an image of {size[0]} x {size[1]} pixels"
+    return None
 
 # %% ../../nbs/real/sources.ipynb #b8893577
 def _alias_line(line):
@@ -150,7 +153,8 @@ def read_aliases(path,
     Raises: SGDiffError if it is no text."""
     kind = other_kind(path, "a text", "a JSON text", "an empty file")
     if kind: raise SGDiffError(f"{path} is {kind}")
-    aliases, lines = {}, read_text(path).splitlines()
+    aliases: dict[str, str] = {}
+    lines = read_text(path).splitlines()
     name = lambda place, _: f"line {place + 1} of {Path(path).name}"
     for line in read_each(lines, _alias_line, tally or Tally(), "aliases", "cannot be read", name):
         aliases |= line

@@ -15,6 +15,7 @@ __all__ = ['PREDICATES', 'COCO_IDS', 'COCO_NAMES', 'TinyScene', 'tiny_scenes', '
 
 # %% ../../nbs/real/tiny.ipynb #66cdbb61
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,10 +36,11 @@ class TinyScene:
     triples: tuple          # of (subject row, predicate, object row)
 
 
-def tiny_scenes(n: int,             # how many
-                seed: int = 0,
-                scale: int = 10,    # pixels for each pixel of the toy world
-                ):                  # yields TinyScene with ids 1 to n
+def tiny_scenes(
+    n: int,  # how many
+    seed: int = 0,
+    scale: int = 10,  # pixels for each pixel of the toy world
+) -> Iterator[TinyScene]:  # yields TinyScene with ids 1 to n
     "Scenes of the toy world, wider than high."
     world = ToyWorld(EASY, seed)
     for key in range(1, n + 1):
@@ -133,7 +135,8 @@ def write_tiny_vg(folder,               # made if need be
     "A tiny Visual Genome."
     folder, rng = Path(folder), np.random.default_rng([seed, n])
     key = "id" if version == "1" else "image_id"
-    tables = {name: [] for name in ("image_data", "objects", "relationships", "attributes")}
+    kinds = ("image_data", "objects", "relationships", "attributes")
+    tables: dict[str, list] = {name: [] for name in kinds}
     for scene in tiny_scenes(n, seed):
         place = f"VG_100K{'_2' * (scene.key % 2)}/{scene.key}.jpg"
         objects = [_vg_object(scene, i, version) for i in range(len(scene.words))]
@@ -271,11 +274,13 @@ def write_tiny_coco(folder, n: int = 12, seed: int = 0) -> Path:
         {"id": c, "name": COCO_NAMES.get(c, w), "supercategory": ""}
         for w, c in [*COCO_IDS.items(), ("other", 183)]
     ]
-    splits = {"train2017": [], "val2017": []}
+    splits: dict[str, list] = {"train2017": [], "val2017": []}
     for scene in tiny_scenes(n, seed):
         splits["val2017" if scene.key > n - n // 4 else "train2017"].append(scene)
     for split, scenes in splits.items():
-        images, things, stuff = [], [], []
+        images: list[dict] = []
+        things: list[dict] = []
+        stuff: list[dict] = []
         for scene in scenes:
             name = f"{scene.key:012d}"
             images.append(

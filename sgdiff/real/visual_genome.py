@@ -72,7 +72,7 @@ def object_words(source,
                  ) -> list:             # words, `__image__` first
     """The object vocabulary: `__image__`, then words by falling count, equal ones by first
     appearance."""
-    count = Counter()
+    count: Counter[str] = Counter()
     for key, things in source.objects():
         if key in train:
             for _, names, _, _ in things: count.update({spelling[name]: 1 for name in names})
@@ -81,7 +81,7 @@ def object_words(source,
 
 def attribute_words(source, train, spelling, least: int) -> list:
     "The attribute vocabulary, by falling count."
-    count = Counter()
+    count: Counter[str] = Counter()
     for key, things in source.attributes():
         if key in train:
             for _, names in things: count.update({spelling[name]: 1 for name in names})
@@ -142,7 +142,7 @@ def keep_objects(source,
 # %% ../../nbs/real/visual_genome.ipynb #d418875a
 DIRECT, MERGED, MATCHED = range(3)
 
-def overlap(box, boxes):            # (4,) and (n, 4) x, y, w, h -> (n,) intersection over union
+def overlap(box, boxes) -> np.ndarray:  # (4,) and (n, 4) x, y, w, h -> (n,) intersection over union
     "How much boxes overlap: 1 for the same, 0 for apart."
     box, boxes = np.asarray(box, float), np.asarray(boxes, float)
     side = np.minimum(box[:2] + box[2:], boxes[:, :2] + boxes[:, 2:]) - np.maximum(
@@ -152,12 +152,14 @@ def overlap(box, boxes):            # (4,) and (n, 4) x, y, w, h -> (n,) interse
     return shared / np.maximum(np.prod(box[2:]) + np.prod(boxes[:, 2:], 1) - shared, 1e-9)
 
 
-def find_end(end,
-             ids: dict,         # object id -> row, of the image
-             image: Kept,
-             number: dict,      # word -> number
-             spelling: Spelling, rules: VGRules,
-             ):                 # (row, how), or the reason why there is none
+def find_end(
+    end,
+    ids: dict,  # object id -> row, of the image
+    image: Kept,
+    number: dict,  # word -> number
+    spelling: Spelling,
+    rules: VGRules,
+) -> tuple | str:  # (row, how), or the reason why there is none
     "Which row of its image an end of a relationship is."
     thing, names, box, _ = end
     if thing in ids: return ids[thing], DIRECT
@@ -188,7 +190,9 @@ def keep_relationships(source, kept: dict, train: set, words: list,
                        rules: VGRules, tally: Tally,
                        ) -> tuple:      # image id -> (m, 6) int; all predicates; counts in train
     "The relationships of kept objects: id, subject row, predicate, object row, how, raw case."
-    number, predicates, count, found = {word: i for i, word in enumerate(words)}, {}, Counter(), {}
+    number, found = {word: i for i, word in enumerate(words)}, {}
+    predicates: dict[str, int] = {}
+    count: Counter[str] = Counter()
     for key, relations in source.relationships(tally):
         if key not in kept: continue
         out, image = [], kept[key]
@@ -293,7 +297,8 @@ def apart(splits: dict,     # name -> list of image ids
     """Splits that have no image in common: what is evaluated is no part of `train`.
 
     Raises: SGDiffError where a name could not be that of a file."""
-    first, seen, parse = {}, set(), lambda key: as_whole(key, "an image id")
+    first: dict[int, int] = {}
+    seen, parse = set(), lambda key: as_whole(key, "an image id")
     for split in sorted(splits, key=lambda split: split == "train"):
         if not re.fullmatch(r"[A-Za-z0-9_-]+", split):
             raise SGDiffError(f"a split is called {shown(split)}, expected train, val and test")

@@ -22,8 +22,10 @@ __all__ = ['STAGES', 'OPTIONAL', 'DENOISERS', 'AUTOENCODERS', 'LEAN', 'PRESETS',
 import shutil
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,15 +36,15 @@ from ..errors import RangeError, SGDiffError, check_fields, described, save_json
 from ..folders import SUMS, check_sums, one_writer, write_sums
 from ..method.generation import (DiffusionConfig, GraphToLatent, encode_latents, feed_denoiser,
                                generation_loss)
-from ..method.graph_encoder import SceneGraphEncoderConfig
+from ..method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .judge import (LESSONS, Judge, JudgeConfig, judge_accuracy, judging_loss, load_judge,
                           save_judge)
 from ..method.pipeline import SGDiffPipeline
 from ..method.pretraining import (PretrainingConfig, PretrainingModel, feed_pretraining,
                                 pretraining_loss)
 from ..training.steps import FitConfig, batch_indices, rehearse
-from .world import WORLDS, make_dataset, training_scenes
-from ..training.fit import Diverged, finish_stage, fit, read_settings, stage_faults
+from .world import WORLDS, ToyData, make_dataset, training_scenes
+from ..training.fit import Diverged, FitResult, finish_stage, fit, read_settings, stage_faults
 from ..method.unet import UNet, UNetConfig
 from ..method.vae import (
     VAE, VAEConfig, fit_latent_scale, forgiving_loss, start_from_pca, train_decoder_only, vae_loss)
@@ -65,7 +67,8 @@ class Preset:
     # the UNet's places know where they are: no help in the first thousand steps, for left and right
     # later
     position_channels: bool = False
-    timestep_mean: float = None  # of stage 2's logit-normal timesteps; None: all noise levels alike
+    # of stage 2's logit-normal timesteps; None: all noise levels alike
+    timestep_mean: float | None = None
     guidance: float = 4.0           # guidance scale that suits the weights, kept with them
     vae_steps: int = 800
     pretrain_steps: int = 1200
@@ -112,7 +115,7 @@ class Preset:
 
 
 # what makes a training of minutes or hours go far
-LEAN = dict(
+LEAN: dict[str, Any] = dict(
     model_channels=64, position_channels=True, timestep_mean=0.5, diffusion_batch_size=64, muon=2.0
 )
 PRESETS = {
@@ -135,7 +138,7 @@ PRESETS = {
 
 def stage_config(stage: str, p: Preset) -> FitConfig:
     "The optimiser's settings of a stage."
-    common = dict(
+    common: dict[str, Any] = dict(
         seed=p.seed, log_every=50, save_every=p.save_every,
         precision="no" if stage == "judge" else "auto",
     )
@@ -164,7 +167,7 @@ def stage_config(stage: str, p: Preset) -> FitConfig:
     }[stage]
 
 # %% ../../nbs/toy/recipes.ipynb #932d56b1
-def check_stages(p: Preset, stages):
+def check_stages(p: Preset, stages) -> None:
     "Raises SGDiffError where the preset lacks one of the stages."
     for stage in stages:
         if stage not in p.stages:
@@ -175,8 +178,9 @@ def check_stages(p: Preset, stages):
 
 
 def build(
-    stage: str, p: Preset,
-):  # -> the module that this stage trains, with its first weights
+    stage: str,
+    p: Preset,
+) -> Any:  # the module that this stage trains, with its first weights
     "A freshly initialised model. Raises SGDiffError for a stage that the preset lacks."
     check_stages(p, [stage])
     set_seed(p.seed)
@@ -215,7 +219,7 @@ def is_done(stage: str, out: Path) -> bool:
 
 def trained(
     stage: str, p: Preset, out: Path,
-):  # -> the module with the weights that its stage left in `out`
+) -> Any:  # the module with the weights that its stage left in `out`
     """A model that an earlier stage has trained.
 
     Raises SGDiffError where that stage is not done, or its files are others than those written."""
@@ -230,14 +234,14 @@ def trained(
 
 def denoiser(
     stage: str, p: Preset, out: Path,
-):  # -> graph encoder and UNet that the stage left in `out`
+) -> tuple[SceneGraphEncoder, UNet]:  # graph encoder and UNet that the stage left in `out`
     "The two that draw together."
     encoder, unet = trained("pretrain", p, out).graph_encoder, trained(stage, p, out)
     load_weights(Path(out) / stage / "graph_encoder.safetensors", encoder)
     return encoder, unet
 
 # %% ../../nbs/toy/recipes.ipynb #4e59d9ba
-def feed(stage: str, p: Preset):        # -> feed(model), as `rehearse` wants it
+def feed(stage: str, p: Preset) -> Callable:  # feed(model), as `rehearse` wants it
     "How a stage's model is fed with a blank batch."
     size, vocab = p.config.image_size, p.config.vocab
     if stage == "pretrain": return feed_pretraining(size, p.batch_size)
@@ -249,7 +253,7 @@ def feed(stage: str, p: Preset):        # -> feed(model), as `rehearse` wants it
     return lambda vae: vae.from_latents(vae.to_latents(images))
 
 
-def rehearse_preset(p: Preset, stages=None):    # stages: names; None: all of the preset
+def rehearse_preset(p: Preset, stages=None) -> None:  # stages: names; None: all of the preset
     """Nothing, if the stages' models can be built and fed.
 
     Raises SGDiffError, in a second and before anything is drawn or trained."""
@@ -257,7 +261,7 @@ def rehearse_preset(p: Preset, stages=None):    # stages: names; None: all of th
     rehearse({stage: (lambda stage=stage: build(stage, p), feed(stage, p)) for stage in asked})
 
 # %% ../../nbs/toy/recipes.ipynb #7245701b
-def vae_stage(p, data, out):
+def vae_stage(p, data, out) -> tuple:
     "(model, loss_fn) of the first stage."
     def loss_fn(model, step):
         images = data.pixels(batch_indices(len(data), p.vae_batch_size, step, p.seed)).to(
@@ -269,12 +273,12 @@ def vae_stage(p, data, out):
     return model, loss_fn
 
 
-def pretrain_stage(p, data, out):
+def pretrain_stage(p, data, out) -> tuple:
     "(model, loss_fn) of stage 1."
     return build("pretrain", p), pretraining_loss(data, p.batch_size, p.seed)
 
 
-def diffusion_stage(p, data, out):
+def diffusion_stage(p, data, out) -> tuple:
     "(model, loss_fn) of stage 2: latents are made once, the graph encoder comes from stage 1."
     return denoising(
         p, data, trained("vae", p, out),
@@ -283,18 +287,18 @@ def diffusion_stage(p, data, out):
     )
 
 
-def polish_stage(p, data, out):
+def polish_stage(p, data, out) -> tuple:
     "(model, loss_fn) of stage 2 once more, from the weights it left."
     return denoising(p, data, trained("vae", p, out), *denoiser("diffusion", p, out))
 
 
-def denoising(p, data, vae, graph_encoder, unet):
+def denoising(p, data, vae, graph_encoder, unet) -> tuple:
     "(model, loss_fn) of both: learn to draw the latents of the scenes from their graphs."
     model = GraphToLatent(graph_encoder, unet, p.diffusion, p.train_encoder)
     return model, generation_loss(data, encode_latents(vae, data), p.diffusion_batch_size, p.seed)
 
 
-def decoder_stage(p, data, out):
+def decoder_stage(p, data, out) -> tuple:
     "(model, loss_fn) of the decoder's last lesson: to forgive what a denoiser gets wrong."
     def loss_fn(model, step):
         images = data.pixels(batch_indices(len(data), 2 * p.vae_batch_size, step, p.seed)).to(
@@ -304,7 +308,7 @@ def decoder_stage(p, data, out):
     return train_decoder_only(trained("vae", p, out)), loss_fn
 
 
-def judge_stage(p, data, out):
+def judge_stage(p, data, out) -> tuple:
     "(model, loss_fn) of the judge."
     return build("judge", p), judging_loss(data, p.batch_size, p.seed)
 
@@ -320,9 +324,11 @@ def train_stage(
     p: Preset,
     out,  # folder of the run
     data=None,  # ToyData; made where None
-    on_log=None, should_stop=None, progress=None,  # as in `fit`
+    on_log=None,
+    should_stop=None,
+    progress=None,  # as in `fit`
     device="cpu",  # where it is trained; only on the CPU are the weights the same bits each time
-):  # -> FitResult, or None where the stage was done before
+) -> FitResult | None:  # None where the stage was done before
     """Trains one stage, or goes on with it; its weights (the running mean) are left in
     `out/stage/model.safetensors`. Raises SGDiffError."""
     check_stages(p, [stage])
@@ -341,7 +347,7 @@ def train_stage(
         raise Diverged(error.what, ": a preset has its learning rate fixed, so begin in another "
                                    "folder with another --seed") from error
     if not result.finished: return result
-    final = result.model_ema.cpu()
+    final: Any = result.model_ema.cpu()
     if stage == "vae": fit_latent_scale(final, data.images[:2000], loudness=0.5)
     if stage in DENOISERS: save_weights(final.graph_encoder, folder / "graph_encoder.safetensors")
     save_weights(final.unet if stage in DENOISERS else final, folder / "model.safetensors")
@@ -357,7 +363,7 @@ DRAWING = (0.3, 0.08, 0.17, 0.29, 0.16)
 POLISHING = (0.08, 0.03, 0.24, 0.55, 0.10)
 
 
-def stage_data(stage: str, p: Preset, progress: bool = True):      # -> ToyData
+def stage_data(stage: str, p: Preset, progress: bool = True) -> ToyData:
     """The training scenes of a stage: the first `n_scenes` of the world for `vae`, `pretrain` and
     `decoder`.
 
@@ -403,7 +409,7 @@ def train_all(
     return True
 
 
-def check_preset(p: Preset, out: Path):
+def check_preset(p: Preset, out: Path) -> None:
     """Writes the preset into a new run's folder; raises SGDiffError where the folder holds a run of
     another preset."""
     path = out / "preset.json"
@@ -443,10 +449,10 @@ def load_pretraining(path) -> PretrainingModel:     # in eval mode
     SGDiffError."""
     path = Path(path)
     for part in ("graph_encoder", "pretraining"): check_sums(path / part)
-    with described(path / "pretraining" / "config.json", "PretrainingConfig") as config:
-        image = ImageEncoderConfig(**config.pop("image"))
-        encoder = SceneGraphEncoderConfig(**config.pop("encoder"))
-        config = PretrainingConfig(encoder, image, **config)
+    with described(path / "pretraining" / "config.json", "PretrainingConfig") as told:
+        image = ImageEncoderConfig(**told.pop("image"))
+        encoder = SceneGraphEncoderConfig(**told.pop("encoder"))
+        config = PretrainingConfig(encoder, image, **told)
     # frozen in stage 2, so stored once
     shared = load_weights(path / "graph_encoder" / "model.safetensors")
     state = {f"graph_encoder.{k}": v for k, v in shared.items()} | load_weights(
@@ -460,7 +466,7 @@ def load_pretraining(path) -> PretrainingModel:     # in eval mode
     return model.eval()
 
 
-def pack(p: Preset, out, target, dtype=torch.float16):
+def pack(p: Preset, out, target, dtype=torch.float16) -> None:
     """Writes all that a finished run has learnt to the folder `target`, in half precision, with its
     logs."""
     out, target = Path(out), Path(target)
@@ -503,7 +509,11 @@ def is_packed(folder) -> bool:
     return True
 
 
-def keep_packed(p: Preset, out: Path, renew: bool = False):     # renew: pack whatever lies there
+def keep_packed(
+    p: Preset,
+    out: Path,
+    renew: bool = False,  # pack whatever lies there
+) -> None:
     "Nothing; `out/weights` holds what the finished stages have learnt, whole."
     here, new, old = (out / name for name in ("weights", "weights.part", "weights.old"))
     if old.exists() and not here.exists(): old.rename(here)

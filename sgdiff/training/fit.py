@@ -70,7 +70,8 @@ def _save_checkpoint(path: Path, state: dict) -> None:
     try:
         with atomic_write(path, "wb") as file:
             summed = _Summed(file)
-            torch.save(state, summed)
+            # it asks for no more than this class has
+            torch.save(state, summed)  # type: ignore[arg-type]
             file.write(SEAL + summed.digest.hexdigest().encode())
     except SGDiffError as error:
         if not path.exists():
@@ -158,7 +159,11 @@ class _Loss(nn.Module):
     """The loss as a module whose forward takes the step: data parallelism can wrap it, whichever
     methods of the model it uses."""
 
-    def __init__(self, model: nn.Module, loss_fn: Callable):
+    def __init__(
+        self,
+        model: Callable,  # the nn.Module, compiled or not
+        loss_fn: Callable,
+    ):
         super().__init__()
         self.model, self.loss_fn = model, loss_fn
         self.in_parts = "part" in inspect.signature(loss_fn).parameters
@@ -202,7 +207,8 @@ class _Run:
             for p in group["params"]
         ]
         self.ema = EMA(model, config.ema_decay)
-        self.step, self.history = 0, []
+        self.step = 0
+        self.history: list[dict] = []
         self.lost = 0  # steps in a row, up to now, whose gradient was no number
         # what has been measured since the last line of the log
         self.window: dict[str, list[torch.Tensor]] = {}
@@ -347,7 +353,7 @@ def _load(run: _Run) -> None:
     have found the same."""
     path = None if run.folder is None else run.folder / "checkpoint.pt"
     if path is not None and path.exists():
-        _restore(run, _load_checkpoint(path, run.config, run.model))
+        _restore(run, path, _load_checkpoint(path, run.config, run.model))
     steps = run.accelerator.gather(torch.tensor([run.step], device=run.device)).tolist()
     if len({*steps}) > 1:
         raise SGDiffError(
@@ -356,8 +362,8 @@ def _load(run: _Run) -> None:
         )
 
 
-def _restore(run: _Run, saved: dict) -> None:
-    "Puts the run where the checkpoint was made."
+def _restore(run: _Run, path: Path, saved: dict) -> None:
+    "Puts the run where the checkpoint at `path` was made."
     then, now = saved.get("parts", saved["processes"]), run.part().count
     # its batches would be others
     if saved["step"] < run.config.max_steps and then != now and not run.in_parts:
@@ -366,7 +372,7 @@ def _restore(run: _Run, saved: dict) -> None:
             "and cannot go on exactly "
             f"with {now}: make the product the same again, or choose another folder."
         )
-    check_state_dict(saved["model"], run.model, run.folder / "checkpoint.pt")
+    check_state_dict(saved["model"], run.model, path)
     run.model.load_state_dict(saved["model"])
     for optimizer, state in zip(run.optimizers, saved["optimizers"], strict=True):
         optimizer.load_state_dict(state)

@@ -51,7 +51,7 @@ def orthogonal(
     wide = [x.T if len(x) > x.shape[1] else x for x in matrices]
     # no singular value is above 1
     wide = [x / (norm + 1e-7) for x, norm in zip(wide, torch._foreach_norm(wide), strict=True)]
-    of_size = {}
+    of_size: dict[int, list[int]] = {}
     for i, x in enumerate(wide): of_size.setdefault(len(x), []).append(i)
     for members in of_size.values():
         products = _rounds(torch.stack([wide[i] @ wide[i].T for i in members]))

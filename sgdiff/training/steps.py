@@ -88,7 +88,8 @@ def computes_bf16(
     "Whether a device has instructions for bfloat16, instead of imitating them. Source: ours."
     if device.type == "cuda": return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu": return False
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # older releases of PyTorch do not tell
+    # older releases of PyTorch do not tell
+    known: dict = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 # %% ../../nbs/training/steps.ipynb #d0a8cb4d
