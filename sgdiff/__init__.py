@@ -20,7 +20,7 @@ Modules:
 - `sgdiff.full.losses`: Both stages once more, written so that a batch may be cut into parts, and with somebody else's image encoder.
 - `sgdiff.full.planner`: How much memory, disk and time a full run needs, before it is begun: counted on tensors that have a shape and no memory.
 - `sgdiff.full.presets`: From an empty disk to the paper's table: the commands, the disk, the hours, and what to expect.
-- `sgdiff.full.protocol`: A figure such as FID 23.5 means little without saying of which images, how many, drawn how, and seen by which network; here the saying is part of the measuring.
+- `sgdiff.full.protocol`: A number such as FID 23.5 means little unless one says of which images it is, of how many, how they were drawn, and which network looked at them. Here the measurement writes all of this down.
 - `sgdiff.full.train`: One stage of a full run, on one process or on many, stopped and gone on with as often as need be.
 - `sgdiff.graphs.batch`: Graphs of all sizes laid end to end, without padding.
 - `sgdiff.graphs.data`: Pictures whose graphs are known, what may be said of them, and what they never show: one small interface for the toy world and for photographs.
@@ -30,7 +30,7 @@ Modules:
 - `sgdiff.graphs.graph`: A scene graph says what is in a picture and how the things stand to each other: one small class, and what a graph must be before it can be drawn.
 - `sgdiff.graphs.vocab`: A network knows a fixed list of words, and people write many more: so there are aliases, capitals do not matter, and an error names the words that come close.
 - `sgdiff.method.attention`: How a picture reads a graph: each place takes a weighted mean of the tokens, and chooses the weights.
-- `sgdiff.method.choosing`: The sampler throws a die, and the encoder of stage 1 knows which picture fits which graph: let it choose.
+- `sgdiff.method.choosing`: Draw several pictures of a graph, and let the encoder of stage 1 keep the one that fits the graph best.
 - `sgdiff.method.contrastive`: Show a graph encoder many pictures and ask which one its graph describes: from this question alone it learns what graphs mean in pictures.
 - `sgdiff.method.diffusion`: Pictures are made small, and large again. Then a network learns to take noise off the small ones. In the end it draws new pictures out of nothing but noise.
 - `sgdiff.method.gaussian_mixture`: Data whose best possible denoiser has a closed form: how low can a loss go, and what do schedules, questions and weights change?

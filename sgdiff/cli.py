@@ -25,8 +25,10 @@ import os
 import shlex
 import sys
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .app.picture_files import aside, page_files, picture_file, save_figure, told_in_png
 from .errors import SGDiffError, default_weights
@@ -36,6 +38,8 @@ from .real.prepare import add_command as add_prepare
 from sgdiff.terminal import (
     COUNT, SCALE, SEED, check_folder, check_writable, decimal, local, process_rank, run_command,
     whole)
+
+if TYPE_CHECKING: from sgdiff.method.pipeline import SGDiffPipeline
 
 # %% ../nbs/cli.ipynb #e43665ab
 def find_weights(path=None) -> Path:        # path: what is named; None: the shipped weights
@@ -65,7 +69,7 @@ def is_full_run(folder: Path) -> bool:
     return (folder / "run.json").exists() and not (folder / "model_index.json").exists()
 
 
-def check_whole_folder(path: Path):
+def check_whole_folder(path: Path) -> None:
     "Nothing, if a name is not that of a file, or of a part of weights. Raises SGDiffError."
     if not path.exists(): return
     above = next((place for place in path.absolute().parents[:2] if holds_weights(place)), None)
@@ -76,9 +80,10 @@ def check_whole_folder(path: Path):
     if path.is_file(): raise SGDiffError(f"{path} is a file: --weights names a folder")
 
 
-def load_pipeline(path=None,                # as for `find_weights`, or a hub name
-                  device=None,              # None: the CPU
-                  ):                        # (SGDiffPipeline, Judge or None)
+def load_pipeline(
+    path=None,  # as for `find_weights`, or a hub name
+    device=None,  # None: the CPU
+) -> tuple:  # (SGDiffPipeline, Judge or None)
     """The pipeline of a folder, of whatever kind, and the judge beside it, which stays on the CPU.
 
     Raises: SGDiffError."""
@@ -89,7 +94,7 @@ def load_pipeline(path=None,                # as for `find_weights`, or a hub na
     return pipeline_class(folder).from_pretrained(folder, device), judge_beside(folder)
 
 
-def pipeline_class(folder: Path):           # -> SGDiffPipeline or OfficialPipeline
+def pipeline_class(folder: Path) -> "type[SGDiffPipeline]":  # it or OfficialPipeline
     """The class that model_index.json names; where there is none the first, which says what is
     wrong."""
     from sgdiff.errors import load_json
@@ -107,7 +112,8 @@ def verdicts(judge, pixels, graph,          # pixels: (n, 3, H, W) float in [-1,
              ) -> str:
     """What the judge finds in each picture of a graph: a column a seed for its relations, then the
     objects, seeds that agree in one line."""
-    pixels, questions, seen = pixels.cpu(), graph.named_triples(), {}
+    pixels, questions = pixels.cpu(), graph.named_triples()
+    seen: dict[str, list[str]] = {}
     answers = judge.answer(pixels, [questions] * len(pixels))
     for i, words in enumerate(judge.objects(pixels)):
         seen.setdefault(", ".join(sorted(words)), []).append(str(seed + i))
@@ -124,7 +130,7 @@ def verdicts(judge, pixels, graph,          # pixels: (n, 3, H, W) float in [-1,
     )
 
 
-def print_edit(edit, judge, seed):          # edit: EditOutput; judge: Judge, or None
+def print_edit(edit, judge, seed) -> None:  # edit: EditOutput; judge: Judge, or None
     "Prints both graphs of an edit, and what the judge finds in the pictures."
     for name, part in (("before", edit.before), ("after", edit.after)):
         print(f"{name}: {part.graphs[0].to_text()}")
@@ -188,7 +194,11 @@ def read_asked(args, pipe) -> list:         # of (SceneGraph as written, SceneGr
     return list(good.values())
 
 
-def check_texts(texts: list, bad: dict, pipe):   # bad: number -> SGDiffError, texts come first
+def check_texts(
+    texts: list,
+    bad: dict,
+    pipe,
+) -> None:  # bad: number -> SGDiffError, texts come first
     "Nothing, unless a text that is no graph is a file, or a piece of one graph. Raises GraphError."
     from sgdiff.graphs.faults import GraphError
     wrong = [text for number, text in enumerate(texts, 1) if number in bad]
@@ -213,7 +223,7 @@ def told_of(pairs: list, args, pipe) -> dict:   # pairs: as `read_asked` gives t
 # %% ../nbs/cli.ipynb #3da5edda
 AT_ONCE = 2**18                             # pixels that are drawn at a time
 
-def generate(args):
+def generate(args) -> None:
     "Pictures of graphs, in one PNG, or in several where there are many."
     check_out(args)
     with aside(args.out):
@@ -228,7 +238,7 @@ def generate(args):
             save_page(path, graphs[part], images, told_of(graphs[part], args, pipe))
 
 
-def check_out(args):
+def check_out(args) -> None:
     "Nothing, if the picture can be written, and not over its graph. Raises SGDiffError."
     check_writable(args.out)
     if args.graph and os.path.isfile(args.out) and os.path.isfile(args.graph) \
@@ -245,7 +255,7 @@ def draw_in_parts(draw, pipe, graphs, args, first) -> list:     # of PIL images,
     return [image for part in parts for image in part]
 
 
-def save_page(path, graphs, images, told):
+def save_page(path, graphs, images, told) -> None:
     "Writes the pictures of some graphs, a row for each."
     from sgdiff.method.pipeline import pictures_figure
     n = len(images) // len(graphs)
@@ -253,7 +263,7 @@ def save_page(path, graphs, images, told):
     save_figure(pictures_figure([drawn for _, drawn in graphs], rows), path, told)
 
 
-def one_each(pipe, args):         # -> draw(graphs, first), one picture for each
+def one_each(pipe, args) -> Callable:  # draw(graphs, first), one picture for each
     "Draws picture i of all with seed + i."
     def draw(graphs, first):
         seeds = [args.seed + first + i for i in range(len(graphs))]
@@ -262,8 +272,9 @@ def one_each(pipe, args):         # -> draw(graphs, first), one picture for each
 
 
 def best_of(
-    pipe, args,
-):  # -> draw(graphs, first), one picture for each, the best of args.best_of
+    pipe,
+    args,
+) -> Callable:  # draw(graphs, first), one picture for each, the best of args.best_of
     """Draws pictures that the encoder stored beside the pipeline has picked (notebook
     `method/choosing`).
 
@@ -285,7 +296,7 @@ def best_of(
     return draw
 
 
-def edit(args):
+def edit(args) -> None:
     "A picture before and after a change, from the same noise."
     check_out(args)
     with aside(args.out):
@@ -318,7 +329,7 @@ DEMO_EDITS = (
     ("house; sky above street", "add car left of house"),
 )
 
-def demo(args):
+def demo(args) -> None:
     "A fixed set of graphs and of edits, each told, drawn and judged."
     from sgdiff.method.pipeline import edits_figure
     check_folder(args.out)
@@ -345,7 +356,7 @@ def demo(args):
     save_figure(edits_figure(edits), folder / "edited.png", told_of(pairs, args, pipe))
 
 
-def check_demo(vocab):
+def check_demo(vocab) -> None:
     "Nothing, if the words are those of the toy world. Raises SGDiffError."
     from sgdiff.toy.world import EASY
     known = {*vocab.objects, *vocab.predicates}
@@ -359,7 +370,7 @@ TOY_PRESETS = ("easy", "shipped", "tiny")
 FULL_PRESETS = ("paper", "single_24gb", "eight_gpu", "trial")
 
 
-def train(args):
+def train(args) -> None:
     "Trains from scratch, or goes on with a run: the preset says of which kind."
     args.preset = args.preset or ("easy" if args.data == "toy" else "paper")
     if args.preset not in (*TOY_PRESETS, *FULL_PRESETS):
@@ -373,13 +384,13 @@ def train(args):
     full_runs.train(args)
 
 
-def refuse(args, options: tuple, why: str):
+def refuse(args, options: tuple, why: str) -> None:
     "Nothing, if none of these options is given. Raises SGDiffError."
     given = [f"--{name}" for name in options if getattr(args, name) is not None]
     if given: raise SGDiffError(f"leave {' and '.join(given)} out: {why}")
 
 
-def train_toy(args):
+def train_toy(args) -> None:
     "Trains the stages of a toy run."
     from sgdiff.core import find_device
     from sgdiff.full.presets import changed
@@ -397,7 +408,7 @@ def train_toy(args):
     print(f"done: {out}")
 
 # %% ../nbs/cli.ipynb #8a14961d
-def evaluate(args):
+def evaluate(args) -> None:
     "Everything that is claimed, measured: of toy weights, or of a full run by the protocol."
     if args.weights is None and args.data not in (None, "toy"):
         args.weights = default_folder("paper", args.data)
@@ -407,7 +418,7 @@ def evaluate(args):
     full_runs.evaluate(args)
 
 
-def evaluate_toy(args, folder: Path):
+def evaluate_toy(args, folder: Path) -> None:
     "A table, and a JSON file with seeds and counts."
     from sgdiff.core import find_device
     from sgdiff.errors import save_json
@@ -426,7 +437,7 @@ def evaluate_toy(args, folder: Path):
         print(f"wrote {args.out}")
 
 
-def check_toy(folder: Path):
+def check_toy(folder: Path) -> None:
     """Nothing, if the report card can be made of a folder: it is about the toy world. Raises
     SGDiffError."""
     from sgdiff.method.pipeline import SGDiffPipeline
@@ -443,14 +454,14 @@ def check_toy(folder: Path):
             )
 
 # %% ../nbs/cli.ipynb #e316523f
-def add_device(c):
+def add_device(c) -> None:
     "Where to compute; None stands for the CPU."
     c.add_argument(
         "--device", help="cpu (default), cuda, cuda:1 or mps; auto: cuda where there is one"
     )
 
 
-def add_sampling(c):
+def add_sampling(c) -> None:
     "Whose weights draw, and how; what is not given is what suits the weights."
     option = c.add_argument
     option("--weights", "--folder", dest="weights",
@@ -471,7 +482,7 @@ def add_sampling(c):
            help="(default: what suits the weights, dpm for the shipped)")
 
 
-def add_drawing(c):
+def add_drawing(c) -> None:
     "Which graphs, how many pictures, and where to."
     option = c.add_argument
     option("text", nargs="*", help="a graph: 'sheep looking at tree; sky above grass'")
@@ -483,7 +494,7 @@ def add_drawing(c):
     c.set_defaults(best_of=1, skip_bad=False)
 
 # %% ../nbs/cli.ipynb #1324fc2f
-def add_generate(c):
+def add_generate(c) -> None:
     "The options of `generate` alone."
     c.add_argument("--best-of", type=whole(1, 64),
                    help="draw so many for each picture and keep the one that the encoder finds "
@@ -495,14 +506,14 @@ def add_generate(c):
     )
 
 
-def add_edit(c):
+def add_edit(c) -> None:
     "The option of `edit` alone."
     c.add_argument("--change", required=True,
                    help="'replace sheep by dog', 'looking at -> looking away from', 'add dog', "
                         "'remove sky'")
 
 
-def add_data(c, data):
+def add_data(c, data) -> None:
     "Which data; `data`: the default."
     c.add_argument("--data", default=data,
                    help="toy, the folder that `sgdiff prepare` wrote, or vg, coco, gqa for "
@@ -512,7 +523,7 @@ def add_data(c, data):
     )
 
 
-def add_train(c):
+def add_train(c) -> None:
     "The options of `train`; see `add_data` and `add_device` for the others."
     option = c.add_argument
     option(
@@ -541,7 +552,7 @@ def add_train(c):
     option("--quiet", action="store_true", help="no progress bars")
 
 # %% ../nbs/cli.ipynb #f51cf938
-def add_evaluate(c):
+def add_evaluate(c) -> None:
     "The options of `evaluate`; see `add_sampling`, `add_data` and `add_device` for the others."
     option = c.add_argument
     option("--n", "--first", dest="n", type=COUNT,
@@ -564,7 +575,7 @@ def add_evaluate(c):
     )
 
 
-def add_plan(c):
+def add_plan(c) -> None:
     "The options of `plan`."
     option = c.add_argument
     option("--preset", default="paper", help="paper (default), single_24gb, eight_gpu or trial")

@@ -21,6 +21,7 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from .errors import SGDiffError, atomic_write, kind_of_file, load_json
+
+if TYPE_CHECKING: from matplotlib.figure import Figure
 
 # %% ../nbs/core.ipynb #edf6ff62
 _all_ = ["load_json"]  # chapters of the method ask for it here
@@ -86,7 +89,7 @@ def fast_mode() -> bool:  # True if the environment says SGDIFF_FAST=1
 def budget(
     full,  # the value of a real run, e.g. a number of steps
     fast,  # the value when only checking that things work
-):  # one of the two
+) -> Any:  # one of the two
     "`fast` in a shortened run (`SGDIFF_FAST=1`), otherwise `full`."
     return fast if fast_mode() else full
 
@@ -149,7 +152,7 @@ def show_images(
     row_titles: list[str] | None = None,  # one for each row
     n_cols: int = 8,  # images a row
     size: float = 1.1,  # inches for each image
-):  # a matplotlib Figure; a cell that ends with it shows it
+) -> "Figure":  # a cell that ends with it shows it
     "A figure of the images row by row, all at the same scale."
     import matplotlib.pyplot as plt  # here, because it is slow to import and training needs none
 
@@ -284,10 +287,13 @@ def load_weights(
     return state
 
 # %% ../nbs/core.ipynb #ea36ea6c
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
 def load_module(
     path: str | Path,  # a .safetensors file
-    build: Callable,  # build() -> a module
-) -> nn.Module:  # with the weights of the file, in eval mode
+    build: Callable[[], _Module],  # build() -> a module
+) -> _Module:  # with the weights of the file, in eval mode
     """A module that is built only if the weights in the file are those of such a module.
 
     Raises: SGDiffError as `load_weights` does, or if no module can be built so."""

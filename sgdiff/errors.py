@@ -25,7 +25,9 @@ import re
 import shutil
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 # %% ../nbs/errors.ipynb #009b126a
 class SGDiffError(Exception):
@@ -55,7 +57,7 @@ def cannot_write(
     try: space = f"{shutil.disk_usage(Path(path).parent).free / 2**20:.0f} MB free there"
     except (OSError, ValueError): space = "no such folder"
     return SGDiffError(f"cannot write {path}: {error.strerror or error} ({space}). "
-                       f"{ADVICE.get(error.errno, 'Choose another place')}.")
+                       f"{ADVICE.get(error.errno or 0, 'Choose another place')}.")
 
 # %% ../nbs/errors.ipynb #1aec8a09
 def _is_special(path: Path) -> bool:
@@ -84,7 +86,7 @@ def _beside(path: Path, mode: str, encoding: str | None):
 def atomic_write(
     path: str | Path,  # the file to write; its folder is made if need be
     mode: str = "w",  # "w" for text (UTF-8), "wb" for bytes
-):  # a file object open for writing
+) -> Iterator[IO]:  # a file object open for writing
     """A file open for writing that takes its place at `path` only when it is complete and on the
     disk.
 
@@ -275,7 +277,7 @@ def _json_hint(text: str, error: json.JSONDecodeError) -> str:
 def parse_json(
     text: str,
     source: str | Path,  # where it comes from, for the message
-) -> object:
+) -> Any:
     """The data in a text.
 
     Raises: SGDiffError if it is no JSON, has a key twice, a NaN or an endless number, or nests too
@@ -293,7 +295,7 @@ def parse_json(
 # %% ../nbs/errors.ipynb #2a4fd85e
 def load_json(
     path: str | Path,  # the file to read
-) -> object:  # what `save_json` was given
+) -> Any:  # what `save_json` was given
     """The data in a JSON file.
 
     Raises: SGDiffError if the file is missing, unreadable, larger than `LARGEST_JSON`, something
@@ -328,7 +330,7 @@ def _misfit(error: Exception) -> str:
 def described(
     path: str | Path,  # a JSON file
     what: str,  # what it should describe, for the message
-):  # the dict that it holds
+) -> Iterator[dict]:  # the dict that it holds
     """The data of a JSON file, for a block that makes something of them.
 
     Raises: SGDiffError with the file's name if they are no dict, or if the block finds that
@@ -370,7 +372,7 @@ def _expected(limits) -> str:
 
 
 def check_fields(
-    config: object,  # a dataclass with its values
+    config: Any,  # a dataclass with its values
     **allowed,  # field -> (lowest, highest) or a set of words; of a tuple: for each part
 ) -> None:
     """Nothing, if the fields named are allowed, and every field of kind `bool` is one.

@@ -159,7 +159,8 @@ class GraphEditor(w.VBox):
     ):  # pictures, steps, guidance, relations, seed to begin with
         self.pipe, self.judge, self.model = pipe, judge, EditorModel(pipe.vocab, graph)
         # (Pictures, Moment) of the present graph; of the one before it
-        self.fresh, self.before = None, None
+        self.fresh: tuple | None = None
+        self.before: tuple | None = None
         self._version = self._moment = None     # what was shown or asked for last
         self.worker = NewestWorker(
             lambda request, tell: draw_pictures(self.pipe, request, tell, self.judge), self._heard
@@ -237,7 +238,7 @@ class GraphEditor(w.VBox):
     def graph(self): return self.model.graph
 
     @property
-    def pictures(self) -> Pictures:             # None while there are none of the present graph
+    def pictures(self) -> Pictures | None:      # None while there are none of the present graph
         "The pictures of the graph on the board."
         return self.fresh[0] if self.fresh else None
 
@@ -246,7 +247,7 @@ class GraphEditor(w.VBox):
         none."""
         return self.model.do("load", graph=graph)
 
-    def wait(self, timeout: float = 600.0) -> Pictures:
+    def wait(self, timeout: float = 600.0) -> Pictures | None:
         "The pictures of the present graph, waited for: in a cell or a script."
         self.worker.wait(timeout)
         return self.pictures

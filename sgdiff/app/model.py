@@ -17,6 +17,7 @@ __all__ = ['COMMANDS', 'SERIES', 'free_place', 'Moment', 'Change', 'matched', 'k
 
 # %% ../../nbs/app/model.ipynb #da82ea03
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import isfinite
 
@@ -176,8 +177,11 @@ class EditorModel:
     "A scene graph being edited: what every view shows and changes."
     def __init__(self, vocab: Vocab,
                  graph=None):       # anything that `read_graph` reads; None: an empty board
-        self.vocab, self.listeners, self.error, self.version = vocab, [], "", 0
-        self.past, self.future, self.now, self._next_key = [], [], Moment(), 0
+        self.vocab, self.error, self.version = vocab, "", 0
+        self.listeners: list[Callable] = []
+        self.past: list[Moment] = []
+        self.future: list[Moment] = []
+        self.now, self._next_key = Moment(), 0
         self._listed = 0, 1     # version, graphs in the list that it came from
         if graph is not None: self.load(graph)
         self.past = []

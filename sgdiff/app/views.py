@@ -37,8 +37,9 @@ class GraphCanvas(anywidget.AnyWidget):
     "A board on which a graph is edited by pointing or by keys."
     _esm, _css = STATIC / "graph_canvas.js", STATIC / "views.css"
     board = traitlets.Dict().tag(sync=True)             # as `editor_model.board` gives it
-    objects = traitlets.List().tag(sync=True)           # words to choose from
-    predicates = traitlets.List().tag(sync=True)
+    # words to choose from
+    objects: traitlets.List = traitlets.List().tag(sync=True)
+    predicates: traitlets.List = traitlets.List().tag(sync=True)
     # what is under the pointer or has the focus: "o0", "t1", ...
     hover = traitlets.Unicode("").tag(sync=True)
 
@@ -59,7 +60,7 @@ class GraphCanvas(anywidget.AnyWidget):
 
     def _obey(self, content: dict):     # command, arguments, number
         "Does what the browser asks, and says so: a browser that hears nothing tells its user."
-        self.model.do(content.get("command"), **content.get("arguments", {}))
+        self.model.do(str(content.get("command")), **content.get("arguments", {}))
         self.send({"number": content.get("number")})
 
     def show(self, since=None,          # Moment: mark what changed since then
@@ -112,9 +113,8 @@ class _Row(w.HBox):
         super().__init__([*self.boxes, *buttons, self.note], layout=w.Layout(flex_flow="row wrap"))
 
     def show(self, graph: SceneGraph, item: dict):      # item: this object or relation on the board
-        seen = {True: "✓ the judge sees it", False: "✗ the judge does not see it"}.get(
-            item.get("verdict"), ""
-        )
+        said = {True: "✓ the judge sees it", False: "✗ the judge does not see it", None: ""}
+        seen = said.get(item.get("verdict"), "")
         written = f"written as “{_escape(item['written'])}”" if item["written"] else ""
         self.note.value = ", ".join(
             filter(None, ("changed" if item["changed"] else "", written, seen))
@@ -226,7 +226,7 @@ class PictureView(anywidget.AnyWidget):
     "Pictures before and after an edit, with overlays."
     _esm, _css = STATIC / "picture_view.js", STATIC / "views.css"
     # of dicts: before (address or None), after (address or None), label, note
-    pictures = traitlets.List().tag(sync=True)
+    pictures: traitlets.List = traitlets.List().tag(sync=True)
     # "t0", "o1", ..., "changed" -> list of addresses, one a picture
     overlays = traitlets.Dict().tag(sync=True)
     hover = traitlets.Unicode("").tag(sync=True)

@@ -19,11 +19,17 @@ import argparse
 import sys
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import SGDiffError, default_weights, described, load_json
 from ..terminal import check_folder, process_rank
 from .train import (
     FREE, ONLY, PATIENCE, TRY_AGAIN, check_finished, read_request, train_run)
+
+if TYPE_CHECKING:
+    from sgdiff.full.presets import FullPreset
+    from sgdiff.full.protocol import Protocol
+    from sgdiff.method.pipeline import SGDiffPipeline
 
 # %% ../../nbs/full/commands.ipynb #d28137d1
 def check_same(
@@ -46,7 +52,7 @@ def check_same(
 
 def open_run(
     out: str | Path,  # folder of a run
-):  # dict of run.json, FullPreset
+) -> tuple[dict, "FullPreset"]:  # what run.json says, the preset
     "What a run was trained on, and how. Raises SGDiffError where the folder holds no run."
     from sgdiff.full.presets import FullPreset
     from sgdiff.training.fit import read_settings
@@ -59,7 +65,8 @@ def open_run(
     read_settings(path, ("data",))
     with described(path, "FullPreset") as told:
         found = {name: value for name, value in told.items() if name in known}
-        preset = FullPreset(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
+        settings: dict = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+        preset = FullPreset(**settings)
     check_same(Path(out), preset)
     return told, preset
 
@@ -83,7 +90,7 @@ def assemble_run(
     # nothing is compared with
     data,
     device="cpu",
-):  # SGDiffPipeline, or OfficialPipeline for the official form
+) -> "SGDiffPipeline":  # OfficialPipeline for the official form
     """The pipeline of a run, from the running means of its weights. Raises SGDiffError where a
     stage is not finished, or the data have other words."""
     from sgdiff.core import load_weights
@@ -97,7 +104,7 @@ def assemble_run(
     if data is not None: check_words(vocab, data.config.vocab)
     first_stage = open_first_stage(preset, data, device)
     channels = (
-        getattr(first_stage.config, "code_dim", None)
+        first_stage.config.code_dim
         if getattr(first_stage.config, "kind", "") == "vq"
         else first_stage.config.latent_channels
     )
@@ -116,7 +123,7 @@ def pretrained_pair(
     out: str | Path,  # folder of a run
     vocab,  # Vocab
     device="cpu",
-):  # graph encoder, image encoder: look(images) -> tokens, global
+) -> tuple:  # graph encoder, image encoder: look(images) -> tokens, global
     "What stage 1 has learnt, for retrieval. Raises SGDiffError where it is not finished."
     from sgdiff.core import load_weights
     from sgdiff.full.presets import build_pretraining, open_image_encoder
@@ -135,7 +142,7 @@ def toy_judge() -> Path:
 
 def toy_features(
     folder: str | Path,  # of a judge
-):  # features for FID, classes for the Inception Score
+) -> tuple:  # features for FID, classes for the Inception Score
     "The toy world's judge in Inception's place."
     from sgdiff.toy.compliance import JudgeFeatures, JudgeWords
     from sgdiff.toy.judge import load_judge
@@ -146,7 +153,7 @@ def toy_features(
 def protocol_of(
     args: argparse.Namespace,  # split, n, steps, sampler, guidance, relations
     preset,  # FullPreset
-):  # Protocol
+) -> "Protocol":
     "The protocol that the options ask for; the official form draws without guidance."
     from sgdiff.full.protocol import Protocol
     if args.steps < 1: raise SGDiffError(f"--steps is {args.steps}, expected at least 1")
@@ -177,7 +184,7 @@ def protocol_of(
 def run_pipeline(
     out: str | Path,  # folder of a run whose stages are finished
     device="cpu",
-):  # SGDiffPipeline, or OfficialPipeline for the official form
+) -> "SGDiffPipeline":  # OfficialPipeline for the official form
     """The pipeline of a run; data are opened only where the first stage is made of them. Raises
     SGDiffError."""
     from sgdiff.full.presets import check_first_stage, open_data
@@ -240,7 +247,7 @@ def part_company() -> None:
 
 def chosen_run(
     args: argparse.Namespace,  # weights, data, images
-):  # Path of a run, its preset, and open(split, size) -> the data it is held against
+) -> tuple:  # Path of a run, its preset, and open(split, size) -> the data it is held against
     "Which run is meant, and which data. Raises SGDiffError."
     from sgdiff.full.presets import open_data
     run = Path(args.weights)

@@ -17,7 +17,7 @@ __all__ = ['part_graphs', 'part_choices', 'Ahead', 'cached_latents', 'file_hash'
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,8 @@ class Ahead:
         load: Callable,
         depth: int = 2,  # calls prepared in advance; 0: none
     ):
-        self.load, self.depth, self.ready = load, depth, OrderedDict()
+        self.load, self.depth = load, depth
+        self.ready: OrderedDict[tuple, Future] = OrderedDict()
         self.pool = ThreadPoolExecutor(depth) if depth else None
 
     def following(self,

@@ -53,7 +53,10 @@ class _Kept:
 
     def __init__(self, module: nn.Module):
         self.weights = {p.untyped_storage()._cdata for p in module.parameters()}
-        self.alive, self.inside, self.inputs, self.before = {}, [], 0, {}
+        self.alive: dict = {}
+        self.inside: list = []
+        self.inputs = 0
+        self.before: dict = {}
         for layer in module.modules():
             if isinstance(layer, (ResBlock, SpatialTransformer)):
                 layer.register_forward_pre_hook(self.enter)
@@ -83,7 +86,7 @@ def forward_cost(
 ) -> Cost:
     "What a forward pass costs, run on fake tensors: no memory is used and nothing is computed."
     with FakeTensorMode() as mode:
-        mode.stands_for = device  # `method.unet_speed` asks for it
+        mode.stands_for = device  # type: ignore[attr-defined]  # `method.unet_speed` asks for it
         module = build()
         kept = _Kept(module)
         counter = FlopCounterMode(display=False)
@@ -187,6 +190,7 @@ def pretraining_memory(
 ) -> tuple[int, int, float, float]:
     """What stage 1 holds: its model is run for real on a few graphs, with a look that costs nothing
     in CLIP's place."""
+    model: nn.Module
     if preset.clip:
         model = FrozenPretraining(
             SceneGraphEncoder(encoder_config(preset, vocab)),
@@ -279,7 +283,7 @@ def plan(
         )
     # CLIP's package need not be here
     own = [stage for stage in preset.stages if stage == "diffusion" or not preset.clip]
-    rehearse_run(preset, vocab, own, (latent_channels, factor))
+    rehearse_run(preset, vocab, tuple(own), (latent_channels, factor))
     config = unet_config(preset, latent_channels)
     side = preset.image_size // factor
     has_first = "pretrain" in preset.stages

@@ -16,8 +16,10 @@ __all__ = ['PAPER', 'PRESETS', 'FULL_STAGES', 'FullPreset', 'changed', 'fit_conf
            'check_image_size', 'first_stage_sizes', 'feed_frozen', 'rehearse_run']
 
 # %% ../../nbs/full/presets.ipynb #32218940
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,7 +37,9 @@ from ..graphs.vocab import closest_words
 from ..training.steps import FitConfig, rehearse
 from ..toy.world import WORLDS, make_dataset
 from ..method.unet import UNet, UNetConfig
-from ..method.vae import VAE, VAEConfig, fit_latent_scale, start_from_pca
+from sgdiff.method.vae import (
+    VAE, Autoencoder, VAEConfig, fit_latent_scale, start_from_pca,
+)
 
 # %% ../../nbs/full/presets.ipynb #cdd499f0
 @dataclass(frozen=True)
@@ -154,12 +158,12 @@ FULL_STAGES = ("pretrain", "diffusion")
 def changed(
     preset,  # a frozen dataclass
     settings: list,  # of texts "name=value"
-):  # as the preset
+) -> Any:  # as the preset
     """The preset with some fields set otherwise. Raises SGDiffError for a name that it lacks or a
     value of another kind."""
     values = {f.name: getattr(preset, f.name) for f in fields(preset)}
     kinds = {name: float if v is None else type(v) for name, v in values.items()}
-    new = {}
+    new: dict[str, Any] = {}
     for text in settings:
         name, _, value = text.partition("=")
         if name not in kinds:
@@ -195,7 +199,7 @@ def fit_config(
             f"{n} training images do not fill a batch of {batch}: choose a smaller one with --set "
             f"{stage}_batch={max(1, n)}"
         )
-    common = dict(
+    common: dict[str, Any] = dict(
         seed=p.seed, save_every=p.save_every, log_every=p.log_every, precision=p.precision
     )
     if stage == "pretrain":
@@ -228,7 +232,7 @@ def open_data(
     images: str | Path | None = None,
     toy_scenes: int = 512,  # n of the toy world
     fit: str = "crop",  # how a photograph becomes square: "crop" or "squash" (official)
-):  # a data set: pixels(rows), graphs, config.vocab, a length
+) -> Any:  # a data set: pixels(rows), graphs, config.vocab, a length
     "A data set by name. Raises SGDiffError where there is none, or it cannot be read."
     if data == "toy":
         if image_size != (size := WORLDS["easy"].image_size):
@@ -285,7 +289,7 @@ def unet_config(
 ) -> UNetConfig:
     "The UNet of a preset."
     p = preset
-    sizes = dict(
+    sizes: dict[str, Any] = dict(
         in_channels=latent_channels, out_channels=latent_channels, model_channels=p.model_channels,
         channel_mult=p.channel_mult, num_res_blocks=p.num_res_blocks,
         attention_levels=tuple(range(len(p.channel_mult))),
@@ -329,7 +333,7 @@ def patch_size(
 
 def image_config(
     preset: FullPreset,
-):  # ClipConfig or ImageEncoderConfig
+) -> Any:  # ClipConfig or ImageEncoderConfig
     """The image side of stage 1. Raises SGDiffError where CLIP's package is missing, or its vector
     has another width than the graph encoder's."""
     p = preset
@@ -364,7 +368,7 @@ def open_image_encoder(
     device: str | torch.device = "cpu",
     # look(images, mask) -> tokens (B, N, E), global (B, G), with its sizes in `config`; None: none
     # is frozen
-):
+) -> nn.Module | None:
     """The frozen image encoder of a preset. Raises SGDiffError where its package or weights cannot
     be had."""
     sizes = image_config(preset)
@@ -424,10 +428,11 @@ def open_first_stage(
     preset: FullPreset,
     data,  # images for "pca"
     device: str | torch.device = "cpu",
-) -> nn.Module:  # to_latents, from_latents; in eval mode
+) -> Autoencoder:  # in eval mode
     "The first stage of a preset. Raises SGDiffError where its weights cannot be had."
     check_first_stage(preset)
     where = preset.first_stage
+    stage: Autoencoder
     if where == "pca":
         images = data.pixels(torch.arange(min(len(data), 256)))
         stage = VAE(VAEConfig())
@@ -498,7 +503,7 @@ def first_stage_sizes(
 def feed_frozen(
     preset: FullPreset,
     image,  # ClipConfig
-):  # -> feed(model), as `rehearse` wants it
+) -> Callable:  # feed(model), as `rehearse` wants it
     "Feeds stage 1's model with blank tokens, in the place of what a frozen image encoder sees."
     def feed(model):
         told = blank_embedding(model.graph_encoder.config, preset.pretrain_batch)
@@ -510,7 +515,7 @@ def rehearse_run(
     preset: FullPreset,
     vocab,  # Vocab
     stages: tuple,  # of names
-    sizes: tuple | None = None,  # c and f of the first stage, for "diffusion"
+    sizes: tuple[int, ...] = (),  # c and f of the first stage, for "diffusion"
 ) -> None:
     "Nothing, if the stages' models can be built and fed with a batch. Raises SGDiffError."
     p, models = preset, {}

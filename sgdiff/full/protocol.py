@@ -1,5 +1,5 @@
-"""A figure such as FID 23.5 means little without saying of which images, how many, drawn how, and
-seen by which network; here the saying is part of the measuring.
+"""A number such as FID 23.5 means little unless one says of which images it is, of how many, how
+they were drawn, and which network looked at them. Here the measurement writes all of this down.
 
 The evaluation of a full run: pictures drawn by a written protocol, then FID, Inception Score and
 retrieval, with the protocol beside them.
@@ -34,6 +34,7 @@ from ..training.distributed import first_does, sharded, shared_writer
 from ..errors import SGDiffError, atomic_write, check_fields, load_json, save_json
 from ..toy.compliance import check_features, fid, inception_score
 from .feeding import file_hash
+from ..graphs.data import Dataset
 from ..method.retrieval import retrieval_at
 from ..graphs.batch import SceneGraphBatch
 from ..graphs.edits import without_relations
@@ -91,7 +92,7 @@ def start_drawing(
     """Nothing; the description lies in the folder. Raises SGDiffError if another one does, and
     there are pictures of it."""
     path = Path(folder) / "protocol.json"
-    then = load_json(path) if path.exists() else described
+    then: dict = load_json(path) if path.exists() else described
     # an older one may know fewer settings
     then = described | then | {"protocol": asdict(Protocol()) | then["protocol"]}
     if then != described and next(Path(folder).rglob("*.png"), None):
@@ -218,7 +219,7 @@ def retrieval(
         n,
         50,
     )
-    result = {}
+    result: dict[str, dict] = {}
     for name, change in (
         ("objects and relations", lambda g: g),
         ("objects only", without_relations),
@@ -291,7 +292,7 @@ def evaluate_run(
     features: nn.Module | None = None,
     classes: nn.Module | None = None,  # as in `measured`
     # (graph encoder, image encoder, the split at the size it looks at) for retrieval
-    seen: tuple | None = None,
+    seen: tuple[nn.Module, Callable, Dataset] | None = None,
     unseen: str = "no encoders were given",  # why `seen` is None, for the report
     on_batch: Callable = lambda done, n: None,
     # called by every process when the shared work is done; the first then measures alone

@@ -25,7 +25,9 @@ from .graph import SceneGraph
 class Dataset(Protocol):
     "N pictures and what is true of each."
     config: Any  # with `vocab`, a Vocab
-    graphs: Sequence  # graphs[i]: SceneGraph, all that is known of picture i
+    @property
+    def graphs(self) -> Sequence[SceneGraph]:
+        "All that is known of each picture."
 
     def __len__(self) -> int: ...
 
@@ -44,7 +46,9 @@ class Dataset(Protocol):
 
 class FlipDataset(Dataset, Protocol):
     "Data that know all wrong graphs of a family, as the flip test asks them."
-    families: Sequence[str]  # of predicates that have an opposite
+    @property
+    def families(self) -> Sequence[str]:
+        "Of predicates that have an opposite."
 
     def flips(self, graph: SceneGraph, family: str) -> list[SceneGraph]:
         "The graph with each of its predicates of the family flipped in turn."

@@ -1,5 +1,5 @@
-"""The sampler throws a die, and the encoder of stage 1 knows which picture fits which graph: let
-it choose.
+"""Draw several pictures of a graph, and let the encoder of stage 1 keep the one that fits the graph
+best.
 
 Choosing: of several candidates the picture whose embedding lies nearest to that of its graph.
 
@@ -33,7 +33,7 @@ def graph_image_similarity(
     graphs: list,  # N SceneGraphs
     images,  # (N, n, 3, H, W) float in [-1, 1]: n pictures for each graph
     vocab: Vocab,  # of the graphs
-):  # (N, n) float in [-1, 1]
+) -> torch.Tensor:  # (N, n) float in [-1, 1]
     """The cosine of every picture with its graph. Raises ValueError where there are not as many
     rows of pictures as graphs."""
     if len(images) != len(graphs):
@@ -49,7 +49,7 @@ def draw_best(
     pipe: SGDiffPipeline,
     model: PretrainingModel,  # the reader
     graphs: list,  # N graphs in any form that the pipeline takes
-    n_candidates: int = 4,  # n, throws for each graph
+    n_candidates: int = 4,  # n, pictures drawn for each graph
     seed=0,  # candidate k of graph i has seed + n i + k; or a list
     # of the pipeline: num_inference_steps, guidance_scale, relation_scale, sampler, callback
     **settings,

@@ -36,9 +36,9 @@ class DiffusionConfig:
     schedule: str = "cosine"  # "cosine" or "sqrt_linear" (the official one)
     n_timesteps: int = 1000  # noise levels in training
     prediction: str = "v"  # "v" or "eps" (the official one)
-    gamma: float = None  # of min-SNR weights of the loss; None: every noise level counts alike
+    gamma: float | None = None  # of min-SNR weights of the loss; None: all levels count alike
     drop_probability: float = 0.1  # share of training images whose graph is dropped, for guidance
-    timestep_mean: float = None  # of logit-normal timesteps, above 0 more noise; None: all alike
+    timestep_mean: float | None = None  # of logit-normal timesteps, > 0 more noise; None: all alike
     guidance_scale: float = 4.0  # with which the pipeline draws where no other is asked for
 
     def __post_init__(self):

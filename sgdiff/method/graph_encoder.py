@@ -45,7 +45,7 @@ def triple_conv(
     "New object and predicate vectors after one exchange of messages. Source: sg2im, section 3."
     subject, object_ = edges.unbind(1)
     triples = torch.cat([obj_vecs[subject], pred_vecs, obj_vecs[object_]], dim=1)  # (T, 3D)
-    H = net2[0].in_features
+    H: int = net2[0].in_features  # type: ignore[assignment]
     to_subject, new_pred, to_object = net1(triples).tensor_split((H, -H), dim=1)
     messages = torch.cat([to_subject, to_object]).to(obj_vecs.dtype)  # (2T, H), full precision
     pooled = segment_mean(messages, torch.cat([subject, object_]), len(obj_vecs))  # (O, H)
@@ -59,7 +59,7 @@ def _norm(dim: int, wanted: bool) -> nn.Module:
 
 def _mlp(n_in: int, n_hidden: int, n_out: int, final_activation: bool) -> nn.Sequential:
     "Two linear layers, a ReLU between and, if asked for, after them; weights by Kaiming's rule."
-    layers = [nn.Linear(n_in, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_out)]
+    layers: list = [nn.Linear(n_in, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_out)]
     for linear in layers[::2]:
         nn.init.kaiming_normal_(linear.weight)  # as in sg2im; with PyTorch's the signal fades
     return nn.Sequential(*layers, *([nn.ReLU()] if final_activation else []))

@@ -56,9 +56,9 @@ def as_seeds(
 ) -> list[int]:  # one an image: those given, or seed, seed + 1, ...
     "The seeds of n images. Raises: ValueError for what is no whole number, or another count."
     several = isinstance(seed, (list, tuple, range)) or getattr(seed, "ndim", 0) == 1
-    if not several and n is None:
-        raise ValueError(f"seeds are a list of whole numbers, got {shown(seed)}")
-    if not several: return list(range(as_seed(seed), as_seed(as_seed(seed) + n - 1) + 1))
+    if not several:
+        if n is None: raise ValueError(f"seeds are a list of whole numbers, got {shown(seed)}")
+        return list(range(as_seed(seed), as_seed(as_seed(seed) + n - 1) + 1))
     if n is not None and len(seed) != n:
         raise ValueError(f"{len(seed)} seeds for {n} images: give one an image, or a single one")
     return [as_seed(s) for s in seed]

@@ -16,6 +16,7 @@ __all__ = ['PipelineOutput', 'EditOutput', 'pictures_figure', 'changed_words', '
 # %% ../../nbs/method/pipeline.ipynb #4fa8ecce
 import warnings
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -35,7 +36,9 @@ from .pipeline_checks import (MOST_PICTURES, as_graph, as_graphs, check_callback
 from .pipeline_files import COMPONENTS, PipelineFolder
 from .samplers import SAMPLERS, GuidedDenoiser
 from .unet import UNet
-from .vae import VAE
+from .vae import Autoencoder
+
+if TYPE_CHECKING: from matplotlib.figure import Figure
 
 # %% ../../nbs/method/pipeline.ipynb #8f26e143
 @dataclass
@@ -66,7 +69,7 @@ class EditOutput:
         return edits_figure([self])
 
 # %% ../../nbs/method/pipeline.ipynb #ae0b5a24
-def pictures_figure(graphs, rows, titles=None, highlight=()):
+def pictures_figure(graphs, rows, titles=None, highlight=()) -> "Figure":
     "A matplotlib figure: one row a graph, its drawing and then its pictures."
     import matplotlib.pyplot as plt
     n = max(len(r) for r in rows)
@@ -88,7 +91,7 @@ def changed_words(before: SceneGraph, after: SceneGraph) -> set:
     return (set(after.objects) - set(before.objects)) | {p for _, p, _ in new}
 
 
-def edits_figure(edits: list):  # of EditOutput
+def edits_figure(edits: list) -> "Figure":  # of EditOutput
     "Before and after of several edits, two rows each; what changed is orange in the graph."
     drawn = [p for e in edits for p in (e.before, e.after)]
     graphs, titles = [p.graphs[0] for p in drawn], [t for e in edits for t in ("before", e.change)]
@@ -98,13 +101,13 @@ def edits_figure(edits: list):  # of EditOutput
 # %% ../../nbs/method/pipeline.ipynb #058ba1e3
 class PipelineParts(PipelineFolder):
     "Graph encoder, UNet and first stage, on one device."
-    def __init__(self, graph_encoder: SceneGraphEncoder, unet: UNet, vae: VAE,
+    def __init__(self, graph_encoder: SceneGraphEncoder, unet: UNet, vae: Autoencoder,
                  vocab: Vocab,  # the words that the encoder knows
                  diffusion: DiffusionConfig = DiffusionConfig(),
                  image_size: int = 32,  # pixels
                  max_things: int = 2,  # in a training scene; a graph with more gives a warning
                  scenes: TrainingScenes = None):  # what they never show; None: no warnings
-        self.graph_encoder, self.unet, self.vae = (m.eval() for m in (graph_encoder, unet, vae))
+        self.graph_encoder, self.unet, self.vae = graph_encoder.eval(), unet.eval(), vae.eval()
         self.vocab, self.diffusion, self.scenes = vocab, diffusion, scenes
         self.image_size, self.max_things = image_size, max_things
         self.schedule = diffusion.noise_schedule()
@@ -206,7 +209,7 @@ class Drawer(Starter):
                  callback=None,  # callback(step, latents); returning False cancels
                  ) -> PipelineOutput:
         "Images. Raises GraphError, UnknownWordError, SamplingCancelled; ValueError for settings."
-        given = graphs if isinstance(graphs, (list, tuple)) else [graphs]
+        given = list(graphs) if isinstance(graphs, (list, tuple)) else [graphs]
         graphs, written = as_graphs(given, self.vocab), [graph_from(g, self.vocab) for g in given]
         if guidance_scale is None: guidance_scale = self.diffusion.guidance_scale
         n = num_images_per_graph
@@ -249,4 +252,4 @@ def _drawn_seed(generator) -> int:  # generator: torch.Generator, one an image, 
     "A seed drawn from whatever gave the starting noise, for fresh noise on the way."
     g = generator[0] if isinstance(generator, (list, tuple)) else generator
     device = "cpu" if g is None else g.device
-    return torch.randint(2**31, (1,), generator=g, device=device).item()
+    return int(torch.randint(2**31, (1,), generator=g, device=device).item())

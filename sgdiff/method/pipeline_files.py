@@ -15,6 +15,7 @@ __all__ = ['OWN_FOLDERS', 'OFFICIAL', 'COMPONENTS', 'find_folder', 'load_setting
 import re
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ..core import load_module, save_weights
 from ..errors import SGDiffError, default_weights, described, save_json
@@ -76,7 +77,9 @@ COMPONENTS = {"graph_encoder": (SceneGraphEncoder, SceneGraphEncoderConfig),
               "unet": (UNet, UNetConfig), "vae": (VAE, VAEConfig)}
 
 
-def load_settings(path):  # the pipeline's folder -> Vocab, DiffusionConfig
+def load_settings(
+    path,  # the pipeline's folder
+) -> tuple[Vocab, DiffusionConfig]:
     "The words and the diffusion of a saved pipeline. Raises SGDiffError."
     with described(Path(path) / "vocab.json", "Vocab") as words: vocab = Vocab.from_dict(words)
     with described(Path(path) / "scheduler" / "scheduler_config.json", "DiffusionConfig") as config:
@@ -98,7 +101,7 @@ def load_component(
     path,  # the pipeline's folder
     name: str,  # "graph_encoder", "unet", "vae"
     registry: dict = COMPONENTS,  # name -> (module class, config class)
-):  # the module in eval mode, float32
+) -> Any:  # the module in eval mode, float32
     """One component of a saved pipeline. Raises SGDiffError where its files are missing, broken or
     do not fit."""
     module_class, config_class = registry[name]
@@ -125,6 +128,11 @@ def _read_index(file: Path, name: str) -> dict:
 class PipelineFolder:
     "Saving and loading, for a pipeline with the parts of `components`."
     components = COMPONENTS  # name -> (module class, config class)
+    vocab: Vocab
+    diffusion: DiffusionConfig
+    image_size: int  # pixels
+    max_things: int  # in a training scene
+    scenes: TrainingScenes | None
 
     def save_pretrained(
         self, path, dtype=None,

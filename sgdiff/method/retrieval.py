@@ -26,7 +26,7 @@ from ..graphs.edits import without_relations
 def embed_images(model,             # PretrainingModel
                  data,              # ToyData
                  batch_size: int = 250,
-                 ):                 # (N, G) float, of length 1
+                 ) -> torch.Tensor:  # (N, G) float, of length 1
     "The global embedding of every image."
     N, parts = len(data), []
     for start in range(0, N, batch_size):
@@ -37,10 +37,10 @@ def embed_images(model,             # PretrainingModel
 
 @torch.no_grad()
 def embed_graphs(model,             # PretrainingModel
-                 graphs: list,      # of SceneGraph
+                 graphs,            # of SceneGraph
                  vocab,
                  batch_size: int = 500,
-                 ):                 # (N, G) float, of length 1
+                 ) -> torch.Tensor:  # (N, G) float, of length 1
     "The global embedding of every graph."
     parts = []
     for start in range(0, len(graphs), batch_size):
@@ -50,7 +50,7 @@ def embed_graphs(model,             # PretrainingModel
 
 # %% ../../nbs/method/11_does_it_obey.ipynb #fd447b76
 def retrieval_accuracy(similarity,      # (B, B) float, graphs in rows, images in columns
-                       ):               # dict: graph_to_image, image_to_graph in [0, 1]
+                       ) -> dict[str, float]:  # graph_to_image, image_to_graph in [0, 1]
     "Share of rows (columns) whose own partner, on the diagonal, beats all others. A tie is a miss."
     own = similarity.diagonal()
     others = similarity.clone()
@@ -61,7 +61,7 @@ def retrieval_accuracy(similarity,      # (B, B) float, graphs in rows, images i
 
 def retrieval_at(similarity,            # (N, N) float
                  n_candidates: int,     # B: scenes are cut into blocks of as many, without a rest
-                 ):                     # dict as of `retrieval_accuracy`, and "queries" each way
+                 ) -> dict:             # as of `retrieval_accuracy`, and "queries" each way
     "Retrieval among `n_candidates`, the mean of all blocks. Raises ValueError for too few scenes."
     n, B = len(similarity) // n_candidates, n_candidates
     if n == 0: raise ValueError(f"{len(similarity)} scenes are too few for {B} candidates")
@@ -72,7 +72,7 @@ def retrieval_at(similarity,            # (N, N) float
 def evaluate_retrieval(model,               # PretrainingModel
                        data,                # ToyData whose graphs all differ
                        sizes=(64, 1000),    # numbers of candidates
-                       ):           # dict: size -> kind of graph -> as of `retrieval_at`
+                       ) -> dict:   # size -> kind of graph -> as of `retrieval_at`
     "Retrieval both ways among several numbers of candidates: with whole graphs, and objects alone."
     images, vocab = embed_images(model, data), data.config.vocab
     bare = [without_relations(g) for g in data.graphs]
@@ -83,11 +83,11 @@ def evaluate_retrieval(model,               # PretrainingModel
 # %% ../../nbs/method/11_does_it_obey.ipynb #9764380f
 def flip_test(model,                # PretrainingModel
               data: FlipDataset,    # with complete graphs
-              ):                    # dict: family -> {"accuracy": in [0, 1], "n": number of pairs}
+              ) -> dict:            # family -> {"accuracy": in [0, 1], "n": number of pairs}
     "How often the image is closer to its graph than to a graph with one flipped predicate."
-    vocab, result = data.config.vocab, {}
+    vocab = data.config.vocab
     images, true = embed_images(model, data), embed_graphs(model, data.graphs, vocab)
-    result = {}
+    result: dict[str, dict] = {}
     for family in data.families:
         pairs = [(i, wrong) for i, g in enumerate(data.graphs) for wrong in data.flips(g, family)]
         if not pairs: continue

@@ -93,7 +93,7 @@ def ddim_step(
     (a_t, b_t), (a_s, b_s) = levels(schedule, t), levels(schedule, s)
     if eta == 0: return a_s * x0 + b_s * eps
     fresh = eta * b_s / b_t * math.sqrt(1 - (a_t / a_s) ** 2)
-    return a_s * x0 + math.sqrt(max(b_s**2 - fresh**2, 0.0)) * eps + fresh * noise
+    return a_s * x0 + math.sqrt(max(b_s**2 - fresh**2, 0.0)) * eps + fresh * noise  # type: ignore
 
 # %% ../../nbs/method/09_sampling.ipynb #9a537fda
 def dpm_solver_pp_step(

@@ -18,8 +18,10 @@ __all__ = ['WRAPPERS', 'MOST_TOLD', 'KINDS', 'MOST_BLOCKS', 'CONV', 'Checkpoint'
 # %% ../../nbs/pretrained/checkpoints.ipynb #f40aed02
 import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -132,7 +134,8 @@ def told(
 ) -> str:
     """The names; where they are many, patterns with `*` for a number that differs, and how many
     names each stands for."""
-    names, groups = list(names), {}
+    names = list(names)
+    groups: dict[str, list] = {}
     if len(names) <= most: return ", ".join(names)
     for name in names: groups.setdefault(re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name), []).append(name)
     patterns = [
@@ -229,7 +232,7 @@ def fill_module(
     module,  # built on the device "meta"
     state: dict,  # name -> tensor, names and shapes the module's
     path,  # the file, for the message
-):  # the module in eval mode, in float32 and in memory of its own
+) -> Any:  # the module in eval mode, in float32 and in memory of its own
     "The module with these tensors. Raises SGDiffError for such as are no numbers to compute with."
     odd = [name for name, v in state.items() if not v.is_floating_point() or not v.isfinite().all()]
     if odd:
@@ -276,7 +279,7 @@ MOST_BLOCKS = 100  # of one kind in a row; the official UNet has nine
 @contextlib.contextmanager
 def sized(
     what,  # the file, for the message
-):
+) -> Iterator[None]:
     "A block that builds by the shapes of a file. Raises SGDiffError where no network has them."
     try: yield
     except SGDiffError: raise
@@ -353,7 +356,7 @@ def first_stage_config(
 # %% ../../nbs/pretrained/checkpoints.ipynb #c079ca9b
 def unet_config(
     state: dict,  # name -> tensor, the official names of a UNet
-    what: str = "the checkpoint",  # for the message
+    what: object = "the checkpoint",  # for the message
     mask_padding: bool = False,  # True: the honest form; the official one attends to padding
 ) -> UNetConfig:
     "The configuration of the official UNet with these weights. Raises SGDiffError."
@@ -362,7 +365,8 @@ def unet_config(
         state, "context_local_mlp.0.weight", what, "context", "3 widths"
     )
     out_channels, *_ = _shape(state, "out.2.weight", what, *CONV)
-    levels, attends, depth, ff_mult = [[]], set(), 1, 4  # of each level its residual blocks' widths
+    levels: list[list[int]] = [[]]  # of each level its residual blocks' widths
+    attends, depth, ff_mult = set(), 1, 4
     for i in range(1, _numbers(state, r"input_blocks\.(\d{1,9})\.", what)):
         block = f"input_blocks.{i}."
         if f"{block}0.op.weight" in state: levels.append([])

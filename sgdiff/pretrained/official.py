@@ -106,8 +106,9 @@ class OfficialPipeline(SGDiffPipeline):
             "only count in the global one"
         ]
 
+    # it asks for fewer things: such a model has no answer without a graph
     @torch.no_grad()
-    def __call__(
+    def __call__(  # type: ignore[override]
         self,
         graphs,  # SceneGraph, text, dict in sg2im's form, or a list of them
         num_inference_steps: int = 200,  # a divisor of 1000

@@ -39,9 +39,9 @@ class Record:
     objects: tuple              # n words
     boxes: np.ndarray           # (n, 4) float32, x, y, width, height
     # of (subject row, predicate, object row); None: to be worked out from the boxes
-    triples: tuple = None
+    triples: tuple | None = None
     # (n, 2) float32, x, y: mean of the object's pixels; None: the middle of its box
-    centres: np.ndarray = None
+    centres: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def placement(
     fit: str,  # "crop" or "squash"
     # scale (..., 2), shift (..., 2): x' = scale * x + shift lies in [0, 1] where x is in the
     # picture
-):
+) -> tuple[np.ndarray, np.ndarray]:
     "Where the pixels of an image land in the square picture."
     size = np.asarray(size, np.float64)
     if fit == "squash": return 1 / size, np.zeros_like(size)
@@ -88,7 +88,7 @@ def fit_boxes(
     fit: str,  # "crop" or "squash"
     # (..., n, 4) float x0 y0 x1 y1 in [0, 1], cut at the picture's edge; (..., n) share of each box
     # that is left
-):
+) -> tuple[np.ndarray, np.ndarray]:
     "Boxes in the square picture, and how much of each is seen."
     scale, shift = (v[..., None, :] for v in placement(size, fit))
     boxes = np.asarray(boxes, np.float64)
@@ -100,9 +100,11 @@ def fit_boxes(
     return cut, np.divide(seen, whole, out=np.zeros_like(seen), where=whole > 0)
 
 
-def is_seen(cut, seen,          # as `fit_boxes` gives them
-            least: float,       # share
-            ):                  # (..., n) bool
+def is_seen(
+    cut,
+    seen,  # as `fit_boxes` gives them
+    least: float,  # share
+) -> np.ndarray:  # (..., n) bool
     """Whether an object is in the picture: enough of its box is, or its box is much of the picture
     (a sky in a tall photograph)."""
     return (seen >= least) | (np.prod(cut[..., 2:] - cut[..., :2], -1) >= least)
@@ -159,10 +161,11 @@ def choose_rows(n: int,             # objects there are
     )
 
 # %% ../../nbs/real/records.ipynb #64848063
-def record_rng(seed: int,       # of the data set
-               epoch,           # int from 0; None: evaluation
-               key: str,        # the image's id
-               ):               # numpy Generator
+def record_rng(
+    seed: int,  # of the data set
+    epoch,  # int from 0; None: evaluation
+    key: str,  # the image's id
+) -> np.random.Generator:
     "The random numbers of an image in an epoch: a function of these three and of nothing else."
     return np.random.default_rng(
         [seed, 0 if epoch is None else epoch + 1, zlib.crc32(key.encode())]

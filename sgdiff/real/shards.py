@@ -25,6 +25,7 @@ import os
 import re
 import tarfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -137,9 +138,9 @@ def _members(tar, path):
 def shard_samples(
     path,  # of a shard
     n: int,  # samples that it has, as the index says
-):  # yields (key, kind -> (first byte, bytes))
+) -> Iterator[tuple]:  # yields (key, kind -> (first byte, bytes))
     "Where the files of each sample of a shard lie. Raises SGDiffError where it is not whole."
-    found = set()
+    found: set[str] = set()
     try:
         with tarfile.open(path, "r:") as tar:
             for key, files in itertools.groupby(_members(tar, path), lambda member: member[0]):
@@ -282,7 +283,7 @@ class PackedData(RealData):
         self.folder, self.epoch, self._cache = Path(folder), epoch, {} if cache else None
         vocab, self.fingerprint, shards = read_index(folder)
         self.config = RealConfig(vocab, image_size, **options)
-        self.places = {}                    # sample -> shard, kind -> (first byte, bytes)
+        self.places: dict[str, tuple] = {}  # sample -> shard, kind -> (first byte, bytes)
         for name, n in tqdm(shards.items(), "shards", disable=not progress, leave=False):
             self._open(name, n)
         self.rows = np.array(
@@ -366,7 +367,7 @@ def pack_prepared(folder,               # that `sgdiff prepare` wrote
     return packed
 
 
-def leave_broken_out(data, tally, name, progress):
+def leave_broken_out(data, tally, name, progress) -> None:
     "Opens all images of a data set, side by side, and goes on without those that cannot be used."
     table, broken = data.table, []
     paths, sizes = (

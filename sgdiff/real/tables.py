@@ -21,6 +21,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def _check_axes(
     columns: dict,  # name -> what has a shape
 ) -> None:
     "Nothing, if all columns have the same sizes. Raises ValueError."
-    sizes = {}
+    sizes: dict[str, int] = {}
     for name, column in columns.items():
         for axis, size in zip(LAYOUT[name][1], column.shape):
             known = int(axis) if axis.isdigit() else sizes.setdefault(axis, size)
@@ -315,7 +316,7 @@ class Table:
         _must_be_there(self.path)
         self.columns = read_columns(self.path)
         check_columns(self.path, self.columns, vocab, attributes)
-        self.sizes = self.columns.get("image_sizes")  # (N, 2) or None
+        self.sizes: Any = self.columns.get("image_sizes")  # (N, 2) or None
 
     def __len__(self): return len(self.columns["image_paths"])
 
@@ -388,8 +389,8 @@ def check_files(
             f"{folder} has no {SUMS}: whether its files are as they were written cannot be told",
             stacklevel=3,
         )
-    for name in names if wanted is not None else ():
-        if file_sum(folder / name) == wanted.get(name): continue
+    for name in names:
+        if wanted is None or file_sum(folder / name) == wanted.get(name): continue
         kind = other_kind(folder / name, "an HDF5 file", "a JSON text", "a text")
         if kind: raise SGDiffError(f"{folder / name} is {kind}")
         raise SGDiffError(

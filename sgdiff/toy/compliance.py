@@ -19,6 +19,7 @@ __all__ = ['WITHOUT_INCEPTION', 'objects_obeyed', 'compliance', 'evaluate', 'edi
 # %% ../../nbs/toy/compliance.ipynb #18d38e84
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -127,7 +128,7 @@ def evaluate(
         ]
         runs.append(compliance(torch.cat(parts), graphs, judge))
     best = compliance(real, graphs, judge) if real is not None else None
-    result = {"seeds": list(seeds), "graphs": len(graphs)}
+    result: dict[str, Any] = {"seeds": list(seeds), "graphs": len(graphs)}
     for row, first in runs[0].items():
         result[row] = {k: first[k] for k in ("n", "judged") if k in first}
         for k in [k for k in first if k not in ("n", "judged")]:
@@ -169,7 +170,8 @@ def edit_locality(
 ) -> dict:  # "inside", "outside", "between_seeds", "ratio", "n"
     """Mean absolute change within and without the edited boxes, and without them relative to that
     between two seeds."""
-    inside = _inside(boxes, *before.shape[-2:], margin).to(before.device)
+    H, W = before.shape[-2:]
+    inside = _inside(boxes, H, W, margin).to(before.device)
     mean = lambda change, where: (
         (change.abs() * where).sum().item() / max(1, where.sum().item() * before.shape[1])
     )

@@ -19,6 +19,7 @@ __all__ = ['KIND_WEIGHTS', 'LESSONS', 'JudgeConfig', 'askable', 'known_answers',
 
 # %% ../../nbs/toy/judge.ipynb #020ef660
 import itertools
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -196,7 +197,7 @@ class Judge(nn.Module):
     def __init__(self, config: JudgeConfig = JudgeConfig()):        # noqa: B008 (frozen)
         super().__init__()
         self.config, width = config, config.widths[0]
-        self.accuracy = None  # what `judge_accuracy` found, once it has been examined
+        self.accuracy: dict | None = None  # what `judge_accuracy` found, once it has been examined
         self.body = _Body(config.widths)
         self.categories = nn.Conv2d(width, 4 * len(config.words), 1)
         self.pairs = PairHead(width, len(config.predicates), config.turned, config.hidden)
@@ -232,7 +233,7 @@ class Judge(nn.Module):
     def boxes(self, images) -> list:            # of B dicts: word -> (x0, y0, x1, y1) in [0, 1]
         "Where each word of a picture is to be seen: the box around its visible pixels."
         maps, (H, W) = self.maps(images), images.shape[-2:]
-        found = [{} for _ in maps]
+        found: list[dict] = [{} for _ in maps]
         for b, k in self._present(maps).nonzero().tolist():
             y, x = (maps[b] == k).nonzero().T
             found[b][self.config.words[k]] = (
@@ -258,7 +259,7 @@ class Judge(nn.Module):
             )
         features, logits = self(images)
         present, asked = self._present(logits.argmax(1)).tolist(), []
-        answers = [[None] * len(qs) for qs in questions]
+        answers: list[list[float | None]] = [[None] * len(qs) for qs in questions]
         for b, qs in enumerate(questions):
             for n, q in enumerate(qs):
                 if (ids := self._ids(*q)) is None: continue
@@ -292,9 +293,10 @@ class Judge(nn.Module):
         ]
 
 # %% ../../nbs/toy/judge.ipynb #3281ef8a
-def roughen(images,         # (B, 3, H, W) float in [-1, 1]
-            generator,      # torch Generator on the CPU
-            ):              # the same shape
+def roughen(
+    images,  # (B, 3, H, W) float in [-1, 1]
+    generator,  # torch Generator on the CPU
+) -> torch.Tensor:  # the same shape
     """The pictures slightly blurred (up to 0.9 pixels), lighter or darker, and grainy: each in its
     own measure."""
     B, C, _, _ = images.shape
@@ -325,7 +327,8 @@ def answer_table(
     "What the judge should answer for each pair of things."
     word = {w: k for k, w in enumerate(config.words)}
     column = {p: k for k, p in enumerate(config.predicates)}
-    pairs, cells = {}, []
+    pairs: dict[tuple, int] = {}
+    cells = []
     for b, graph in enumerate(graphs):
         for i, p, j, truth, kind in known_answers(graph, config.things):
             row = pairs.setdefault((b, word[graph.objects[i]], word[graph.objects[j]]), len(pairs))
@@ -344,7 +347,7 @@ def category_maps(
     graphs: list,  # B SceneGraphs
     masks,  # (B, M, H, W) bool, visible pixels of each object of the graph
     config: JudgeConfig,
-):  # (B, H, W) long, row of `config.words`
+) -> torch.Tensor:  # (B, H, W) long, row of `config.words`
     "The word of each pixel, from the true masks."
     word = {w: k for k, w in enumerate(config.words)}
     ids = torch.zeros(masks.shape[:2], dtype=torch.long, device=masks.device)
@@ -389,7 +392,7 @@ def judging_loss(
     data,  # ToyData with masks, drawn with `family_weights=LESSONS`
     batch_size: int = 64,
     seed: int = 0,  # order and roughening
-):  # -> loss_fn(judge, step), as `fit` wants it
+) -> Callable:  # loss_fn(judge, step), as `fit` wants it
     "The lessons as a function of the step. Raises ValueError where the data have no masks."
     if data.masks is None:
         raise ValueError("the judge learns from masks: make_dataset(..., masks=True)")

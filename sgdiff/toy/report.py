@@ -50,11 +50,9 @@ def edit_examination(
         parts = (before, after, edited_boxes(judge, before, after, words), other)
         result[family] = edit_locality(*parts)
         everything.append(parts)
-    joined = [
-        torch.cat([e[k] for e in everything]) if k != 2 else [b for e in everything for b in e[2]]
-        for k in range(4)
-    ]
-    return result | {"all": edit_locality(*joined)}
+    befores, afters, edited, others = zip(*everything)
+    joined = torch.cat(befores), torch.cat(afters), [b for some in edited for b in some]
+    return result | {"all": edit_locality(*joined, torch.cat(others))}
 
 # %% ../../nbs/toy/report.ipynb #39c0a549
 def weights_fingerprint(path) -> str:       # path: the folder; 16 hexadecimal digits
@@ -180,7 +178,7 @@ def report_rows(
     # the spread is None where pictures were drawn once or not at all
 ) -> list:
     "Every claim as one row."
-    rows = []
+    rows: list[tuple] = []
     for f in FAMILIES:
         j = report["judge"][f]
         for kind in ("true", "false"):

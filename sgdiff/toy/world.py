@@ -174,7 +174,7 @@ ORANGE = (255, 150, 20)
 STONE = (206, 160, 120)
 # shape, colour, coordinates in the unit square (x to the front, y down); "e" ellipse box, "p"
 # polygon, "r" rectangle
-SPRITES = {
+SPRITES: dict[str, list] = {
     "sheep": [
         ("r", INK, (0.2, 0.7, 0.3, 1)),
         ("r", INK, (0.55, 0.7, 0.65, 1)),
@@ -255,7 +255,7 @@ def sprite(
     category: str,  # a key of SPRITES
     size: tuple,  # (width, height) in pixels
     facing: int = 1,  # 1 looks right, -1 left
-):  # -> (h, w, 4) float32: colour in [0, 255] times alpha, then alpha in [0, 1]
+) -> np.ndarray:  # (h, w, 4) float32: colour in [0, 255] times alpha, then alpha in [0, 1]
     "A thing drawn at four times its size and averaged down."
     w, h = 4 * size[0], 4 * size[1]
     image = Image.new("RGBA", (w, h), (0, 0, 0, 0))
@@ -289,8 +289,9 @@ HELD_SIZES = {SPRITE_SIZES[t] for t in HOLDABLE}
 # two things that overlap share at least so many: who is in front must be visible
 SHARED_PIXELS = 14
 
-def _size(category, scale=1.0):
-    return tuple(2 * round(v * scale / 2) for v in SPRITE_SIZES[category])
+def _size(category, scale=1.0) -> tuple[int, int]:
+    w, h = SPRITE_SIZES[category]
+    return 2 * round(w * scale / 2), 2 * round(h * scale / 2)
 
 
 ARRANGEMENTS = ("beside", "stacked", "containment", "occlusion", "holding")
@@ -636,7 +637,7 @@ def flip_triple(graph: SceneGraph, row: int) -> SceneGraph:
     return SceneGraph(graph.objects, triples, graph.boxes)
 
 
-def random_flip(graph: SceneGraph, rng) -> SceneGraph:      # None where nothing can be flipped
+def random_flip(graph: SceneGraph, rng) -> SceneGraph | None:  # None: nothing can be flipped
     """The graph with one triple flipped: first a family is drawn (those that boxes cannot tell
     three times as often as the others), then a triple of it, told from either end."""
     rows = [
@@ -720,10 +721,9 @@ def thin_graph(
     row = {old: new for new, old in enumerate(order)}
     triples = [(row[s], p, row[o]) for s, p, o in triples if s in row and o in row]
     triples = [turn(t) if rng.random() < 0.5 else t for t in triples]
-    triples = tuple(triples[i] for i in rng.permutation(len(triples)))
     return SceneGraph(
         tuple(graph.objects[i] for i in order),
-        triples,
+        tuple(triples[i] for i in rng.permutation(len(triples))),
         None if graph.boxes is None else tuple(graph.boxes[i] for i in order),
     )
 
@@ -735,7 +735,7 @@ class ToyData:
     graphs: list                    # N complete SceneGraphs, with boxes
     images: torch.Tensor            # (N, 3, H, W) uint8
     # (N, M, H, W) bool, visible pixels of each object of the graph, padded with False; or None
-    masks: torch.Tensor = None
+    masks: torch.Tensor | None = None
 
     def __len__(self): return len(self.graphs)
 
@@ -785,7 +785,8 @@ def make_dataset(config: ToyWorldConfig,
     if split not in ("train", "test"):
         raise ValueError(f"split is {split!r}: expected 'train' or 'test'")
     world = ToyWorld(config, as_seed(seed), split)
-    graphs, images, kept, seen, index = [], [], [], set(), 0
+    graphs: list[SceneGraph] = []
+    images, kept, seen, index = [], [], set(), 0
     bar = tqdm(total=n, desc=f"drawing {split} scenes", disable=not progress, leave=False)
     while len(graphs) < n:
         if index > 100 * n + 10_000:

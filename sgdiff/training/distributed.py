@@ -21,7 +21,7 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -51,7 +51,7 @@ def first_does(
 @contextlib.contextmanager
 def shared_writer(
     folder: str | Path | None,  # made if need be; None: nothing is written
-):
+) -> Iterator[None]:
     """A block in which these processes alone write into a folder: the first takes the lock for all.
 
     Raises: SGDiffError at once, in all of them, if somebody else is writing there."""
@@ -115,7 +115,7 @@ def gather_rows(
     "The rows of all processes, without gradients; each may have another number of them."
     rank, world = process_rank()
     if world == 1: return rows
-    known = [None] * world
+    known: list = [None] * world
     dist.all_gather_object(known, (len(rows), tuple(rows.shape[1:]), rows.dtype))
     longest, (_, shape, dtype) = max(n for n, *_ in known), max(known, key=lambda k: k[0])
     device = (

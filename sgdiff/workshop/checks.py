@@ -14,6 +14,7 @@ __all__ = ['CHECKS', 'PASSED', 'BOXES', 'NotYet', 'exercise', 'expect', 'verdict
 
 # %% ../../nbs/workshop/checks.ipynb #9afc6094
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -28,16 +29,16 @@ from ..graphs.graph import SceneGraph
 from ..toy.world import EASY, FLIPS, make_dataset
 
 # %% ../../nbs/workshop/checks.ipynb #f475e73c
-CHECKS = {}     # name of an exercise -> the function that checks its answer
+CHECKS: dict[str, Callable] = {}    # name of an exercise -> the function that checks its answer
 # name of an exercise -> whether the last answer was right; in the order in which they were tried
-PASSED = {}
+PASSED: dict[str, bool] = {}
 
 
 class NotYet(SGDiffError):
     "An answer that is not right yet; the message says what was tried and what came out."
 
 
-def exercise(name: str):        # as it is called in `check(name, answer)`
+def exercise(name: str) -> Callable:  # as it is called in `check(name, answer)`
     "A decorator: the function checks the exercise of this name."
     def register(function):
         CHECKS[name] = function
