@@ -24,7 +24,9 @@ from sgdiff.real.tiny import write_tiny_coco, write_tiny_vg  # noqa: E402
 from sgdiff.graphs.vocab import read_vocab  # noqa: E402
 from sgdiff.real.dataset import CocoStuff, VisualGenome  # noqa: E402
 from sgdiff.real.shards import PackedData, read_index, record_from_json  # noqa: E402
-from sgdiff.real.tables import Table, check_record, read_columns, write_table  # noqa: E402
+from sgdiff.real.columns import read_columns, write_table  # noqa: E402
+from sgdiff.real.rules import check_record  # noqa: E402
+from sgdiff.real.tables import Table  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 FEW = [f"--min-{kind}-instances=1" for kind in ("object", "attribute", "predicate")]
