@@ -850,7 +850,7 @@ def test_missing_weights_say_what_to_do(monkeypatch, capsys):
         assert run(*command) == 1
         message = capsys.readouterr().err
         assert (
-            "pip install -e ." in message
+            "run `pip install .` (or `pip install -e .`) there" in message
             and "SGDIFF_WEIGHTS=FOLDER" in message
             and "--weights FOLDER" in message
         )

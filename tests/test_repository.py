@@ -32,8 +32,9 @@ def modules(package):
 
 MODULES = modules(PACKAGE)
 TOP_LEVEL = {
-    ".ci", "benchmarks", ".gitattributes", ".gitignore", "LICENSE", "Makefile", "README.md",
-    "_quarto.yml", "data", "nbs", "pyproject.toml", "settings.ini", "sgdiff", "tests", "tools",
+    ".ci", "benchmarks", ".gitattributes", ".gitignore", "LICENSE", "Makefile", "MANIFEST.in",
+    "README.md", "_quarto.yml", "data", "nbs", "pyproject.toml", "settings.ini", "setup.py",
+    "sgdiff", "tests", "tools",
 }
 MACHINE_PATH = re.compile(r"(?<![\w.~/])/(work|root|tmp|home|Users|private|opt|usr)/[\w.{$-]+")
 notebooks = pytest.mark.parametrize(
