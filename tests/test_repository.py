@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import make_readme
 from run_notebooks import NBS, ROOT, RUNS_IN, find_notebooks, pages
@@ -32,9 +34,10 @@ def modules(package):
 
 MODULES = modules(PACKAGE)
 TOP_LEVEL = {
-    ".ci", "benchmarks", ".gitattributes", ".gitignore", "LICENSE", "Makefile", "MANIFEST.in",
-    "README.md", "_quarto.yml", "data", "nbs", "pyproject.toml", "settings.ini", "setup.py",
-    "sgdiff", "tests", "tools",
+    ".ci", ".editorconfig", ".gitattributes", ".github", ".gitignore", ".pre-commit-config.yaml",
+    "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", "Makefile",
+    "README.md", "_quarto.yml", "benchmarks", "constraints.txt", "data", "nbs", "pyproject.toml",
+    "settings.ini", "setup.py", "sgdiff", "tests", "tools",
 }
 MACHINE_PATH = re.compile(r"(?<![\w.~/])/(work|root|tmp|home|Users|private|opt|usr)/[\w.{$-]+")
 notebooks = pytest.mark.parametrize(
@@ -291,6 +294,48 @@ def test_settings_and_pyproject_agree():
     } | {k: str(v) for k, v in nbdev.items() if k != "update_pyproject"}
     assert {k: old[k] for k in same} == same
     assert project["license"] == "Apache-2.0" and "Apache License" in (ROOT / "LICENSE").read_text()
+
+
+def test_the_versions_that_were_run_keep_the_promises():
+    "constraints.txt has each package that pyproject.toml asks for, within its bounds."
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {
+        canonicalize_name(r.name): next(iter(r.specifier)).version
+        for r in map(Requirement, (line for line in lines if not line.startswith("#")))
+    }
+    asked = [project["dependencies"], *project["optional-dependencies"].values()]
+    for asks in map(Requirement, {line for lines in asked for line in lines}):
+        assert asks.specifier.contains(pinned[canonicalize_name(asks.name)]), asks
+
+
+def test_the_papers_for_contributors_say_what_the_project_says():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    version = re.search(r'__version__ = "(.+)"', (PACKAGE / "__init__.py").read_text())[1]
+    assert (cited["version"], cited["license"]) == (version, project["license"])
+    assert f"## {version}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    said = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8") + str(hooks)
+    assert set(re.findall(r"make (export|test|readme|clean-nbs|lint|docs|workshop|notebooks)\b",
+                          said)) <= targets
+    flow = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    assert "run: make test" in flow and yaml.safe_load(flow)
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_the_index_of_torch_and_the_constraints_reach_pip():
+    "`make demo` as `make` would run it: nothing is installed."
+    words = ["make", "-n", "-B", "demo", "TORCH_INDEX=https://example.org/cpu",
+             "PIP_FLAGS=-c constraints.txt"]
+    said = subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout
+    first, then = [line for line in said.splitlines() if "pip install" in line]
+    assert "-c constraints.txt --no-deps --index-url https://example.org/cpu 'torch>=" in first
+    assert then.endswith("-c constraints.txt -e .")
+    needs = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [d for d in needs["dependencies"] if d.startswith("torch")]
+    assert re.findall(r"'(torch[^']*)'", first) == wanted
 
 
 def test_the_site_has_every_notebook():
