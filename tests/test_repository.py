@@ -245,14 +245,25 @@ def test_readme_is_what_the_index_says():
 
 
 def test_the_reading_map_has_every_notebook():
-    index = "".join(c.source for c in read(NBS / "index.ipynb").cells)
+    reading_map = (NBS / "map.qmd").read_text(encoding="utf-8")
     chapters = [
         p.relative_to(NBS).as_posix()
         for p in find_notebooks()
         if p.stem != "index" and "solutions" not in p.parts
     ]
-    rows = re.findall(r"^\| \[[^\]]+\]\(([^)]+\.ipynb)\)", index, re.M)
+    rows = re.findall(r"^\| \[[^\]]+\]\(([^)]+\.ipynb)\)", reading_map, re.M)
     assert rows == chapters, "left: the reading map, right: the site's sidebar"
+
+
+def test_readme_is_short_and_says_how_to_get_it():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(ROOT / "settings.ini", encoding="utf-8")
+    user, repo = (settings["DEFAULT"][key] for key in ("user", "repo"))
+    assert f"git clone https://github.com/{user}/{repo} && cd {repo}\n" in readme
+    assert len(readme.split()) < 600 and readme.count("](nbs/images/readme-") == 1
+    for start in ("method/00_a_picture", "method/01_the_whole", "map.qmd", "workshop/index.qmd"):
+        assert f"](nbs/{start}" in readme
 
 
 def test_readme_shows_commands_that_exist():
