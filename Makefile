@@ -1,10 +1,13 @@
 # `make help` lists what there is. Everything runs in .venv, which the first command makes.
+# PyTorch without CUDA: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# the versions that we used: make demo PIP_FLAGS="-c constraints.txt"
 PYTHON ?= python3
 BIN := .venv/bin
 NB ?=
 FLAGS ?=
 STICK ?= stick
 PIP_FLAGS ?=
+TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo app test notebooks export readme clean-nbs lint docs workshop stick
@@ -45,20 +48,26 @@ workshop: .venv/.installed-dev  ## make the workshop's notebooks for students fr
 
 stick: docs  ## all that a workshop without a network needs, in one folder: STICK=/media/usb/workshop
 	@mkdir -p "$(STICK)/sgdiff"
-	$(BIN)/python -m pip wheel --wheel-dir "$(STICK)/wheelhouse" $(PIP_FLAGS) 'setuptools>=77' wheel '.[workshop]'
+	$(BIN)/python -m pip wheel --wheel-dir "$(STICK)/wheelhouse" $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(PIP_FLAGS) 'setuptools>=77' wheel '.[workshop]'
 	git archive HEAD | tar -x -C "$(STICK)/sgdiff"
 	rm -rf "$(STICK)/site"
 	cp -R _docs "$(STICK)/site"
 
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# alone and without what it needs: that comes from the usual index, with the package
+TORCH = $(if $(TORCH_INDEX),$(PIP) $(PIP_FLAGS) --no-deps --index-url $(TORCH_INDEX) 'torch>=2.11' 'torchvision>=0.26')
+
 # Stamps: installation happens once, and again when pyproject.toml changes.
 .venv/.installed: pyproject.toml | $(BIN)/python
 	@echo "Installing sgdiff and PyTorch into .venv: a few minutes the first time ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(TORCH)
+	$(PIP) $(PIP_FLAGS) -e .
 	@touch $@
 
 .venv/.installed-dev: pyproject.toml | $(BIN)/python
 	@echo "Installing sgdiff, PyTorch and the tools for development into .venv: a few minutes the first time ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(TORCH)
+	$(PIP) $(PIP_FLAGS) -e '.[dev]'
 	@touch .venv/.installed $@
 
 $(BIN)/python:

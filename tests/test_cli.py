@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from official_tensors import sample
 from PIL import Image
 
 from run_notebooks import ROOT
@@ -91,8 +92,7 @@ def test_generate_reads_the_series_of_sg2im(weights, tmp_path):
 def test_the_figures_of_sg2im_run_as_they_are_or_say_what_is_unknown(
     name, status, said, weights, tmp_path, capsys
 ):
-    path = ROOT.parent / "shared" / "samples" / "scene_graphs" / f"{name}.json"
-    if not path.exists(): pytest.skip(f"{path.name} of sg2im is not here")
+    path = sample(f"scene_graphs/{name}.json")
     assert (
         run(
             "generate", "--graph", str(path), "--n", "1", "--steps", "1", "--out",
@@ -850,7 +850,7 @@ def test_missing_weights_say_what_to_do(monkeypatch, capsys):
         assert run(*command) == 1
         message = capsys.readouterr().err
         assert (
-            "pip install -e ." in message
+            "run `pip install .` (or `pip install -e .`) there" in message
             and "SGDIFF_WEIGHTS=FOLDER" in message
             and "--weights FOLDER" in message
         )

@@ -1,9 +1,5 @@
-"""Our schedule and samplers against tensors recorded from the official SGDiff code, where these are
-at hand.
-
-The tensors lie in `shared/fixtures`, a folder beside the repository; without it every test here is
-skipped.
-"""
+"""Our schedule and samplers against tensors recorded from the official SGDiff code (they lie in
+tests/fixtures)."""
 
 import pytest
 import torch

@@ -1,15 +1,14 @@
 """The official configuration computes what the official encoder computes, to 1e-4.
 
-The tensors come from the official modules with random weights; they are not part of this
-repository. Where they are absent (`../shared/fixtures` beside the repository) these tests skip and
-say so. The names of our parameters coincide with the official ones, so no mapping is needed; the
-checkpoint's `logit_scale` belongs to the contrastive head and is left out here.
+The tensors come from the official modules with random weights (tests/fixtures). The names of our
+parameters coincide with the official ones, so no mapping is needed; the checkpoint's `logit_scale`
+belongs to the contrastive head and is left out here.
 """
 import re
 
 import pytest
 import torch
-from official_tensors import SHARED, golden
+from official_tensors import golden, layout
 
 from sgdiff.method.graph_encoder import GraphTripleConv, SceneGraphEncoder, SceneGraphEncoderConfig
 from sgdiff.graphs.batch import SceneGraphBatch
@@ -71,21 +70,14 @@ def test_one_triple_convolution():
 def test_keys_of_the_visual_genome_checkpoint():
     """Names, numbers and shapes as in the listing of the official checkpoint, where `*` stands for
     a number."""
-    listing = SHARED / "keys.txt"
-    if not listing.exists():
-        pytest.skip(f"no listing of the official checkpoints: {listing} is absent")
-    part = listing.read_text().split("== keys_cgip_vg.txt\n")[1].split("==")[0]
-    lines = [
-        re.fullmatch(r"(\S+)  x(\d+)  (.*)", line).groups() for line in part.strip().splitlines()
-    ]
     with torch.device("meta"):
         encoder = SceneGraphEncoder(SceneGraphEncoderConfig.official())
     ours = {}
     for name, value in encoder.state_dict().items():
         ours.setdefault(re.sub(r"\.\d+\.", ".*.", name), []).append(str(tuple(value.shape)))
     theirs = {
-        name: (int(n), set(shapes.split(" | ")))
-        for name, n, shapes in lines
+        name: (n, set(shapes.split(" | ")))
+        for name, (n, shapes) in layout("keys_cgip_vg.txt").items()
         if name != "logit_scale"
     }
     assert {name: (len(shapes), set(shapes)) for name, shapes in ours.items()} == theirs

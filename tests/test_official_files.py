@@ -1,8 +1,8 @@
 """The official checkpoints: names and shapes at true size, numbers at tiny size, and what goes
 wrong with files.
 
-Layout and recorded tensors lie beside the repository (`../shared`); tests that need them skip and
-say so where they are absent.
+Layout and recorded tensors lie in tests/fixtures. Real samples are no part of the repository: tests
+that need them skip where they are absent.
 """
 import hashlib
 import json
@@ -12,7 +12,7 @@ import re
 
 import pytest
 import torch
-from official_tensors import SHARED, golden
+from official_tensors import golden, layout, sample
 from safetensors.torch import save_file
 
 pytest.importorskip(
@@ -40,18 +40,6 @@ SCENE = {
     "objects": ["sky", "grass", "zebra"],
     "relationships": [[0, "above", 1], [2, "standing on", 1]],
 }
-
-
-def layout(name):
-    """Pattern -> (count, shapes) of a section of the recorded layout; a shape list may be cut with
-    `...`."""
-    path = SHARED / "keys.txt"
-    if not path.is_file():
-        pytest.skip(f"no layout of the official checkpoints at {path}")
-    section = path.read_text().split(f"== {name}\n")[1].split("\n==")[0]
-    return {
-        p: (int(n), shapes) for p, n, shapes in re.findall(r"^(\S+)  x(\d+)  (.*)$", section, re.M)
-    }
 
 
 def assert_layout(state, listed):
@@ -644,10 +632,7 @@ def test_what_nobody_loads_has_its_known_names_too(files):
 
 
 def test_vocabulary_of_coco():
-    samples = SHARED / "samples" / "coco" / "annotations"
-    annotations = sorted(samples.glob("*.json")) if samples.is_dir() else []
-    if len(annotations) < 2:
-        pytest.skip(f"no sample of COCO's annotations at {samples}")
+    annotations = sorted(sample("coco/annotations").glob("*.json"))
     vocab = official.coco_vocab(*annotations)
     assert vocab.predicates[1:] == (
         "left of", "right of", "above", "below", "inside", "surrounding",
@@ -732,10 +717,7 @@ def drawn(graphs, parts, files):
 @pytest.mark.filterwarnings("ignore:.*become tokens")
 @pytest.mark.parametrize("name", ["figure_5_vg", "figure_5_coco", "figure_6_sheep", "figure_6_street"])
 def test_every_published_graph_is_drawn(name, parts, files):
-    path = SHARED / "samples" / "scene_graphs" / f"{name}.json"
-    if not path.is_file():
-        pytest.skip(f"no published graphs at {path}")
-    graphs = read_graphs(path)
+    graphs = read_graphs(sample(f"scene_graphs/{name}.json"))
     _, out = drawn(graphs, parts, files)
     assert (
         len(out.images) == len(graphs)
@@ -770,11 +752,8 @@ def test_an_object_related_to_itself_is_drawn_by_the_official_path_and_by_no_oth
 def test_scene_graphs_of_sg2im_are_drawn_with_the_words_of_coco(parts, files):
     """The published example graphs, by way of the three files: random weights, and as many
     embeddings as COCO has words."""
-    annotations = sorted((SHARED / "samples" / "coco" / "annotations").glob("*.json"))
-    path = SHARED / "samples" / "scene_graphs" / "figure_5_coco.json"
-    if not path.is_file() or len(annotations) < 2:
-        pytest.skip(f"no example graphs at {path}, or no sample of COCO's annotations")
-    vocab, graphs = official.coco_vocab(*annotations), read_graphs(path)
+    graphs = read_graphs(sample("scene_graphs/figure_5_coco.json"))
+    vocab = official.coco_vocab(*sorted(sample("coco/annotations").glob("*.json")))
     torch.manual_seed(0)
     encoder = SceneGraphEncoder(
         SceneGraphEncoderConfig.official(vocab.n_objects + 1, vocab.n_predicates, dim=32)

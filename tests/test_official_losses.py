@@ -1,9 +1,9 @@
 """The official losses and masks, written anew, against recorded outputs of the official modules
-where these lie beside the repository."""
+(they lie in tests/fixtures)."""
 
 import pytest
 import torch
-from official_tensors import SHARED, recorded
+from official_tensors import layout, recorded
 
 from sgdiff.method.contrastive import ContrastiveHead
 from sgdiff.pretrained.official_losses import (
@@ -62,15 +62,11 @@ def test_masked_head_and_loss():
 
 
 def test_names_of_the_masked_head_at_true_size():
-    listing = SHARED / "keys.txt"
-    if not listing.is_file():
-        pytest.skip(f"no layout of the official checkpoints at {listing}")
-    section = listing.read_text().split("== keys_mim_head.txt\n")[1].split("\n==")[0]
     with torch.device("meta"):
         state = OfficialMaskedHead().state_dict()
     listed = {
-        line.split("  ")[0].replace("*", "N"): line.split("  ")[2]
-        for line in section.strip().splitlines()
+        pattern.replace("*", "N"): shapes
+        for pattern, (_, shapes) in layout("keys_mim_head.txt").items()
     }
     ours = {}
     for name, value in state.items():

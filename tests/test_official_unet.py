@@ -2,23 +2,18 @@
 sizes)."""
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from official_tensors import layout, recorded
 
 from sgdiff.method.graph_encoder import GraphEmbedding
 from sgdiff.method.unet import UNet, UNetConfig, timestep_embedding
 
-SHARED = Path(__file__).parents[2] / "shared"
-FIXTURE, KEYS = SHARED / "fixtures" / "unet_r1.safetensors", SHARED / "keys.txt"
-needs_golden = pytest.mark.skipif(not FIXTURE.is_file(), reason=f"golden tensors not at {FIXTURE}")
-
 
 @pytest.fixture(scope="module")
 def golden():
-    return load_file(FIXTURE)
+    return recorded("unet_r1")
 
 
 def official_unet(golden, **changes):
@@ -40,7 +35,6 @@ def graph_context(unet, golden):
     return unet.make_context(GraphEmbedding(local, mask, global_))
 
 
-@needs_golden
 @pytest.mark.parametrize("changes", [
     {}, {"sdpa": False}, {"channels_last": False}, {"gradient_checkpointing": True}], ids=str)
 def test_output_and_every_block(golden, changes):
@@ -71,7 +65,6 @@ def test_output_and_every_block(golden, changes):
         )
 
 
-@needs_golden
 def test_context_and_time(golden):
     unet = official_unet(golden)
     context, mask = graph_context(unet, golden)
@@ -95,13 +88,8 @@ def test_full_size(full_size):
     assert sum(p.numel() for p in full_size.parameters()) == pytest.approx(395.8e6, abs=0.05e6)
 
 
-@pytest.mark.skipif(not KEYS.is_file(), reason=f"layout of the official checkpoints not at {KEYS}")
 def test_full_size_names(full_size):
-    section = KEYS.read_text().split("== keys_unet_full.txt\n")[1].split("\n==")[0]
-    official = {
-        pattern: (int(count), shapes)
-        for pattern, count, shapes in re.findall(r"^(\S+)  x(\d+)  (.*)$", section, re.M)
-    }
+    official = layout("keys_unet_full.txt")
     ours, our_shapes = Counter(), {}
     for key, tensor in full_size.state_dict().items():
         pattern = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", key)

@@ -2,19 +2,19 @@
 samples go all the way through.
 
 The samples (real images of COCO, Visual Genome and GQA) are not part of this repository; where
-`../shared/samples` beside it is absent, the tests that need them skip and say so.
+they are absent, the tests that need them skip. tests/fixtures/README.md says where to get them.
 """
 import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from official_tensors import sample
 from PIL import Image
 
 from sgdiff.method import pretraining
@@ -38,8 +38,6 @@ from sgdiff.real.tables import Table  # noqa: E402
 
 # pycocotools under NumPy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "samples"
-samples = pytest.mark.skipif(not SAMPLES.exists(), reason=f"no real samples: {SAMPLES} is absent")
 FEW = ["--min-object-instances=2", "--min-predicate-instances=2", "--min-attribute-instances=2"]
 
 
@@ -448,24 +446,23 @@ def test_vocabularies_keep_numbers_and_aliases(tiny):
 
 # --- the real samples
 
-@samples
 def test_real_coco_goes_all_the_way(tmp_path):
     report = prepare(
         "coco",
         "--raw",
-        SAMPLES / "coco",
+        sample("coco"),
         "--images",
-        SAMPLES / "coco",
+        sample("coco/train2017").parent,
         "--out",
         tmp_path / "coco",
         "--strict",
     )
     assert report["images"] == {"train": 5} and report["objects"] == 173
-    data = CocoStuff(tmp_path / "coco", SAMPLES / "coco", image_size=64)
+    data = CocoStuff(tmp_path / "coco", sample("coco"), image_size=64)
     images, batch = data.batch(range(len(data)))
     assert images.shape == (5, 3, 64, 64) and images.std() > 0.2 and batch.objects.max() < 184
     assert {p for g in data.graphs for _, p, _ in g.triples} <= set(GEOMETRIC)
-    raw = json.loads((SAMPLES / "coco" / "annotations" / "stuff_train2017.json").read_text())
+    raw = json.loads(sample("coco/annotations/stuff_train2017.json").read_text())
     areas = {a["id"]: a["area"] for a in raw["annotations"]}
     from sgdiff.real.coco_stuff import decode_mask
     sizes = {i["id"]: (i["height"], i["width"]) for i in raw["images"]}
@@ -473,23 +470,22 @@ def test_real_coco_goes_all_the_way(tmp_path):
         assert decode_mask(a["segmentation"], *sizes[a["image_id"]]).sum() == areas[a["id"]]
 
 
-@samples
 def test_real_gqa_and_its_images(tmp_path):
     few = [f"--min-{kind}-instances=1" for kind in ("object", "attribute", "predicate")]
     report = prepare(
         "gqa",
         "--raw",
-        SAMPLES / "gqa",
+        sample("gqa"),
         "--images",
-        SAMPLES / "gqa" / "images",
+        sample("gqa/images"),
         "--out",
         tmp_path / "gqa",
         "--strict",
         *few,
     )
     split = max(report["images"], key=report["images"].get)
-    data = VisualGenome(tmp_path / "gqa", SAMPLES / "gqa" / "images", split, image_size=64)
-    raw = json.loads((SAMPLES / "gqa" / "sceneGraphs.json").read_text())
+    data = VisualGenome(tmp_path / "gqa", sample("gqa/images"), split, image_size=64)
+    raw = json.loads(sample("gqa/sceneGraphs.json").read_text())
     told = raw[data.record(0).key]["objects"]
     by_name = {
         (told[k]["name"], r["name"], told[r["object"]]["name"])
@@ -500,19 +496,18 @@ def test_real_gqa_and_its_images(tmp_path):
     assert graph.triples and set(graph.named_triples()) <= by_name and data.pixels([0]).std() > 0.2
 
 
-@samples
 def test_real_visual_genome_without_images(tmp_path):
     few = [
         "--min-object-instances=5", "--min-attribute-instances=5", "--min-predicate-instances=3",
         "--splits=hash",
     ]
     ours = prepare(
-        "vg", "--raw", SAMPLES / "visual_genome", "--out", tmp_path / "vg", "--strict", *few
+        "vg", "--raw", sample("visual_genome"), "--out", tmp_path / "vg", "--strict", *few
     )
     theirs = prepare(
         "vg",
         "--raw",
-        SAMPLES / "visual_genome",
+        sample("visual_genome"),
         "--out",
         tmp_path / "sg2im",
         "--strict",
@@ -528,7 +523,7 @@ def test_real_visual_genome_without_images(tmp_path):
     table = Table(tmp_path / "vg" / "train.h5", read_vocab(tmp_path / "vg" / "vocab.json"))
     raw = {
         d["image_id"]: d
-        for d in json.loads((SAMPLES / "visual_genome" / "objects.json").read_text())
+        for d in json.loads(sample("visual_genome/objects.json").read_text())
     }
     for i in range(len(table)):
         told = {

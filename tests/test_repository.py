@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import make_readme
 from run_notebooks import NBS, ROOT, RUNS_IN, find_notebooks, pages
@@ -32,8 +34,10 @@ def modules(package):
 
 MODULES = modules(PACKAGE)
 TOP_LEVEL = {
-    ".ci", "benchmarks", ".gitattributes", ".gitignore", "LICENSE", "Makefile", "README.md",
-    "_quarto.yml", "data", "nbs", "pyproject.toml", "settings.ini", "sgdiff", "tests", "tools",
+    ".ci", ".editorconfig", ".gitattributes", ".github", ".gitignore", ".pre-commit-config.yaml",
+    "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", "Makefile",
+    "README.md", "_quarto.yml", "benchmarks", "constraints.txt", "data", "nbs", "pyproject.toml",
+    "settings.ini", "setup.py", "sgdiff", "tests", "tools",
 }
 MACHINE_PATH = re.compile(r"(?<![\w.~/])/(work|root|tmp|home|Users|private|opt|usr)/[\w.{$-]+")
 notebooks = pytest.mark.parametrize(
@@ -254,14 +258,25 @@ def test_readme_is_what_the_index_says():
 
 
 def test_the_reading_map_has_every_notebook():
-    index = "".join(c.source for c in read(NBS / "index.ipynb").cells)
+    reading_map = (NBS / "map.qmd").read_text(encoding="utf-8")
     chapters = [
         p.relative_to(NBS).as_posix()
         for p in find_notebooks()
         if p.stem != "index" and "solutions" not in p.parts
     ]
-    rows = re.findall(r"^\| \[[^\]]+\]\(([^)]+\.ipynb)\)", index, re.M)
+    rows = re.findall(r"^\| \[[^\]]+\]\(([^)]+\.ipynb)\)", reading_map, re.M)
     assert rows == chapters, "left: the reading map, right: the site's sidebar"
+
+
+def test_readme_is_short_and_says_how_to_get_it():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(ROOT / "settings.ini", encoding="utf-8")
+    user, repo = (settings["DEFAULT"][key] for key in ("user", "repo"))
+    assert f"git clone https://github.com/{user}/{repo} && cd {repo}\n" in readme
+    assert len(readme.split()) < 600 and readme.count("](nbs/images/readme-") == 1
+    for start in ("method/00_a_picture", "method/01_the_whole", "map.qmd", "workshop/index.qmd"):
+        assert f"](nbs/{start}" in readme
 
 
 def test_readme_shows_commands_that_exist():
@@ -303,6 +318,48 @@ def test_settings_and_pyproject_agree():
     } | {k: str(v) for k, v in nbdev.items() if k != "update_pyproject"}
     assert {k: old[k] for k in same} == same
     assert project["license"] == "Apache-2.0" and "Apache License" in (ROOT / "LICENSE").read_text()
+
+
+def test_the_versions_that_were_run_keep_the_promises():
+    "constraints.txt has each package that pyproject.toml asks for, within its bounds."
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {
+        canonicalize_name(r.name): next(iter(r.specifier)).version
+        for r in map(Requirement, (line for line in lines if not line.startswith("#")))
+    }
+    asked = [project["dependencies"], *project["optional-dependencies"].values()]
+    for asks in map(Requirement, {line for lines in asked for line in lines}):
+        assert asks.specifier.contains(pinned[canonicalize_name(asks.name)]), asks
+
+
+def test_the_papers_for_contributors_say_what_the_project_says():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    version = re.search(r'__version__ = "(.+)"', (PACKAGE / "__init__.py").read_text())[1]
+    assert (cited["version"], cited["license"]) == (version, project["license"])
+    assert f"## {version}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    said = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8") + str(hooks)
+    assert set(re.findall(r"make (export|test|readme|clean-nbs|lint|docs|workshop|notebooks)\b",
+                          said)) <= targets
+    flow = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    assert "run: make test" in flow and yaml.safe_load(flow)
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_the_index_of_torch_and_the_constraints_reach_pip():
+    "`make demo` as `make` would run it: nothing is installed."
+    words = ["make", "-n", "-B", "demo", "TORCH_INDEX=https://example.org/cpu",
+             "PIP_FLAGS=-c constraints.txt"]
+    said = subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout
+    first, then = [line for line in said.splitlines() if "pip install" in line]
+    assert "-c constraints.txt --no-deps --index-url https://example.org/cpu 'torch>=" in first
+    assert then.endswith("-c constraints.txt -e .")
+    needs = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [d for d in needs["dependencies"] if d.startswith("torch")]
+    assert re.findall(r"'(torch[^']*)'", first) == wanted
 
 
 def test_the_site_has_every_notebook():

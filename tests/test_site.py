@@ -657,6 +657,49 @@ def test_pages_can_be_read_with_all_that_stands_beside_them(site, browser, addre
     assert found == {}
 
 
+SHOWN = "all => all.filter(a => a.getClientRects().length).map(a => a.textContent.trim())"
+
+
+def test_the_sidebar_folds_and_stands_at_the_page_and_keys_open_it(site, browser, address):
+    page, wrong = window(browser)
+    page.goto(address + "real/shards.html")
+    links = page.locator("#quarto-sidebar a.sidebar-link")
+    shown = links.evaluate_all(SHOWN)
+    assert "Shards" in " ".join(shown) and len(shown) < 45 < links.count()
+    bar, here = (page.locator(f"#quarto-sidebar{s}").bounding_box() for s in ("", " .active"))
+    assert bar["y"] <= here["y"] and here["y"] + here["height"] <= bar["y"] + bar["height"]
+    page.locator("#quarto-sidebar a[role=button]", has_text="Studio").focus()
+    page.keyboard.press("Enter")
+    page.locator("#quarto-sidebar a[href='../app/editor.html']").wait_for(state="visible")
+    assert wrong == []
+    page.context.close()
+
+
+def test_the_first_tab_stop_skips_to_the_content(site, browser, address):
+    page, wrong = window(browser)
+    page.goto(address + "method/05_contrastive.html")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('main') !== null") and wrong == []
+    page.context.close()
+
+
+def test_code_fits_its_column(site, browser, address):
+    "In the chapters of the path, on a laptop's screen."
+    page, _ = window(browser)
+    page.set_viewport_size({"width": 1440, "height": 900})
+    wide = {}
+    for chapter in sorted((site.out / "method").glob("[01][0-9]_*.html")):
+        page.goto(f"{address}method/{chapter.name}")
+        wide[chapter.stem] = page.locator("main pre.cell-code").evaluate_all(
+            "all => all.filter(a => a.scrollWidth > a.clientWidth).map(a => a.textContent)"
+        )
+    page.context.close()
+    assert len(wide) == 12 and not any(wide.values()), wide
+
+
 @pytest.mark.parametrize("way", ["served", "from a disk"])
 def test_search_finds_a_chapter(site, browser, address, way):
     page, wrong = window(browser)

@@ -37,6 +37,7 @@ SEARCH = (
     'f=window.fetch;window.fetch=u=>String(u).endsWith("search.json")?'
     'Promise.resolve({json:()=>Promise.resolve(window.searchIndex)}):f(u)}</script>'
 )
+SKIP = '<a class="skip" href="#quarto-document-content">Skip to the content</a>'
 # a page of the API is short, which the search takes for a close match: what explains comes first,
 # what lists comes after
 CHAPTERS_FIRST = """
@@ -113,7 +114,8 @@ def mend(
     out,  # the built site
     state,  # page -> widget state, from `site_widgets.states`
 ):  # list of what is missing
-    "Formulas, fonts, widgets and search from the site itself instead of from the network."
+    """Formulas, fonts, widgets and search from the site itself instead of from the network; a
+    sidebar and a page that can be used by keyboard."""
     shutil.copytree(SITE / "katex", out / "site_libs" / "katex", dirs_exist_ok=True)
     index = (out / "search.json").read_text(encoding="utf-8")
     (out / "site_libs" / "search-index.js").write_text(
@@ -121,6 +123,7 @@ def mend(
     )
     for css in (out / "site_libs" / "themes").rglob("*.css"):
         css.write_text(FONTS.sub("", css.read_text(encoding="utf-8")), encoding="utf-8")
+    shutil.copy(SITE / "sidebar.js", out / "site_libs")
     missing = []
     for page in sorted(out.rglob("*.html")):
         text = page.read_text(encoding="utf-8")
@@ -130,9 +133,11 @@ def mend(
         text = KATEX.sub(f"{up}site_libs/katex/", text)
         text = text.replace(
             "</head>",
-            f'{SEARCH}<script src="{up}site_libs/search-index.js" defer></script></head>',
+            f'{SEARCH}<script src="{up}site_libs/search-index.js" defer></script>'
+            f'<script src="{up}site_libs/sidebar.js" defer></script></head>',
             1,
         )
+        text = re.sub(r"<body[^>]*>", lambda tag: tag[0] + SKIP, text, count=1)
         text, missed = site_widgets.embed(text, page, out, state, ROOT)
         page.write_text(text, encoding="utf-8")
         missing += missed
