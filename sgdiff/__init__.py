@@ -56,14 +56,16 @@ Modules:
 - `sgdiff.pretrained.pickles`: Weights are stored as a program that Python runs when it opens the file. A machine of our own reads the same program and runs nothing.
 - `sgdiff.pretrained.torch_files`: Where the numbers of a checkpoint lie, how many there can be, and what to say about a file that is something else.
 - `sgdiff.real.coco_stuff`: Things from one file, stuff from another, masks in three codings; relations nobody has annotated, worked out from where the pixels are.
+- `sgdiff.real.columns`: The file of a table: its columns and their sizes, compared before anything is read; and written so that equal tables are equal files.
 - `sgdiff.real.dataset`: `VisualGenome` and `CocoStuff`: prepared files in, the same item as the toy world out, so that every model of this library trains on them as it stands.
 - `sgdiff.real.images`: Any picture file as an RGB picture: read whole, or refused in words that name it.
 - `sgdiff.real.json_stream`: One record at a time from a file of any size, in memory that does not grow with the file; and a tally of what was kept, what was dropped, and why.
 - `sgdiff.real.prepare`: `sgdiff prepare vg | gqa | coco | shards`: raw files in, tables out; run it again and nothing happens; kill it and nothing is half done.
 - `sgdiff.real.records`: A real data set gives an image, a list of boxes and a list of relations; a model wants a square picture and a graph of it. What lies between is short, and most of it can be got wrong.
+- `sgdiff.real.rules`: What a row of a prepared table may say, checked for all rows at once, before one of them is believed.
 - `sgdiff.real.shards`: A hundred thousand small files become a hundred large ones, and every sample in them can still be asked for by its number.
 - `sgdiff.real.sources`: Three releases of Visual Genome, and GQA, give their images, objects and relationships through one door.
-- `sgdiff.real.tables`: What a row of a prepared table may say, checked for all rows at once, before one of them is believed.
+- `sgdiff.real.tables`: A split of a prepared data set in memory, row by row in words; and files that appear together and are known by their sums.
 - `sgdiff.real.tiny`: Visual Genome, GQA and COCO-Stuff say the same things in three dialects. We learn them by writing a tiny data set in each, traps included.
 - `sgdiff.real.visual_genome`: 108,077 images that thousands of people have described, in their own words. sg2im's rules turn them into 178 kinds of objects and 45 predicates; we follow them to the letter, and keep what they lose by accident.
 - `sgdiff.terminal`: Whatever ends a command, its user reads one line and its script one number; whatever it prints, any terminal can show it.

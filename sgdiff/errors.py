@@ -394,17 +394,19 @@ def check_fields(
 
 # %% ../nbs/errors.ipynb #5afe0002
 def default_weights() -> Path:
-    """The folder of the shipped toy weights: $SGDIFF_WEIGHTS, or data/toy beside the package.
+    """The folder of the shipped toy weights: $SGDIFF_WEIGHTS, data/toy of the repository, or the
+    copy that an installed package has.
 
-    Raises: SGDiffError where it is not there, with the ways to get it."""
+    Raises: SGDiffError where none of them is there, with the ways to get it."""
     import sgdiff
     named = os.environ.get("SGDIFF_WEIGHTS")
-    folder = Path(named or Path(sgdiff.__file__).resolve().parent.parent / "data" / "toy")
-    if folder.is_dir(): return folder
-    if named: raise SGDiffError(f"there is no folder {folder}, which SGDIFF_WEIGHTS names")
+    if named and not Path(named).is_dir():
+        raise SGDiffError(f"there is no folder {named}, which SGDIFF_WEIGHTS names")
+    package = Path(sgdiff.__file__).resolve().parent
+    for folder in (named, package.parent / "data" / "toy", package / "weights"):
+        if folder and Path(folder).is_dir(): return Path(folder)
     raise SGDiffError(
-        f"the shipped weights are not at {folder}: `pip install .` does not bring them along. "
-        "Clone the repository "
-        "and `pip install -e .` there, or name a folder of weights: --weights FOLDER, or "
-        "SGDIFF_WEIGHTS=FOLDER"
+        f"the shipped weights are not there: neither data/toy beside {package} nor weights in it. "
+        "Clone the repository and run `pip install .` (or `pip install -e .`) there, "
+        "or name a folder of weights: --weights FOLDER, or SGDIFF_WEIGHTS=FOLDER"
     )

@@ -117,7 +117,7 @@ def only_rows(table: dict, keep) -> dict:   # keep: list of bool, one an image
 
 def each_once(tables: dict, tally: Tally) -> dict:
     "The tables without images whose path leads out, or that have a row; a test keeps its own."
-    from sgdiff.real.tables import leads_out
+    from sgdiff.real.rules import leads_out
     places: dict[str, str] = {}
     names: dict[tuple, str] = {}
     fewer = dict(tables)
@@ -140,7 +140,8 @@ def write_all(
     out, vocab: dict, tables: dict, tally: Tally, mark: str, settings: dict,
 ) -> dict:  # -> the report
     "All outputs, read back before they take the places of the old ones; the sums come last."
-    from sgdiff.real.tables import renewed, write_table
+    from sgdiff.real.columns import write_table
+    from sgdiff.real.tables import renewed
     out, files = Path(out), [*(f"{name}.h5" for name in tables), "vocab.json"]
     if not len(tables["train"]["image_paths"]):
         raise SGDiffError(f"nothing is left to train on. What became of everything:\n{tally}")

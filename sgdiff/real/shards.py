@@ -40,7 +40,8 @@ from .images import picture_faults
 from .dataset import PreparedData, RealData, data_fingerprint, square_picture
 from .records import RealConfig, Record, fit_boxes, is_seen
 from ..graphs.vocab import MOST_WORDS, Vocab
-from .tables import check_files, check_record, renewed
+from .rules import check_record
+from .tables import check_files, renewed
 
 # %% ../../nbs/real/shards.ipynb #7d33dfd3
 def record_to_json(record: Record) -> bytes:
