@@ -179,7 +179,7 @@ def clip_pixels(
 
 # %% ../../nbs/pretrained/clip.ipynb #5bcdafd8
 class ClipImageEncoder(nn.Module):
-    "CLIP's image tower, frozen, in place of `ImageEncoder`. Source: SGDiff, section 3.2."
+    "CLIP's image tower, frozen, in place of `ImageEncoder`. Source: SGDiff."
 
     def __init__(
         self,
