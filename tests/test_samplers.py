@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sgdiff.method.diffusion import NoiseSchedule
+from sgdiff.method.diffusion import NoiseSchedule, q_sample
 from sgdiff.method.gaussian_mixture import GaussianMixture, best_denoiser
 from sgdiff.method.samplers import (
     SAMPLERS, GuidedDenoiser, SamplingCancelled, check_sampler, ddim_sample, dpm_solver_pp_sample,
@@ -61,7 +61,7 @@ def test_a_callback_hears_of_each_step_and_may_stop():
 
 def test_a_sample_may_start_half_way():
     half_way = [t for t in sampling_timesteps(COSINE, 50) if t <= 400]
-    noisy = COSINE.q_sample(BLOBS.means, torch.full((2,), half_way[0]), 0.3 * START[:2])
+    noisy = q_sample(COSINE, BLOBS.means, torch.full((2,), half_way[0]), 0.3 * START[:2])
     nudged = ddim_sample(denoise, noisy, COSINE, timesteps=half_way)
     assert (torch.cdist(nudged, BLOBS.means).argmin(1) == torch.arange(2)).all()
 
