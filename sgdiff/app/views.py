@@ -15,6 +15,7 @@ __all__ = ['STATIC', 'GraphCanvas', 'GraphForm', 'PictureView']
 
 # %% ../../nbs/app/views.ipynb #5497d003
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as w
 import traitlets
@@ -60,7 +61,8 @@ class GraphCanvas(anywidget.AnyWidget):
 
     def _obey(self, content: dict):     # command, arguments, number
         "Does what the browser asks, and says so: a browser that hears nothing tells its user."
-        self.model.do(str(content.get("command")), **content.get("arguments", {}))
+        command: Any = content.get("command")  # whatever was sent
+        self.model.do(command, **content.get("arguments", {}))
         self.send({"number": content.get("number")})
 
     def show(self, since=None,          # Moment: mark what changed since then
