@@ -25,7 +25,7 @@ from site_chapters import CAPTION, description, heading, picture, plain
 ROOT = Path(__file__).resolve().parents[1]
 SITE = Path(__file__).resolve().parent / "site"
 HERE = "workshop/solutions"
-CHAPTER = re.compile(r"\((?:\.\./)+(\w+\.ipynb)\)")
+CHAPTER = re.compile(r"\((?:\.\./)+((?:\w+/)*\w+\.ipynb)\)")
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
 <link rel="icon" href="data:,"><link rel="stylesheet" href="katex/katex.min.css"><link rel="stylesheet" href="slides.css">
