@@ -80,6 +80,7 @@ def code(
 
 def figures(
     nb,  # a chapter
+    folder,  # where it lies, from nbs/
 ):  # list of (heading, picture as HTML, caption as HTML)
     "The captioned pictures of a chapter."
     found = []
@@ -98,24 +99,25 @@ def figures(
                 if kind == "png"
                 else data
             )
-            found.append((heading(nb.cells, i), image, to_html(caption[1])))
+            found.append((heading(nb.cells, i), image, to_html(caption[1], folder)))
     return found
 
 
 def chapter_slides(
-    path,  # of a chapter
+    nbs,  # folder of the chapters
+    name,  # of one of them, from there: method/03_graph_encoder.ipynb
 ):  # list of slides
     "The chapter's title, summary and question; then its pictures."
-    nb = nbformat.read(path, as_version=4)
+    nb, folder = nbformat.read(nbs / name, as_version=4), posixpath.dirname(name)
     opening = "\n\n".join(
         p for p in nb.cells[0].source.split("\n\n") if p.startswith(("# ", "**Question"))
     )
-    made = [slide(to_html(opening), section=True)]
+    made = [slide(to_html(opening, folder), section=True)]
     return made + [
         slide(
             f"<h2>{html.escape(title)}</h2><figure>{image}<figcaption>{caption}</figcaption></figure>"
         )
-        for title, image, caption in figures(nb)
+        for title, image, caption in figures(nb, folder)
     ]
 
 
@@ -152,7 +154,7 @@ def deck(
     opening = nb.cells[0].source.replace(" (solutions)\n", "\n", 1)
     slides = [slide(to_html(opening.split("**Chapters:**")[0], HERE), section=True)]
     for name in dict.fromkeys(CHAPTER.findall(opening)):
-        slides += chapter_slides(nbs / name)
+        slides += chapter_slides(nbs, name)
     return PAGE.format(
         title=html.escape(plain(opening.splitlines()[0])),
         slides="\n".join(slides + exercise_slides(nb)),
