@@ -2,8 +2,7 @@
 alike but for the graph encoder.
 
     python benchmarks/easy_preset.py                # first: leaves runs/easy_preset
-    python benchmarks/encoders.py                   # three more UNets, about as long each as that
-        one's
+    python benchmarks/encoders.py    # three more UNets, each about as long as that one
 
 The encoder is pre-trained or random, and frozen or trained along with the UNet. Scenes, noise,
 steps, first stage and decoder are the same. All draw the same 600 held-out graphs, and the shipped

@@ -1,10 +1,9 @@
 """How long a picture takes, after loading: one image, a grid of four, an edit. Medians, and ratios
 that hold on other machines.
 
-    python benchmarks/latency.py [--weights data/toy] [--threads 2] [--repeats 7] [--out
-    benchmarks/latency.json]
+    python benchmarks/latency.py [--weights data/toy] [--threads 2] [--repeats 7] [--out FILE]
 
-The figures go to benchmarks/latency.json, which notebook `cli` shows. Run it on a machine that does
+The numbers go to benchmarks/latency.json, which notebook `cli` shows. Run it on a machine that does
 nothing else.
 """
 import argparse

@@ -1,8 +1,8 @@
 """What the stage `polish` buys: the same run asked before and after it, with everything else held
 equal.
 
-    python benchmarks/polish.py                     # of runs/shipped, which `sgdiff train --stage
-        all --preset shipped` leaves
+    sgdiff train --stage all --preset shipped    # first: leaves runs/shipped
+    python benchmarks/polish.py
 
 Both draw the same held-out graphs from the same noise (other scenes than those of `sgdiff
 evaluate`), with the run's last decoder, and the shipped judge looks at the pictures. Writes

@@ -1,8 +1,7 @@
 """How many sampling steps are enough? The judge looks at pictures of the same graphs, from the same
 noise, in 4 to 30 steps.
 
-    python benchmarks/steps.py                      # a quarter of an hour on two cores; stopped, it
-        goes on where it was
+    python benchmarks/steps.py    # a quarter of an hour on two cores; stopped, it goes on
 
 The rule, written down before the first picture was drawn: take the smallest number of steps for
 which, and for every larger one, the 95 % interval of the difference from 30 steps lies within 2

@@ -1,13 +1,13 @@
 """Our UNet in the official form against diffusers' `UNet2DConditionModel` of the same shape: the
 time of one as a share of the other's.
 
-    python benchmarks/unet_against_diffusers.py     # needs diffusers: pip install -e ".[dev]"; ten
-        minutes on two free cores
+    pip install -e ".[dev]"                        # it needs diffusers
+    python benchmarks/unet_against_diffusers.py    # ten minutes on two free cores
 
 Both have random weights and see the same latents. They run in turn, A B B A ..., and what counts is
 the median of the ratios of neighbours: whatever else the machine does slows both. Beside the clock
 on the wall stands the processor time of all threads, which a busy machine spoils less. Everything
-is done twice. Writes benchmarks/unet_against_diffusers.json, which notebook `method/08_unet` shows.
+is done twice. Writes benchmarks/unet_against_diffusers.json.
 """
 import argparse
 import statistics

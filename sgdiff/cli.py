@@ -424,6 +424,7 @@ def evaluate_toy(args, folder: Path) -> None:
     from sgdiff.errors import save_json
     from sgdiff.toy.report import evaluate_weights, format_report
     refuse(args, ("split", "batch", "features", "images"), f"{folder} is no full run")
+    if args.data != "toy": refuse(args, ("data",), f"{folder} knows the toy world alone")
     if args.out: check_writable(args.out)
     with aside(args.out):
         check_toy(folder)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from official_tensors import sample
 from PIL import Image
+from small_models import small_pipeline
 
 from run_notebooks import ROOT
 from sgdiff.cli import main
@@ -20,7 +21,6 @@ from sgdiff.method.pipeline import SGDiffPipeline
 from sgdiff.method.pipeline_checks import as_graph
 from sgdiff.toy.world import EASY
 from sgdiff.method.unet import UNet, UNetConfig
-from sgdiff.method.vae import VAE, VAEConfig
 
 TEXT = "sheep looking at tree; sky above grass"
 
@@ -28,26 +28,8 @@ TEXT = "sheep looking at tree; sky above grass"
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     "A small pipeline with random weights: it draws nonsense, quickly."
-    torch.manual_seed(0)
-    vocab = EASY.vocab
-    encoder = SceneGraphEncoder(
-        SceneGraphEncoderConfig(
-            vocab.n_objects, vocab.n_predicates, dim=16, hidden_dim=16, n_layers=2, global_dim=16
-        )
-    )
-    unet = UNet(
-        UNetConfig(
-            model_channels=32,
-            channel_mult=(1,),
-            attention_levels=(0,),
-            local_dim=48,
-            global_dim=16,
-            context_dim=32,
-            zero_init=False,
-        )
-    )
     path = tmp_path_factory.mktemp("pipeline")
-    SGDiffPipeline(encoder, unet, VAE(VAEConfig(channels=(16, 16))), vocab).save_pretrained(path)
+    small_pipeline(EASY.vocab).save_pretrained(path)
     return path
 
 

@@ -140,35 +140,9 @@ def test_a_word_that_another_stands_in_for_is_said_in_every_view():
 
 
 def test_the_editor_says_beside_the_pictures_what_it_draws_instead():
-    import torch
+    from small_models import small_pipeline
     from sgdiff.app.editor import GraphEditor
-    from sgdiff.method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
-    from sgdiff.method.pipeline import SGDiffPipeline
-    from sgdiff.method.unet import UNet, UNetConfig
-    from sgdiff.method.vae import VAE, VAEConfig
-    torch.manual_seed(0)
-    encoder = SceneGraphEncoder(
-        SceneGraphEncoderConfig(
-            VOCAB.n_objects, VOCAB.n_predicates, dim=16, hidden_dim=16, n_layers=2, global_dim=16
-        )
-    )
-    unet = UNet(
-        UNetConfig(
-            model_channels=32,
-            channel_mult=(1,),
-            attention_levels=(0,),
-            local_dim=48,
-            global_dim=16,
-            context_dim=32,
-            zero_init=False,
-        )
-    )
-    editor = GraphEditor(
-        SGDiffPipeline(encoder, unet, VAE(VAEConfig(channels=(16, 16))), VOCAB),
-        graph="sheep above grass",
-        pictures=1,
-        steps=1,
-    )
+    editor = GraphEditor(small_pipeline(VOCAB), graph="sheep above grass", pictures=1, steps=1)
     assert editor.wait() and editor.view.message == "drawn"
     editor.load("zebra above grass")  # the same picture: it is there already
     assert (

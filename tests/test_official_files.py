@@ -13,6 +13,7 @@ import re
 import pytest
 import torch
 from official_tensors import golden, layout, sample
+from small_models import official_parts
 from safetensors.torch import save_file
 
 pytest.importorskip(
@@ -211,24 +212,7 @@ def test_single_steps_of_the_walk(recorded_walk):
 @pytest.fixture(scope="module")
 def parts():
     "Random tiny modules in the official form: encoder, UNet, first stage, averaged UNet."
-    torch.manual_seed(0)
-    config = UNetConfig.official(
-        model_channels=32,
-        channel_mult=(1, 2),
-        num_res_blocks=1,
-        attention_levels=(0, 1),
-        local_dim=96,
-        global_dim=32,
-        context_dim=32,
-        zero_init=False,
-    )
-    encoder = SceneGraphEncoder(
-        SceneGraphEncoderConfig.official(len(WORDS) + 1, len(RELATIONS), dim=32)
-    )
-    stage = FirstStage(
-        FirstStageConfig(channels=(32, 32), n_blocks=1, attention_levels=(1,), n_codes=32)
-    )
-    return tuple(m.eval() for m in (encoder, UNet(config), stage, UNet(config)))
+    return tuple(m.eval() for m in official_parts(len(WORDS), len(RELATIONS)))
 
 
 @pytest.fixture

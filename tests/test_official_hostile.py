@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_models import official_parts
 from safetensors.torch import save_file
 
 pytest.importorskip(
@@ -28,11 +29,9 @@ from sgdiff.pretrained.checkpoints import read_checkpoint  # noqa: E402
 from sgdiff.core import load_weights  # noqa: E402
 from sgdiff.errors import SGDiffError  # noqa: E402
 from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, load_first_stage  # noqa: E402
-from sgdiff.method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig  # noqa: E402
 from sgdiff.pretrained.official import pipeline_from_official
 from sgdiff.pretrained.clip import ClipConfig, clip_from_official, load_tower  # noqa: E402
 from sgdiff.graphs.vocab import Vocab  # noqa: E402
-from sgdiff.method.unet import UNet, UNetConfig  # noqa: E402
 
 WORDS = ("__image__", "sheep", "tree", "grass", "sky", "zebra")
 RELATIONS = ("__in_image__", "left of", "above", "standing on")
@@ -49,24 +48,8 @@ DOORS = {
 @pytest.fixture(scope="module")
 def states():
     "The three state dicts of tiny random modules in the official layout."
-    torch.manual_seed(0)
-    config = UNetConfig.official(
-        model_channels=32,
-        channel_mult=(1, 2),
-        num_res_blocks=1,
-        attention_levels=(0, 1),
-        local_dim=96,
-        global_dim=32,
-        context_dim=32,
-        zero_init=False,
-    )
-    encoder = SceneGraphEncoder(
-        SceneGraphEncoderConfig.official(len(WORDS) + 1, len(RELATIONS), dim=32)
-    )
-    stage = FirstStage(
-        FirstStageConfig(channels=(32, 32), n_blocks=1, attention_levels=(1,), n_codes=32)
-    )
-    return official_layout(encoder, UNet(config), stage)
+    encoder, unet, stage, _ = official_parts(len(WORDS), len(RELATIONS))
+    return official_layout(encoder, unet, stage)
 
 
 # --- no checkpoint at all

@@ -39,6 +39,12 @@ def sgdiff(*words):
     return main([str(word) for word in words])
 
 
+def packing(root, out, per_shard=1000):
+    "The words of a command that packs the tables in `out` of a folder."
+    return ("prepare", "shards", "--tables", root / "out", "--images", root / "images",
+            "--out", out, "--per-shard", per_shard, "--quiet")
+
+
 def prepare_vg(root, *more, out="out"):
     return sgdiff(
         "prepare", "vg", "--raw",
@@ -58,20 +64,7 @@ def made(tmp_path_factory):
     "A tiny Visual Genome with its tables in `out` and shards of three samples in `sh`."
     root = write_tiny_vg(tmp_path_factory.mktemp("doors") / "vg", 12)
     assert prepare_vg(root) == 0
-    assert (
-        sgdiff(
-            "prepare", "shards", "--tables",
-            root / "out",
-            "--images",
-            root / "images",
-            "--out",
-            root / "sh",
-            "--per-shard",
-            3,
-            "--quiet",
-        )
-        == 0
-    )
+    assert sgdiff(*packing(root, root / "sh", 3)) == 0
     return root
 
 
@@ -347,15 +340,7 @@ FAULTS = {
 def test_a_broken_picture_costs_itself_by_name_in_tables_and_in_shards(copy, fault, capsys):
     names = [path.decode() for path in read_columns(copy / "out" / "train.h5")["image_paths"]]
     break_in(copy, names[0], FAULTS[fault])
-    packed = [
-        "prepare", "shards", "--tables",
-        copy / "out",
-        "--images",
-        copy / "images",
-        "--out",
-        copy / "again",
-        "--quiet",
-    ]
+    packed = packing(copy, copy / "again")
     assert sgdiff(*packed) == 0 and names[0] in capsys.readouterr().out
     assert len(PackedData(copy / "again" / "train", progress=False)) == len(names) - 1
     assert sgdiff(*packed, "--strict") == 1
@@ -552,35 +537,13 @@ def test_a_table_that_names_a_file_elsewhere_is_not_packed(copy, tmp_path):
     without_sums(copy / "out")
     for outward in (str(secret), f"../../{secret.name}"):
         write_table(columns | {"image_paths": [outward, *paths[1:]]}, copy / "out" / "train.h5")
-        assert (
-            sgdiff(
-                "prepare", "shards", "--tables",
-                copy / "out",
-                "--images",
-                copy / "images",
-                "--out",
-                tmp_path / "sh",
-                "--quiet",
-            )
-            == 1
-        )
+        assert sgdiff(*packing(copy, tmp_path / "sh")) == 1
     (copy / "images" / "VG_100K" / "link.jpg").symlink_to(secret)
     write_table(
         columns | {"image_paths": ["VG_100K/link.jpg", *paths[1:]]}, copy / "out" / "train.h5"
     )
     with pytest.raises(SGDiffError, match="leads out"): open_vg(copy).pixels([0])
-    assert (
-        sgdiff(
-            "prepare", "shards", "--tables",
-            copy / "out",
-            "--images",
-            copy / "images",
-            "--out",
-            tmp_path / "sh",
-            "--quiet",
-        )
-        == 0
-    )
+    assert sgdiff(*packing(copy, tmp_path / "sh")) == 0
     assert len(PackedData(tmp_path / "sh" / "train", progress=False)) == len(paths) - 1
 
 
@@ -661,15 +624,7 @@ def test_a_disk_that_is_full_leaves_the_old_tables_and_shards(copy, limit):
             and "cannot write" in done.stderr
             and "Traceback" not in done.stderr
         ), done.stderr
-    done = run_limited(
-        limit, "prepare", "shards", "--tables",
-        copy / "out",
-        "--images",
-        copy / "images",
-        "--out",
-        copy / "packed",
-        "--quiet",
-    )
+    done = run_limited(limit, *packing(copy, copy / "packed"))
     assert (
         done.returncode == 1 and "cannot write" in done.stderr and "Traceback" not in done.stderr
     ), done.stderr
@@ -723,17 +678,7 @@ def test_what_is_packed_is_believed_by_its_content(copy, capsys, name):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4
     path.write_bytes(data)
-    words = (
-        "prepare", "shards", "--tables",
-        copy / "out",
-        "--images",
-        copy / "images",
-        "--out",
-        copy / "sh",
-        "--per-shard",
-        3,
-        "--quiet",
-    )
+    words = packing(copy, copy / "sh", 3)
     assert (
         sgdiff(*words) == 0
         and "made again" in capsys.readouterr().out
@@ -748,18 +693,7 @@ def test_two_preparations_of_one_folder_the_second_is_told(copy, capsys):
     for folder in (copy / "sh", copy / "sh" / "train"):
         shutil.rmtree(copy / "sh")
         with one_writer(folder):
-            assert (
-                sgdiff(
-                    "prepare", "shards", "--tables",
-                    copy / "out",
-                    "--images",
-                    copy / "images",
-                    "--out",
-                    copy / "sh",
-                    "--quiet",
-                )
-                == 1
-            )
+            assert sgdiff(*packing(copy, copy / "sh")) == 1
         assert "being written to by another program" in capsys.readouterr().err
 
 
@@ -815,18 +749,7 @@ def test_a_split_of_another_name_is_told_before_it_is_lost(copy, capsys):
     save_json(splits, copy / "raw" / "vg_splits.json")
     assert prepare_vg(copy) == 1 and "is it 'val'?" in capsys.readouterr().err
     shutil.copy(copy / "out" / "val.h5", copy / "out" / "valid.h5")
-    assert (
-        sgdiff(
-            "prepare", "shards", "--tables",
-            copy / "out",
-            "--images",
-            copy / "images",
-            "--out",
-            copy / "packed",
-            "--quiet",
-        )
-        == 0
-    )
+    assert sgdiff(*packing(copy, copy / "packed")) == 0
     assert "valid.h5 passed over" in capsys.readouterr().out
 
 

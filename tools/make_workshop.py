@@ -2,8 +2,7 @@
 -> nbs/workshop/*.ipynb.
 
     python tools/make_workshop.py            writes them
-    python tools/make_workshop.py --check    writes nothing; exit 1 if one is not what its solutions
-        say
+    python tools/make_workshop.py --check    writes nothing; exit 1 where one is out of date
 
 What stands between `### BEGIN SOLUTION` and `### END SOLUTION` (nbgrader's marks) becomes three
 dots, cells that open with **Solution.** go, and so do all outputs. Edit the solutions; the

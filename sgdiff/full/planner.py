@@ -30,8 +30,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..method.contrastive import ImageEncoder
 from .losses import FrozenPretraining
 from ..errors import RangeError, SGDiffError
-from .presets import (FullPreset, PRESETS, build_pretraining, changed, encoder_config,
-                              first_stage_sizes, image_config, rehearse_run, unet_config)
+from .presets import (
+    FullPreset, build_pretraining, encoder_config, first_stage_sizes, image_config, named_preset,
+    rehearse_run, unet_config)
 from ..method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from ..graphs.batch import SceneGraphBatch
 from ..graphs.graph import SceneGraph
@@ -391,9 +392,7 @@ def format_plan(
 # %% ../../nbs/full/planner.ipynb #a31a1082
 def run(args) -> None:  # preset, settings, data, gpus, images, images_per_second
     "Prints the plan of a preset."
-    if args.preset not in PRESETS:
-        raise SGDiffError(f"unknown preset {args.preset!r}; the presets are {', '.join(PRESETS)}")
-    preset = changed(PRESETS[args.preset], args.settings)
+    preset = named_preset(args.preset, args.settings)
     speed = None
     source = f"{args.images_per_second} images a second on each GPU in stage 2, as given"
     if args.images_per_second is None:

@@ -447,15 +447,13 @@ def read_request(
     args: argparse.Namespace,
 ) -> Request:
     "What the options ask for. Raises SGDiffError."
-    from sgdiff.full.presets import FULL_STAGES, PRESETS, changed
-    if args.preset not in PRESETS:
-        raise SGDiffError(f"unknown preset {args.preset!r}; the presets are {', '.join(PRESETS)}")
+    from sgdiff.full.presets import FULL_STAGES, named_preset
+    preset = named_preset(args.preset, args.settings)
     if args.stage not in (*FULL_STAGES, "all"):
         raise SGDiffError(
             f"unknown stage {args.stage!r}; the stages are {', '.join(FULL_STAGES)}, and all for "
             "one after the other"
         )
-    preset = changed(PRESETS[args.preset], args.settings)
     out = Path(args.out or default_folder(args.preset, args.data))
     warn_of_settings(args.stage, args.settings)
     return Request(

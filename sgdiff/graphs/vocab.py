@@ -83,6 +83,16 @@ def _spellings(words, aliases) -> dict:     # folded word -> the word as the voc
 WITH_ARTICLE = {"object": "an object", "predicate": "a predicate"}
 
 
+def _spelt(word: str, rows: dict, aliases: dict, said: dict) -> str:
+    "A word in the vocabulary's letters; itself where it is unknown."
+    return word if word in rows or word in aliases else said.get(folded(word), word)
+
+
+def _own(spelt: str, rows: dict, aliases: dict) -> str:
+    "The word that one in the vocabulary's letters stands for; itself where there is none."
+    return spelt if spelt in rows else aliases.get(spelt, spelt)
+
+
 @dataclass(frozen=True)
 class Vocab:
     "The words of one data set: objects, predicates, and other words for them, in any case."
@@ -150,29 +160,23 @@ class Vocab:
 
     def spelt_object(self, word: str) -> str:       # the word itself where it is unknown
         "An object word in the vocabulary's letters: 'TV' for 'tv'. An alias stays one."
-        if word in self._object_rows or word in self.object_aliases: return word
-        return self._objects_said.get(folded(word), word)
+        return _spelt(word, self._object_rows, self.object_aliases, self._objects_said)
 
     def spelt_predicate(self, word: str) -> str:    # the word itself where it is unknown
         "A predicate word in the vocabulary's letters. An alias stays one."
-        if word in self._predicate_rows or word in self.predicate_aliases: return word
-        return self._predicates_said.get(folded(word), word)
+        return _spelt(word, self._predicate_rows, self.predicate_aliases, self._predicates_said)
 
     def own_object(
         self, word: str,
     ) -> str:  # the word itself where the vocabulary does not know it
         "The vocabulary's own word for an object."
-        if word in self._object_rows: return word
-        spelt = self.spelt_object(word)
-        return spelt if spelt in self._object_rows else self.object_aliases.get(spelt, spelt)
+        return _own(self.spelt_object(word), self._object_rows, self.object_aliases)
 
     def own_predicate(
         self, word: str,
     ) -> str:  # the word itself where the vocabulary does not know it
         "The vocabulary's own word for a predicate."
-        if word in self._predicate_rows: return word
-        spelt = self.spelt_predicate(word)
-        return spelt if spelt in self._predicate_rows else self.predicate_aliases.get(spelt, spelt)
+        return _own(self.spelt_predicate(word), self._predicate_rows, self.predicate_aliases)
 
     def _row(self, word, own, rows, aliases, kind):
         if not isinstance(word, str):

@@ -47,29 +47,14 @@ FAMILIES = {"spatial": ("left of", "right of", "above", "below"),
             "holding": ("holding", "next to")}
 LAYOUT_FAMILIES = ("spatial", "containment")            # what boxes alone can tell
 FAMILY_OF = {p: family for family, ps in FAMILIES.items() for p in ps}
-FLIPS = {
-    a: b
-    for pair in (
-        ("left of", "right of"),
-        ("above", "below"),
-        ("inside", "surrounding"),
-        ("in front of", "behind"),
-        ("looking at", "looking away from"),
-        ("holding", "next to"),
-    )
-    for a, b in (pair, pair[::-1])
-}
-INVERSE = {
-    a: b
-    for pair in (
-        ("left of", "right of"),
-        ("above", "below"),
-        ("inside", "surrounding"),
-        ("in front of", "behind"),
-    )
-    # a left of b  <=>  b right of a
-    for a, b in (pair, pair[::-1])
-} | {"next to": "next to"}
+def _both_ways(*families: str) -> dict:  # predicate -> the one beside it in its family
+    pairs = [pair for f in families for pair in zip(FAMILIES[f][::2], FAMILIES[f][1::2])]
+    return {a: b for pair in pairs for a, b in (pair, pair[::-1])}
+
+
+FLIPS = _both_ways(*FAMILIES)
+# a left of b  <=>  b right of a
+INVERSE = _both_ways("spatial", "containment", "occlusion") | {"next to": "next to"}
 
 SKIES = ("sky", "night")
 GROUNDS = ("grass", "sand", "water", "snow", "street")
