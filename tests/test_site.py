@@ -113,6 +113,12 @@ def test_every_notebook_and_every_module_has_a_page(site):
     assert wanted <= set(site.pages) and len(wanted) > 60
 
 
+def test_directives_of_text_are_not_shown(site):
+    "`#| export` before a module's text is for the export, not for readers."
+    shown = [name for name in site.pages if "<p>#|" in (site.out / name).read_text(encoding="utf-8")]
+    assert shown == []
+
+
 def test_no_link_is_broken(site):
     broken = []
     for name, page in site.pages.items():

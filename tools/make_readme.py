@@ -31,8 +31,8 @@ def from_root(
 
 
 def directives(
-    source,  # a code cell
-):  # (dict of directives, the code without them)
+    source,  # a cell
+):  # (dict of directives, the source without them)
     "What `#| name: value` lines say, and the rest."
     lines = source.splitlines()
     said = [line[2:].strip() for line in lines if line.startswith("#|")]

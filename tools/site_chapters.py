@@ -209,8 +209,9 @@ def chapter(
     )
     for i, cell in enumerate(nb.cells):
         if cell.cell_type == "markdown":
+            text = directives(cell.source)[1]  # the module's text is exported
             source = move_links(
-                cell.source, path, nbs, nbs.parent, copied if copied is not None else set()
+                text, path, nbs, nbs.parent, copied if copied is not None else set()
             )
             caption = (
                 CAPTION.match(source)
