@@ -112,7 +112,96 @@ def test_mixed_precision_stays_near_full_precision():
     torch.testing.assert_close(mixed.local, encoder(batch).local, atol=0.1, rtol=0.1)
 
 
+COLOURED = Vocab(VOCAB.objects, VOCAB.predicates, attributes=("red", "blue", "small"))
+SAID = SceneGraph(("cat", "dog", "cat"), ((0, "left of", 1), (2, "above", 1)), None,
+                  (("red", "small"), (), ("blue",)))
+
+
+def coloured(*graphs, **options):
+    return SceneGraphBatch.from_graphs(graphs, COLOURED, **options)
+
+
+def close(a, b, rows=slice(None)):
+    torch.testing.assert_close(a.global_, b.global_, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(a.local[:, rows], b.local, atol=1e-5, rtol=1e-5)
+
+
+def entering(encoder, batch):
+    "The vectors of objects that come to the first convolution."
+    met = []
+    hook = encoder.graph_conv.register_forward_pre_hook(lambda _, args: met.append(args[0]))
+    encoder(batch)
+    hook.remove()
+    return met[0]
+
+
+def test_without_the_switches_an_encoder_is_what_it_was():
+    plain, told = make(), make(n_attributes=3, counts=True)
+    more = {"attribute_embeddings.weight", "count_embeddings.weight"}
+    assert set(told.state_dict()) - set(plain.state_dict()) == more
+    bare = SceneGraph(SAID.objects, SAID.triples)
+    assert plain(coloured(SAID)).global_.equal(plain(batch_of(bare)).global_)
+    official = SceneGraphEncoderConfig.official()
+    assert official.n_attributes == 0 and not official.counts
+    state = {name: told.state_dict()[name] for name in plain.state_dict()}
+    told.attribute_embeddings.weight.data.zero_(); told.count_embeddings.weight.data.zero_()
+    plain.load_state_dict(state)
+    assert told(coloured(SAID)).global_.equal(plain(batch_of(bare)).global_)
+
+
+def test_an_attribute_is_added_to_its_object_alone():
+    encoder = make(n_attributes=3)
+    words, table = encoder.obj_embeddings.weight, encoder.attribute_embeddings.weight
+    cat, dog, image = words[1], words[2], words[0]
+    expected = torch.stack([cat + table[0] + table[2], dog, cat + table[1], image])
+    torch.testing.assert_close(entering(encoder, coloured(SAID)), expected)
+
+
+def test_a_picture_is_told_how_many_it_holds_of_a_word():
+    encoder = make(counts=True)
+    batch = batch_of(SceneGraph(("cat",) * 2 + ("dog",)), SceneGraph(("cat",) * 6), SceneGraph(()))
+    rows = [2, 2, 1, 1] + [4] * 6 + [1, 1]
+    expected = encoder.obj_embeddings(batch.objects) + encoder.count_embeddings.weight[rows]
+    torch.testing.assert_close(entering(encoder, batch), expected)
+
+
+def test_one_cat_is_not_two_where_cats_are_counted():
+    one, two = SceneGraph(("cat",)), SceneGraph(("cat", "cat"))
+    for counts in (False, True):
+        e = make(counts=counts, residual=True)(batch_of(one, two, image_node=False))
+        assert torch.allclose(e.global_[0], e.global_[1], atol=1e-5) is not counts
+
+
+@pytest.mark.parametrize("form", [dict(n_attributes=3), dict(n_attributes=3, counts=True),
+                                  dict(n_attributes=3, counts=True, **OFFICIAL)], ids=str)
+def test_neither_order_nor_batch_matter_with_attributes(form):
+    encoder = make(**form)
+    alone = encoder(coloured(SAID))
+    turned = SceneGraph(("cat", "cat", "dog"), ((1, "left of", 2), (0, "above", 2)), None,
+                        (("blue",), ("small", "red"), ()))
+    close(alone, encoder(coloured(turned)), [0, 1, 4, 2, 3])
+    other = SceneGraph(("cat", "tree"), (), None, (("blue",), ("small",)))
+    together = encoder(coloured(other, SAID, SceneGraph(())))
+    torch.testing.assert_close(together.global_[1:2], alone.global_, atol=1e-5, rtol=1e-5)
+    otherwise = SceneGraph(SAID.objects, SAID.triples, None, (("blue",), (), ("red", "small")))
+    assert not torch.allclose(encoder(coloured(otherwise)).global_, alone.global_, atol=1e-3)
+
+
+def test_attributes_and_counts_learn():
+    encoder = make(n_attributes=3, counts=True)
+    assert silent(encoder, coloured(SAID), ["local", "global_"]) == set()
+    assert encoder.attribute_embeddings.weight.grad.any(1).all()
+    assert encoder.count_embeddings.weight.grad.any(1).tolist() == [False, True, True, False, False]
+    assert "attribute_embeddings.weight" in silent(encoder, batch_of(*GRAPHS), ["global_"])
+    assert encoder.attribute_embeddings.weight.grad is not None      # no attributes: zeros
+
+
 def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match=r"attribute ids must lie in \[0, 2\), got 0 to 2; give .*"
+                       "n_attributes of the vocabulary"):
+        make(n_attributes=2)(coloured(SAID))
+    with pytest.raises(ValueError, match="n_attributes is -1"):
+        SceneGraphEncoderConfig(5, 5, n_attributes=-1)
     with pytest.raises(ValueError, match="residual needs output_dim == dim, got 12 and 8"):
         GraphTripleConv(8, 16, output_dim=12)
     with pytest.raises(ValueError, match=r"object ids must lie in \[0, 2\), got 0 to 3"):

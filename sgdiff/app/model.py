@@ -24,7 +24,7 @@ from math import isfinite
 from ..errors import SGDiffError, parse_json
 from ..graphs.drawing import DIRECTIONS, place_objects
 from sgdiff.graphs.edits import (
-    remove_object, replace_object, replace_predicate, substitutions, told_substitution,
+    add_object, remove_object, replace_object, replace_predicate, substitutions, told_substitution,
 )
 from ..graphs.faults import GraphError, whole_number
 from ..graphs.forms import graph_from, graph_from_json, refuse_texts
@@ -296,7 +296,7 @@ class EditorModel:
         place = free_place(m.places) if x is None or y is None else self._place(x, y)
         self._go(
             Moment(
-                SceneGraph((*m.graph.objects, word), m.graph.triples),
+                add_object(m.graph, word),
                 (*m.keys, self._next_key),
                 (*m.places, place),
             )

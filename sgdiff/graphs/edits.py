@@ -82,19 +82,15 @@ def replace_predicate(graph: SceneGraph, old, new: str) -> SceneGraph:
     return replace(graph, triples=tuple(triples))
 
 
-def add_object(graph: SceneGraph, word: str) -> SceneGraph:
+def add_object(graph: SceneGraph, word: str, said: tuple = ()) -> SceneGraph:  # said: attributes
     "The graph with one more object, last; boxes are dropped, since the new one has none."
-    return SceneGraph((*graph.objects, word), graph.triples)
+    return SceneGraph((*graph.objects, word), graph.triples, None, (*graph.each_attributes, said))
 
 
 def remove_object(graph: SceneGraph, which) -> SceneGraph:
     "The graph without one object and without its relations."
     row = find_object(graph, which)
-    keep = [i for i in range(len(graph)) if i != row]
-    new = {old: i for i, old in enumerate(keep)}
-    return SceneGraph(tuple(graph.objects[i] for i in keep),
-                      tuple((new[s], p, new[o]) for s, p, o in graph.triples if row not in (s, o)),
-                      None if graph.boxes is None else tuple(graph.boxes[i] for i in keep))
+    return graph.subgraph([i for i in range(len(graph)) if i != row])
 
 
 def add_triple(graph: SceneGraph, s, predicate: str, o) -> SceneGraph:
@@ -143,7 +139,7 @@ def edit_graph(graph: SceneGraph,
 
 def without_relations(graph: SceneGraph) -> SceneGraph:
     "The objects alone: what is left for one who ignores relations."
-    return SceneGraph(graph.objects, (), graph.boxes)
+    return replace(graph, triples=())
 
 
 def _edit_once(graph, change, vocab):

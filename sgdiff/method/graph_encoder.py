@@ -175,11 +175,13 @@ class SceneGraphEncoderConfig:
     final_activation: bool = False  # ReLU at the end of every network (official: yes)
     max_triples: int | None = None  # tokens per image (official: 15); None: as many as there are
     mask_padding: bool = True  # the mask hides the padding (official: padding counts as tokens)
+    n_attributes: int = 0  # rows of the attribute table (official: none)
+    counts: bool = False  # an object is told how many of its word its image has (official: no)
 
     def __post_init__(self):
         check_fields(self, n_objects=(1, 100_000), n_predicates=(1, 100_000), dim=(1, 8192),
                      hidden_dim=(1, 8192), n_layers=(1, 64), global_dim=(1, 8192),
-                     max_triples=(1, 4096))
+                     max_triples=(1, 4096), n_attributes=(0, 100_000))
 
     @classmethod
     def official(cls, n_objects: int = 180, n_predicates: int = 46, dim: int = 512,
@@ -198,6 +200,26 @@ def _check_ids(kind: str, ids: Tensor, n_rows: int) -> None:
                          f"{int(ids.max())}; give the encoder n_{kind}s of the vocabulary "
                          "that made the batch")
 
+
+def _small_table(n_rows: int, dim: int) -> nn.Embedding:
+    "A table of vectors that are added to those of objects: half their size."
+    table = nn.Embedding(n_rows, dim)
+    nn.init.normal_(table.weight, std=0.5)
+    return table
+
+
+def _add_attributes(obj_vecs: Tensor, batch: SceneGraphBatch, table: nn.Embedding) -> Tensor:
+    "The vectors (O, D) with those of the objects' attributes added. Raises: as `_check_ids`."
+    rows, ids = batch.attributes.unbind(1)
+    _check_ids("attribute", ids, table.num_embeddings)
+    return obj_vecs.index_add(0, rows, table(ids))
+
+
+def _add_counts(obj_vecs: Tensor, batch: SceneGraphBatch, table: nn.Embedding) -> Tensor:
+    "The vectors (O, D) with that of how many objects of its word an image has, added to each."
+    named = batch.objects * batch.n_images + batch.obj_to_img  # a number for word and image
+    return obj_vecs + table(torch.bincount(named)[named].clamp(max=4))
+
 # %% ../../nbs/method/03_graph_encoder.ipynb #5e3d6eac
 class NodeEncoder(nn.Module):
     "Scene graphs to vectors of their objects and predicates: the first half of the encoder."
@@ -211,6 +233,8 @@ class NodeEncoder(nn.Module):
         self.graph_conv = GraphTripleConv(c.dim, c.hidden_dim, **form)
         self.graph_net = GraphTripleConvNet(c.dim, c.hidden_dim, c.n_layers - 1, **form)
         self.obj_norm, self.pred_norm = _norm(c.dim, c.norm), _norm(c.dim, c.norm)
+        if c.n_attributes: self.attribute_embeddings = _small_table(c.n_attributes, c.dim)
+        if c.counts: self.count_embeddings = _small_table(5, c.dim)  # 1, 2, 3, 4 and more
 
     def encode_nodes(
         self,
@@ -218,11 +242,14 @@ class NodeEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:  # (O, D), (T, D) float
         """The vectors of all objects and of all triples' predicates after the convolutions.
 
-        Raises: ValueError if an object or predicate id has no row in its table."""
+        Raises: ValueError if an id has no row in its table."""
         objects, predicates, edges = batch.objects, batch.triples[:, 1], batch.triples[:, [0, 2]]
         _check_ids("object", objects, self.config.n_objects)
         _check_ids("predicate", predicates, self.config.n_predicates)
         obj_vecs, pred_vecs = self.obj_embeddings(objects), self.pred_embeddings(predicates)
+        if self.config.n_attributes:
+            obj_vecs = _add_attributes(obj_vecs, batch, self.attribute_embeddings)
+        if self.config.counts: obj_vecs = _add_counts(obj_vecs, batch, self.count_embeddings)
         obj_vecs, pred_vecs = self.graph_conv(obj_vecs, pred_vecs, edges)
         obj_vecs, pred_vecs = self.graph_net(obj_vecs, pred_vecs, edges)
         return self.obj_norm(obj_vecs), self.pred_norm(pred_vecs)

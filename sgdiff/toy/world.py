@@ -24,7 +24,7 @@ __all__ = ['FAMILIES', 'LAYOUT_FAMILIES', 'FAMILY_OF', 'FLIPS', 'INVERSE', 'SKIE
 
 # %% ../../nbs/toy/world.ipynb #cfd9b070
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations, product
 
@@ -619,7 +619,7 @@ def flip_triple(graph: SceneGraph, row: int) -> SceneGraph:
     s, p, o = graph.triples[row]
     if p == "next to" and graph.objects[o] == "person": s, o = o, s
     triples = (*graph.triples[:row], (s, FLIPS[p], o), *graph.triples[row + 1:])
-    return SceneGraph(graph.objects, triples, graph.boxes)
+    return replace(graph, triples=triples)
 
 
 def random_flip(graph: SceneGraph, rng) -> SceneGraph | None:  # None: nothing can be flipped
@@ -636,11 +636,8 @@ def random_flip(graph: SceneGraph, rng) -> SceneGraph | None:  # None: nothing c
     i = r[rng.integers(len(r))]
     graph = flip_triple(graph, i)
     if rng.random() >= 0.5: return graph
-    return SceneGraph(
-        graph.objects,
-        (*graph.triples[:i], turn(graph.triples[i]), *graph.triples[i + 1 :]),
-        graph.boxes,
-    )
+    turned = (*graph.triples[:i], turn(graph.triples[i]), *graph.triples[i + 1:])
+    return replace(graph, triples=turned)
 
 # %% ../../nbs/toy/world.ipynb #02nt0002
 def never_together(graph: SceneGraph) -> list:      # of (triple, triple), in words
@@ -710,6 +707,7 @@ def thin_graph(
         tuple(graph.objects[i] for i in order),
         tuple(triples[i] for i in rng.permutation(len(triples))),
         None if graph.boxes is None else tuple(graph.boxes[i] for i in order),
+        tuple(graph.each_attributes[i] for i in order),
     )
 
 # %% ../../nbs/toy/world.ipynb #c617d165
