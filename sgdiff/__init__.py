@@ -71,8 +71,12 @@ Modules:
 - `sgdiff.terminal`: Whatever ends a command, its user reads one line and its script one number; whatever it prints, any terminal can show it.
 - `sgdiff.toy.compliance`: Numbers for "does the picture obey the graph?": what the judge finds of each family of relations, beside what it finds of their opposites and beside what it finds in real scenes.
 - `sgdiff.toy.judge`: A small network that looks at a picture, says what is in it, and answers questions such as "does the sheep look at the tree?". It marks the exam papers of the models that draw.
+- `sgdiff.toy.park`: A world of real scene graphs: up to six things, several of a kind, colours and sizes, chains of relations.
+- `sgdiff.toy.placing`: One thing after another looks for a place beside, above, inside, before or in the hand of one that is there.
 - `sgdiff.toy.recipes`: A few stages, one preset, one command: from an empty folder to a pipeline that draws.
 - `sgdiff.toy.report`: Everything that is claimed of the shipped weights, measured by one command.
+- `sgdiff.toy.splits`: Held-out graphs of four kinds: new mixtures, new triples, new roles, more things.
+- `sgdiff.toy.sprites`: Ten things that everybody tells apart at a glance, in four colours and two sizes.
 - `sgdiff.toy.world`: A small world in which every scene graph has a true picture, so that "does the image obey the graph?" has an exact answer.
 - `sgdiff.training.distributed`: One batch spread over many processes, and results that do not tell how many there were.
 - `sgdiff.training.fit`: One `fit` for every model of this library: a loop that can be stopped at any moment and still ends in the same place, bit for bit.

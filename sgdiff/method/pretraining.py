@@ -170,12 +170,14 @@ def pretraining_loss(
     data,
     batch_size: int = 128,
     seed: int = 0,
+    keep_all: float = 0.7,  # as in `pretraining_batch`
 ) -> Callable:  # loss_fn(model, step) for `fit`
     "The loss of step `step` as a function of (seed, step) alone."
     def loss_fn(model, step):
         indices = batch_indices(len(data), batch_size, step, seed)
         rng = np.random.default_rng([seed, step])
-        images, batch, wrong = pretraining_batch(data, indices, rng, model.config.n_wrong)
+        images, batch, wrong = pretraining_batch(
+            data, indices, rng, model.config.n_wrong, keep_all)
         images, batch, wrong = (
             x if x is None else x.to(device_of(model)) for x in (images, batch, wrong)
         )

@@ -95,6 +95,7 @@ class ToyWorldConfig:
     # so many scenes get the fewest things for certain; the others draw from max(2, fewest) to most
     single_share: float = 0.08
     test_share: float = 0.25                # share of graphs kept for testing
+    splits = ("train", "test")
 
     @property
     def vocab(self) -> Vocab:
@@ -105,6 +106,19 @@ class ToyWorldConfig:
             {a: w for a, w in OBJECT_ALIASES.items() if w in (*SKIES, *GROUNDS, *self.things)},
             PREDICATE_ALIASES,
         )
+
+    @property
+    def most_objects(self) -> int:
+        "M, of a scene: sky, ground, and the things."
+        return 2 + self.n_things[1]
+
+    def scenes(self, seed: int, split: str):
+        "The scenes of a split, by index."
+        return ToyWorld(self, seed, split)
+
+    def data(self, *parts):
+        "Scenes in memory; parts: as of `ToyData` after the configuration."
+        return ToyData(self, *parts)
 
 
 OBJECT_ALIASES = {
@@ -732,12 +746,12 @@ class ToyData:
     ) -> tuple:  # (B, 3, H, W) float in [-1, 1], SceneGraphBatch
         "Images and their graphs."
         graphs = [self.graphs[int(i)] for i in indices]
-        if rng is not None: graphs = [thin_graph(g, rng) for g in graphs]
+        if rng is not None: graphs = [self.thin_graph(g, rng) for g in graphs]
         return self.pixels(indices), SceneGraphBatch.from_graphs(graphs, self.config.vocab)
 
     def training_graph(self, index: int, rng) -> SceneGraph:
         "What is said of a scene this time: its graph, thinned."
-        return thin_graph(self.graphs[index], rng)
+        return self.thin_graph(self.graphs[index], rng)
 
     def thin_graph(self, graph: SceneGraph, rng, keep_all: float = 0.4) -> SceneGraph:
         "A graph that says less, as `thin_graph` of this world."
@@ -765,9 +779,9 @@ def make_dataset(config: ToyWorldConfig,
     """The first `n` scenes of a world.
 
     Raises: ValueError for fewer different graphs in a world, or a seed or a split that is none."""
-    if split not in ("train", "test"):
-        raise ValueError(f"split is {split!r}: expected 'train' or 'test'")
-    world = ToyWorld(config, as_seed(seed), split)
+    if split not in config.splits:
+        raise ValueError(f"split is {split!r}: expected one of {', '.join(config.splits)}")
+    world = config.scenes(as_seed(seed), split)
     graphs: list[SceneGraph] = []
     images, kept, seen, index = [], [], set(), 0
     bar = tqdm(total=n, desc=f"drawing {split} scenes", disable=not progress, leave=False)
@@ -782,15 +796,8 @@ def make_dataset(config: ToyWorldConfig,
             seen.add(said)
         graphs.append(scene.graph); images.append(scene.image); bar.update()
         if masks:
-            kept.append(
-                np.pad(
-                    scene.masks, ((0, 2 + config.n_things[1] - len(scene.masks)), (0, 0), (0, 0))
-                )
-            )
+            spare = config.most_objects - len(scene.masks)
+            kept.append(np.pad(scene.masks, ((0, max(0, spare)), (0, 0), (0, 0))))
     bar.close()
-    return ToyData(
-        config,
-        graphs,
-        torch.from_numpy(np.stack(images)),
-        torch.from_numpy(np.stack(kept)) if masks else None,
-    )
+    return config.data(graphs, torch.from_numpy(np.stack(images)),
+                       torch.from_numpy(np.stack(kept)) if masks else None)
