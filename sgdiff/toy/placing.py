@@ -21,7 +21,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .sprites import COLORED, COLORS, SPRITE_SIZES, solid, sprite
+from .sprites import COLORED, COLORS, SPRITE_SIZES, solid
 from .world import HOLDABLE
 
 # %% ../../nbs/toy/placing.ipynb #6d839415

@@ -68,6 +68,7 @@ class Preset:
     seed: int = 0                   # of the scenes, the first weights and every draw
     dim: int = 96                   # D of the graph encoder
     vae_channels: tuple = (64, 128)     # widths of the autoencoder, as in VAEConfig
+    latent_channels: int = 8        # c, numbers per latent position
     model_channels: int = 96        # width of the UNet's finest level
     channel_mult: tuple = (1, 2)    # and of each level, in widths of the finest
     attention_levels: tuple = (0, 1)    # levels that read the graph, 0: the finest
@@ -90,6 +91,8 @@ class Preset:
     # highest learning rate of stage 2; a long run of AdamW breaks down at 1e-3
     diffusion_lr: float = 1e-3
     vae_batch_size: int = 16        # small batches: many cheap steps are what an autoencoder wants
+    vae_lr: float = 2e-3            # highest learning rate of the autoencoder
+    vae_muon: float = 0.0           # of `vae`: as in FitConfig; 0: AdamW
     muon: float = 0.0  # of `pretrain`, `diffusion` and `polish`: as in FitConfig; 0: AdamW
     save_every: int = 250           # steps between checkpoints; changes nothing in the outcome
     # True: stage 2 trains the graph encoder on; False: as in the paper, for which stage 1 must be
@@ -103,11 +106,12 @@ class Preset:
         many, rate, batch = (1, 10**9), (0.0, 1000.0), (1, 65_536)
         steps = {f"{stage}_steps": (int(stage not in OPTIONAL), 10**9) for stage in STAGES}
         check_fields(self, world={*WORLDS}, n_scenes=many, seed=(0, 2**62), dim=(1, 8192),
-                     model_channels=(32, 4096), vae_channels=(1, 8192), channel_mult=(1, 64),
+                     model_channels=(32, 4096), vae_channels=(1, 8192), latent_channels=(1, 1024),
+                     channel_mult=(1, 64),
                      attention_levels=(0, 15), told_in_full=(0.0, 1.0),
                      timestep_mean=(-100.0, 100.0), guidance=(-1000.0, 1000.0), batch_size=batch,
                      diffusion_batch_size=batch,
-                     vae_batch_size=batch, diffusion_lr=rate, muon=rate, save_every=many, **steps)
+                     vae_batch_size=batch, diffusion_lr=rate, vae_lr=rate, vae_muon=rate, muon=rate, save_every=many, **steps)
         largest = max(self.batch_size, self.diffusion_batch_size, 2 * self.vae_batch_size)
         if self.n_scenes < largest:
             raise RangeError(f"n_scenes is {self.n_scenes}, expected at least {largest}, the "
@@ -140,10 +144,10 @@ PRESETS = {
         diffusion_lr=1e-3,
     ),
     "park": Preset(
-        **LEAN, world="park", n_scenes=60_000, dim=128, vae_channels=(48, 96), channel_mult=(1, 2, 3),
-        attention_levels=(1, 2), told_in_full=0.15, guidance=3.0, vae_steps=2500, vae_batch_size=8,
-        pretrain_steps=4000, diffusion_steps=30_000, decoder_steps=1000, judge_steps=4000,
-        diffusion_lr=1e-3, save_every=100,
+        **LEAN | dict(model_channels=96), world="park", n_scenes=60_000, dim=128, latent_channels=32,
+        vae_channels=(32, 64, 128), vae_lr=1e-3, vae_muon=2.0, told_in_full=0.15, guidance=3.0, vae_steps=4000,
+        vae_batch_size=8, pretrain_steps=4000, diffusion_steps=16_000, decoder_steps=1000,
+        judge_steps=4000, diffusion_lr=1e-3, save_every=100,
     ),
     "tiny": Preset(
         n_scenes=256, dim=32, model_channels=32, vae_steps=4, pretrain_steps=4, diffusion_steps=4,
@@ -176,7 +180,9 @@ def stage_config(stage: str, p: Preset) -> FitConfig:
     if stage == "decoder":
         return FitConfig(p.decoder_steps, 1e-3, 20, weight_decay=0.0, ema_decay=0.95, **common)
     return {
-        "vae": FitConfig(p.vae_steps, 2e-3, 50, weight_decay=0.0, ema_decay=0.995, **common),
+        "vae": FitConfig(
+            p.vae_steps, p.vae_lr, 50, weight_decay=0.0, ema_decay=0.995, muon=p.vae_muon, **common
+        ),
         "pretrain": FitConfig(
             p.pretrain_steps, 2e-3, 100, weight_decay=0.05, ema_decay=0.99, muon=p.muon, **common
         ),
@@ -210,7 +216,8 @@ def build(
     check_stages(p, [stage])
     set_seed(p.seed)
     world = p.config
-    if stage in AUTOENCODERS: return VAE(VAEConfig(channels=p.vae_channels))
+    if stage in AUTOENCODERS: return VAE(VAEConfig(
+        latent_channels=p.latent_channels, channels=p.vae_channels))
     if stage == "pretrain":
         return PretrainingModel(
             PretrainingConfig(
@@ -221,6 +228,8 @@ def build(
     if stage in DENOISERS:
         return UNet(
             UNetConfig(
+                in_channels=p.latent_channels,
+                out_channels=p.latent_channels,
                 model_channels=p.model_channels,
                 local_dim=3 * p.dim,
                 global_dim=128,
@@ -447,7 +456,7 @@ def check_preset(p: Preset, out: Path) -> None:
         changed = [
             f"{k} {old.get(k)!r} -> {v!r}"
             for k, v in asdict(p).items()
-            if k != "save_every" and old.get(k) != v
+            if k != "save_every" and old.get(k) != (list(v) if isinstance(v, tuple) else v)
         ]
         if changed:
             raise SGDiffError(
