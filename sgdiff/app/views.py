@@ -23,7 +23,7 @@ import traitlets
 from .model import EditorModel, board
 from ..errors import SGDiffError
 from ..graphs.graph import SceneGraph
-from ..graphs.text import object_names
+from ..graphs.names import object_names
 
 try: import anywidget
 except ImportError as error:

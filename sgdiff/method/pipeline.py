@@ -86,9 +86,11 @@ def pictures_figure(graphs, rows, titles=None, highlight=()) -> "Figure":
 
 
 def changed_words(before: SceneGraph, after: SceneGraph) -> set:
-    "The words of `after` that are new, and the predicates of its new relations."
+    "The words of `after` that are new, the predicates of its new relations, its new attributes."
+    def said(g): return {(word, a) for word, of in zip(g.objects, g.each_attributes) for a in of}
     new = set(after.named_triples()) - set(before.named_triples())
-    return (set(after.objects) - set(before.objects)) | {p for _, p, _ in new}
+    attributes = {a for _, a in said(after) - said(before)}
+    return (set(after.objects) - set(before.objects)) | {p for _, p, _ in new} | attributes
 
 
 def edits_figure(edits: list) -> "Figure":  # of EditOutput
@@ -177,6 +179,8 @@ class Starter(GraphReader):
         others = [p for pair in zip(written, graphs) for p in substitutions(*pair)]
         said = [told_substitution(*pair) for pair in dict.fromkeys(others)]
         for g in graphs: said += [f"the graph '{g.to_text()}': {doubt}" for doubt in self.doubts(g)]
+        if any(g.attributes for g in written) and not self.graph_encoder.config.n_attributes:
+            said.append("these weights read no attributes, such as colours: they are left out")
         for text in said: warnings.warn(text, stacklevel=4)  # past no_grad, to whoever called
 
 # %% ../../nbs/method/pipeline.ipynb #31fc1a6c
@@ -238,7 +242,7 @@ class SGDiffPipeline(Drawer):
         drawn = [self.read(graph)]
         asked.append(edit_graph(asked[0], change, self.vocab))  # as written: its words are there
         drawn.append(self.read(asked[1]))
-        if len({(g.objects, g.triples) for g in drawn}) == 1:
+        if len({replace(g, boxes=None) for g in drawn}) == 1:
             warnings.warn("the change leaves the drawn graph as it is", stacklevel=2)
         n = check_whole("num_images_per_graph", num_images_per_graph, 1, MOST_PICTURES)
         x_T = self._noise(n, generator, seed)
