@@ -173,14 +173,18 @@ class Starter(GraphReader):
 
     def doubts(self, graph: SceneGraph) -> list:  # of sentences, empty where all is well
         "Why these weights may not draw all of a graph."
-        return [] if self.scenes is None else self.scenes.doubts(graph, self.max_things)
+        known = [] if self.scenes is None else self.scenes.doubts(graph, self.max_things)
+        return [*known, *self._unread(graph)]
+
+    def _unread(self, graph):
+        "Says so where a graph has attributes and the encoder reads none."
+        if self.graph_encoder.config.n_attributes or not graph.attributes: return []
+        return ["these weights read no attributes, such as colours: they are left out"]
 
     def _warn(self, graphs, written):
         others = [p for pair in zip(written, graphs) for p in substitutions(*pair)]
         said = [told_substitution(*pair) for pair in dict.fromkeys(others)]
         for g in graphs: said += [f"the graph '{g.to_text()}': {doubt}" for doubt in self.doubts(g)]
-        if any(g.attributes for g in written) and not self.graph_encoder.config.n_attributes:
-            said.append("these weights read no attributes, such as colours: they are left out")
         for text in said: warnings.warn(text, stacklevel=4)  # past no_grad, to whoever called
 
 # %% ../../nbs/method/pipeline.ipynb #31fc1a6c
