@@ -334,7 +334,7 @@ def seen(judge, sources, question):
 ALONE = """async source => {       // the board in an empty page, with a model that writes down what it is sent
   const { default: widget } = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
   const node = (key, word, x) => ({ key, word, x, y: 0.5, changed: false }), heard = {};
-  const values = { board: { nodes: [node(7, "sheep", 0.3), node(8, "tree", 0.7)], edges: [], can_undo: true, error: "" }, objects: [], predicates: [], hover: "" };
+  const values = { board: { nodes: [node(7, "sheep", 0.3), node(8, "tree", 0.7)], edges: [], can_undo: true, error: "" }, objects: ["ball", "sky"], predicates: [], hover: "" };
   window.sent = [];
   window.news = board => { values.board = { ...values.board, ...board }; heard["change:board"](); };
   window.without = key => news({ nodes: values.board.nodes.filter(n => n.key !== key) });
