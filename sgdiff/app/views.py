@@ -87,7 +87,7 @@ class _Row(w.HBox):
         if kind == "object":
             self.boxes = [
                 w.Dropdown(options=form.objects, layout=wide),
-                w.Dropdown(layout=wide, tooltip="what it is like: choose once more to take it back"),
+                w.Dropdown(layout=wide, tooltip="what it is like; choose again to take it back"),
             ]
             commands = [
                 lambda v: do("replace_object", row=row, word=v),

@@ -96,8 +96,8 @@ class _Things:
         if name.how_many == 1:
             return GraphError(f"{asked!r} could be {len(numbers)} objects ({', '.join(called)}): "
                               f"say which, or number all of them: {numbered}")
-        return GraphError(f"{name.how_many} times {asked!r}, after {', '.join(called)}: the same or "
-                          f"others? Number all of them, as in '{name.word}#2'")
+        return GraphError(f"{name.how_many} times {asked!r}, after {', '.join(called)}: the "
+                          f"same or others? Number all of them, as in '{name.word}#2'")
 
 
 def _number_faults(names, alone, faults):   # (word, number) of all; how often each was a clause
