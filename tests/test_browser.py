@@ -334,7 +334,7 @@ def seen(judge, sources, question):
 ALONE = """async source => {       // the board in an empty page, with a model that writes down what it is sent
   const { default: widget } = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
   const node = (key, word, x) => ({ key, word, x, y: 0.5, changed: false }), heard = {};
-  const values = { board: { nodes: [node(7, "sheep", 0.3), node(8, "tree", 0.7)], edges: [], can_undo: true, error: "" }, objects: [], predicates: [], hover: "" };
+  const values = { board: { nodes: [node(7, "sheep", 0.3), node(8, "tree", 0.7)], edges: [], can_undo: true, error: "" }, objects: ["ball", "sky"], predicates: [], hover: "" };
   window.sent = [];
   window.news = board => { values.board = { ...values.board, ...board }; heard["change:board"](); };
   window.without = key => news({ nodes: values.board.nodes.filter(n => n.key !== key) });
@@ -391,6 +391,37 @@ def test_a_node_that_is_being_moved_when_the_board_changes(page):
     page.evaluate("without(8)")
     page.wait_for_timeout(500)
     assert len(page.evaluate("sent")) == 4 and page.complaints == [], "what has gone is not moved"
+
+
+def test_a_thing_is_described_on_the_board(page):
+    page.evaluate(ALONE, (ROOT / "sgdiff" / "app" / "static" / "graph_canvas.js").read_text())
+    page.evaluate(
+        "news({ nodes: [{ key: 7, word: 'ball', name: 'small ball', attributes: ['small'], x: 0.3, "
+        "y: 0.5, may: ['red', 'blue', 'small', 'large'] }, { key: 8, word: 'sky', x: 0.7, y: 0.2, "
+        "name: 'sky', attributes: [], may: [] }] })"
+    )
+    text = page.locator("[data-id=o0] text")
+    assert text.text_content() == "small ball"
+    box, word = (page.locator(f"[data-id=o0] {what}").bounding_box() for what in ("rect", "text"))
+    assert word["width"] < box["width"], "the words fit into their box"
+    options = lambda: page.locator(".sgdiff-popup [role=option]").all_text_contents()
+    page.locator("[data-id=o0]").focus()
+    page.keyboard.press("d")
+    assert options() == ["red", "blue", "not small", "large"]
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.locator("[data-id=o0]").focus()
+    page.keyboard.press("Enter")
+    page.locator(".sgdiff-popup button", has_text="Describe").click()
+    page.locator(".sgdiff-popup [role=option]", has_text="not small").click()
+    assert page.evaluate("sent") == [
+        ["toggle_attribute", {"row": 0, "attribute": word}] for word in ("blue", "small")]
+    page.locator("[data-id=o1]").focus()
+    page.keyboard.press("d")
+    assert options() == [], "a sky is not described"
+    page.keyboard.press("Enter")
+    assert not page.locator(".sgdiff-popup button", has_text="Describe").count()
+    assert page.complaints == []
 
 
 def test_a_narrow_board_has_room_for_fingers(page):

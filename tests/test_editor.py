@@ -1,6 +1,7 @@
 """The editor's model under random commands, and its views under the same: what must hold whatever a
 hand does."""
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -15,7 +16,11 @@ from sgdiff.graphs.drawing import place_objects  # noqa: E402
 from sgdiff.graphs.graph import SceneGraph, check_graph  # noqa: E402
 from sgdiff.toy.world import EASY, ToyWorld  # noqa: E402
 
-VOCAB = EASY.vocab
+COLOURS, SIZES = ("red", "blue"), ("small", "large")
+VOCAB = replace(
+    EASY.vocab, attributes=(*COLOURS, *SIZES), attribute_aliases={"big": "large"},
+    attributes_of={"sheep": SIZES, "dog": (*COLOURS, *SIZES), "sand": COLOURS},
+    attribute_kinds=(COLOURS, SIZES))
 rows = st.integers(-1, 5)
 words = st.sampled_from([*VOCAB.objects[1:6], "zebra", "unicorn", "__image__"])
 predicates = st.sampled_from([*VOCAB.predicates[1:5], "on", "eats"])
@@ -23,6 +28,8 @@ commands = st.one_of(
     st.tuples(st.just("add_object"), st.fixed_dictionaries({"word": words})),
     st.tuples(st.just("replace_object"), st.fixed_dictionaries({"row": rows, "word": words})),
     st.tuples(st.just("remove_object"), st.fixed_dictionaries({"row": rows})),
+    st.tuples(st.just("toggle_attribute"), st.fixed_dictionaries(
+        {"row": rows, "attribute": st.sampled_from(["red", "blue", "small", "BIG", "green", 5])})),
     st.tuples(
         st.just("move_object"),
         st.fixed_dictionaries({"row": rows, "x": st.floats(-1, 2), "y": st.floats(-1, 2)}),
@@ -48,7 +55,8 @@ commands = st.one_of(
         st.fixed_dictionaries(
             {
                 "graph": st.sampled_from(
-                    ["dog; sheep", "sheep left of dog; sky above grass", "", "{", "a unicorn"]
+                    ["dog; sheep", "sheep left of dog; sky above grass", "", "{", "a unicorn",
+                     "big red dog left of small dog", "two sheep", "red tree"]
                 )
             }
         ),
@@ -81,7 +89,7 @@ def test_whatever_is_done_the_model_holds_together(sequence):
         )
         assert not what_changed(m, m) and bool(what_changed(before, m)) == (
             set(before.keyed_triples()) != set(m.keyed_triples())
-            or dict(zip(before.keys, before.graph.objects)) != dict(zip(m.keys, m.graph.objects))
+            or dict(zip(before.keys, before.called())) != dict(zip(m.keys, m.called()))
         )
     end, steps = model.now, len(model.past)
     while model.past:
@@ -106,12 +114,43 @@ def test_board_and_form_show_the_same(sequence):
             == [row.boxes[0].value for row in form.object_rows.children]
             == list(g.objects)
         )
+        for row, node, said in zip(
+            form.object_rows.children, canvas.board["nodes"], g.each_attributes, strict=True
+        ):
+            assert tuple(node["attributes"]) == said
+            assert (row.boxes[1].label, row.boxes[1].value) == (" ".join(said) or "any", "")
+            assert (row.boxes[1].layout.display == "none") == (not node["may"])
         assert [
             tuple(e[k] for k in ("subject", "predicate", "object")) for e in canvas.board["edges"]
         ] == list(g.triples)
         assert [tuple(box.value for box in row.boxes) for row in form.triple_rows.children] == list(
             g.triples
         )
+
+
+def test_a_thing_is_described_on_the_board_and_in_the_form():
+    model = EditorModel(VOCAB, "big dog left of sheep; sky above sand")
+    canvas, form = GraphCanvas(model), GraphForm(model)
+    dog, sheep = form.object_rows.children[:2]
+    assert [label for label, _ in dog.boxes[1].options] == [
+        "large", "red", "blue", "small", "not large"]
+    assert model.notes == ["big is drawn as large: these weights know no big"]
+    assert dog.note.value == "written as “big”"
+    dog.boxes[1].value = "red"
+    assert model.graph.to_text() == "large red dog left of sheep; sky above sand"
+    dog.boxes[1].value = "blue"                             # no dog is red and blue
+    dog.boxes[1].value = "large"                            # taken back
+    assert model.graph.to_text() == "blue dog left of sheep; sky above sand" and not model.notes
+    assert [n["name"] for n in canvas.board["nodes"]] == ["blue dog", "sheep", "sky", "sand"]
+    assert what_changed(model.past[-1], model.now).words == ("blue large dog became blue dog",)
+    assert not model.do("toggle_attribute", row=1, attribute="red")
+    assert model.error == "'sheep' cannot be 'red'; 'sheep' can be: small, large"
+    assert model.do("toggle_attribute", row=0, attribute="small")
+    assert model.do("replace_object", row=0, word="sheep")  # which can be small, but not blue
+    assert model.graph.to_text().startswith("small sheep left of sheep#2")
+    assert model.do("undo") and model.graph.each_attributes[0] == ("blue", "small")
+    assert model.do("load", graph="blue small dog; red dog left of sheep")
+    assert what_changed(model.past[-1], model.now).words[0] == "red dog came"
 
 
 def test_a_word_that_another_stands_in_for_is_said_in_every_view():

@@ -18,7 +18,7 @@ from sgdiff.graphs.edits import edit_graph, find_object
 from sgdiff.graphs.faults import GraphError
 from sgdiff.graphs.forms import graph_entries, graph_from, read_graphs
 from sgdiff.graphs.graph import SceneGraph
-from sgdiff.graphs.text import object_names
+from sgdiff.graphs.names import object_names
 from sgdiff.graphs.vocab import UnknownWordError, Vocab
 from sgdiff.toy.world import EASY, make_dataset
 
@@ -155,7 +155,7 @@ def test_direction_and_keys_are_never_guessed():
     ):
         with pytest.raises(GraphError, match=f"{key}.*did you mean '{near}"):
             as_graph({"objects": objects, key: triples}, VOCAB)
-    for key in ("triples", "attributes", 5):
+    for key in ("triples", "attribution", 5):
         with pytest.raises(
             GraphError, match=f"{key}.*known are objects, relationships, boxes"
         ) as refused:

@@ -1,5 +1,7 @@
 """Random graphs: no crash, and what comes out does not depend on the order of nodes and triples or
 on what else is in the batch."""
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,17 +10,24 @@ from hypothesis import strategies as st
 from sgdiff.errors import SGDiffError
 from sgdiff.method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from sgdiff.graphs.batch import SceneGraphBatch
-from sgdiff.graphs.edits import edit_graph
+from sgdiff.graphs.edits import edit_graph, find_object, remove_object, without_relations
 from sgdiff.graphs.graph import SceneGraph, check_graph
+from sgdiff.graphs.names import object_names
 from sgdiff.toy.world import (
     EASY, FLIPS, flip_triple, flippable, graph_signature, random_flip, thin_graph, turn)
 from sgdiff.method.unet import UNet, UNetConfig
 
-VOCAB = EASY.vocab
+COLOURS, SIZES = ("red", "yellow", "blue", "purple"), ("small", "large")
+VOCAB = replace(
+    EASY.vocab, attributes=(*COLOURS, *SIZES), attribute_aliases={"big": "large"},
+    attribute_kinds=(COLOURS, SIZES),
+    attributes_of={word: (*COLOURS, *SIZES) if word in ("ball", "car", "house") else SIZES
+                   for word in EASY.things})
 torch.manual_seed(0)
 ENCODER = SceneGraphEncoder(
     SceneGraphEncoderConfig(
-        VOCAB.n_objects, VOCAB.n_predicates, dim=32, hidden_dim=32, n_layers=2, global_dim=32
+        VOCAB.n_objects, VOCAB.n_predicates, dim=32, hidden_dim=32, n_layers=2, global_dim=32,
+        n_attributes=VOCAB.n_attributes, counts=True
     )
 ).eval()
 UNET = UNet(
@@ -37,13 +46,15 @@ words, predicates = st.sampled_from(VOCAB.objects[1:]), st.sampled_from(VOCAB.pr
 
 @st.composite
 def graphs(draw, most=6):
-    """A graph with up to `most` objects: lone objects, double edges, self-loops and no edges at all
-    included."""
+    """A graph with up to `most` objects, each with what it may be: lone objects, double edges,
+    self-loops and no edges at all included."""
     objects = draw(st.lists(words, min_size=1, max_size=most))
     rows = st.integers(0, len(objects) - 1)
-    return SceneGraph(
-        tuple(objects), tuple(draw(st.lists(st.tuples(rows, predicates, rows), max_size=8)))
-    )
+    triples = draw(st.lists(st.tuples(rows, predicates, rows), max_size=8))
+    said = [[draw(st.sampled_from((None, *kind))) for kind in VOCAB.attribute_kinds
+             if kind[0] in VOCAB.attributes_for(word)] for word in objects]
+    attributes = tuple(tuple(a for a in of if a) for of in said)
+    return SceneGraph(tuple(objects), tuple(triples), None, attributes)
 
 
 def encode(*gs):
@@ -66,7 +77,19 @@ def shuffled(graph, seed):
     row = {old: new for new, old in enumerate(order)}
     triples = [(row[s], p, row[o]) for s, p, o in graph.triples]
     return SceneGraph(tuple(graph.objects[i] for i in order),
-                      tuple(triples[i] for i in torch.randperm(len(triples), generator=g).tolist()))
+                      tuple(triples[i] for i in torch.randperm(len(triples), generator=g).tolist()),
+                      None, tuple(graph.each_attributes[i][::-1] for i in order))
+
+
+def things(graph):
+    "The objects with what is said of them, in no order."
+    return sorted(zip(graph.objects, graph.each_attributes))
+
+
+def facts(graph):
+    "The relations between objects with what is said of them, in no order."
+    whole = list(zip(graph.objects, graph.each_attributes))
+    return sorted((whole[s], p, whole[o]) for s, p, o in graph.triples)
 
 
 @settings(max_examples=40, deadline=None)
@@ -99,11 +122,60 @@ def test_text_json_and_networkx_bring_the_graph_back(graph):
     assert SceneGraph.from_json(graph.to_json()) == graph
     other = SceneGraph.from_networkx(graph.to_networkx())
     assert other.objects == graph.objects and sorted(other.triples) == sorted(graph.triples)
+    assert other.attributes == graph.attributes
     again = SceneGraph.from_text(graph.to_text(), VOCAB)
-    assert (
-        sorted(again.objects) == sorted(graph.objects)
-        and sorted(again.named_triples()) == sorted(graph.named_triples())
-    )
+    assert things(again) == things(graph) and facts(again) == facts(graph)
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs())
+def test_names_lead_to_the_objects_that_have_them(graph):
+    names = object_names(graph)
+    assert len(set(names)) == len(names)
+    assert [find_object(graph, name) for name in names] == list(range(len(graph)))
+    for row, name in enumerate(names):
+        assert edit_graph(graph, f"remove the {name}", VOCAB) == remove_object(graph, row)
+    checked = check_graph(replace(graph, triples=()), VOCAB)
+    assert checked.attributes == graph.attributes
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs(), st.data())
+def test_an_object_is_made_what_it_can_be_and_nothing_else_changes(graph, data):
+    row = data.draw(st.integers(0, len(graph) - 1))
+    name, word = object_names(graph)[row], graph.objects[row]
+    asked = data.draw(st.sampled_from(VOCAB.attributes))
+    if asked not in VOCAB.attributes_for(word):
+        with pytest.raises(SGDiffError, match=f"'{word}' cannot be '{asked}'"):
+            edit_graph(graph, f"make {name} {asked}", VOCAB)
+        return
+    made = edit_graph(graph, f"make {name} {asked}", VOCAB)
+    others = COLOURS if asked in COLOURS else SIZES
+    kept = {a for a in graph.each_attributes[row] if a not in others}
+    assert set(made.each_attributes[row]) == kept | {asked}
+    assert (made.objects, made.triples) == (graph.objects, graph.triples)
+    assert all(made.each_attributes[i] == graph.each_attributes[i]
+               for i in range(len(graph)) if i != row)
+
+
+@settings(max_examples=50, deadline=None)
+@given(graphs(), st.integers(0, 1000))
+def test_what_is_said_of_a_thing_stays_with_it(graph, seed):
+    import numpy as np
+    rng, whole = np.random.default_rng(seed), things(graph)
+    thin = thin_graph(graph, rng)
+    assert all(thing in whole for thing in things(thin))
+    assert sum(word in EASY.things for word in thin.objects) == sum(
+        word in EASY.things for word in graph.objects)
+    flipped = random_flip(graph, rng)
+    assert flipped is None or things(flipped) == whole
+    assert things(without_relations(graph)) == whole and things(shuffled(graph, seed)) == whole
+    batch = SceneGraphBatch.from_graphs([graph, graph], VOCAB)
+    said = sum(map(len, graph.each_attributes))
+    assert batch.attributes.shape == (2 * said, 2)
+    again = [(batch.objects[row], a) for row, a in batch.attributes]
+    told = [(VOCAB.object_id(w), VOCAB.attribute_id(a)) for w, of in whole for a in of]
+    assert sorted((int(o), int(a)) for o, a in again) == sorted(2 * told)
 
 
 @settings(max_examples=100, deadline=None)

@@ -20,6 +20,7 @@ from PIL import Image
 from sgdiff.method import pretraining
 from sgdiff.errors import SGDiffError
 from sgdiff.method.generation import DiffusionConfig, GraphToLatent
+from sgdiff.method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from sgdiff.real.records import (
     GEOMETRIC, RealConfig, Record, choose_rows, fit_boxes, fit_image, geometric_triples, make_graph,
     record_rng)
@@ -34,6 +35,7 @@ pytest.importorskip("pycocotools", reason="the extra [data] is not installed")
 from sgdiff.real.prepare import add_command  # noqa: E402
 from sgdiff.real.tiny import write_tiny_coco, write_tiny_gqa, write_tiny_vg  # noqa: E402
 from sgdiff.real.dataset import CocoStuff, RealData, VisualGenome  # noqa: E402
+from sgdiff.real.shards import PackedData, write_shards  # noqa: E402
 from sgdiff.real.tables import Table  # noqa: E402
 
 # pycocotools under NumPy 2
@@ -189,7 +191,8 @@ def test_chosen_objects_are_as_many_as_asked_for_and_related_ones_come_first(n, 
     if n > limit: assert len(related & set(rows)) == min(limit, len(related))
 
 
-VOCAB = Vocab(("__image__", "a", "b", "c"), ("__in_image__", "near", "on"))
+VOCAB = Vocab(("__image__", "a", "b", "c"), ("__in_image__", "near", "on"),
+              attributes=("red", "wet"))
 
 
 @st.composite
@@ -214,6 +217,9 @@ def records(draw):
         tuple(draw(words) for _ in range(n)),
         np.float32([draw(box) for _ in range(n)]),
         triples,
+        None,
+        draw(st.just(()) | st.tuples(*[st.lists(st.sampled_from(VOCAB.attributes), unique=True)
+                                       .map(tuple)] * n)),
     )
 
 
@@ -235,7 +241,11 @@ def test_graphs_are_sound_whatever_the_record(record, max_objects, image_node, f
         len(set(graph.triples)) == len(graph.triples)
         and all(s != o for s, _, o in graph.triples)
     )
-    if len(graph): check_graph(graph, Vocab(VOCAB.objects, (*VOCAB.predicates, *GEOMETRIC)))
+    vocab = Vocab(VOCAB.objects, (*VOCAB.predicates, *GEOMETRIC), attributes=VOCAB.attributes)
+    if len(graph): check_graph(graph, vocab)
+    said = record.attributes or ((),) * len(record.objects)
+    of = {(word, frozenset(told)) for word, told in zip(record.objects, said)}
+    assert {(w, frozenset(told)) for w, told in zip(graph.objects, graph.each_attributes)} <= of
     if record.triples is None:
         assert (
             len(graph.triples) <= len(graph)
@@ -370,7 +380,6 @@ def test_the_losses_of_the_toy_world_run_on_real_data(tiny, name):
 
 def tiny_model(vocab):
     from sgdiff.method.contrastive import ImageEncoderConfig
-    from sgdiff.method.graph_encoder import SceneGraphEncoderConfig
     torch.manual_seed(0)
     config = SceneGraphEncoderConfig(
         vocab.n_objects, vocab.n_predicates, dim=32, hidden_dim=32, n_layers=2, global_dim=32
@@ -391,6 +400,26 @@ def assert_learns(model, loss_fn):
         losses.append(loss.item())
     assert all(math.isfinite(v) for v in losses) and losses[0] == losses[2] != losses[1]
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_attributes_come_along_from_the_annotations(tiny, tmp_path):
+    data = open_tiny(tiny, "vg", fit="squash", max_objects=30)
+    assert data.config.vocab.attributes == ("large",)       # said of objects wider than 200 pixels
+    records = [data.record(i) for i in range(len(data))]
+    for record in records:
+        wide = [("large",) if width > 200 else () for width in record.boxes[:, 2]]
+        assert [*(record.attributes or ((),) * len(wide))] == wide
+    assert any(record.attributes for record in records)
+    for record, graph in zip(records, data.graphs):
+        assert sorted(graph.each_attributes) == sorted(record.attributes or graph.each_attributes)
+    write_shards(data, tmp_path / "shards", per_shard=9, progress=False)
+    packed = PackedData(tmp_path / "shards", 32, progress=False, fit="squash", max_objects=30)
+    assert [packed.graphs[i] for i in range(len(packed))] == list(data.graphs[:])
+    assert not open_tiny(tiny, "coco").config.vocab.attributes
+    encoder = SceneGraphEncoder(SceneGraphEncoderConfig(
+        data.config.vocab.n_objects, data.config.vocab.n_predicates, 8, 8, 2, 8, n_attributes=1))
+    _, batch = data.batch([0, 1, 2])
+    assert len(batch.attributes) and torch.isfinite(encoder(batch).global_).all()
 
 
 def test_flips_say_something_wrong_and_spare_what_is_the_same_from_both_ends():
@@ -494,6 +523,9 @@ def test_real_gqa_and_its_images(tmp_path):
     }
     graph = data.graphs[0]
     assert graph.triples and set(graph.named_triples()) <= by_name and data.pixels([0]).std() > 0.2
+    said = {(o["name"], *sorted(o["attributes"])) for o in told.values()}
+    assert graph.attributes and {
+        (word, *of) for word, of in zip(graph.objects, graph.attributes)} <= said
 
 
 def test_real_visual_genome_without_images(tmp_path):

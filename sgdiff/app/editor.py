@@ -28,7 +28,7 @@ from .pictures import (
 from .views import GraphCanvas, GraphForm, PictureView
 from ..method.pipeline import SGDiffPipeline, changed_words, pictures_figure
 from ..graphs.graph import check_graph
-from ..graphs.text import object_names
+from ..graphs.names import object_names
 
 # %% ../../nbs/app/editor.ipynb #d0309206
 class PictureSettings(w.VBox):

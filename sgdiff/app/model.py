@@ -24,12 +24,14 @@ from math import isfinite
 from ..errors import SGDiffError, parse_json
 from ..graphs.drawing import DIRECTIONS, place_objects
 from sgdiff.graphs.edits import (
-    add_object, remove_object, replace_object, replace_predicate, substitutions, told_substitution,
+    add_object, remove_object, replace_object, replace_predicate, set_attributes, substitutions,
+    told_substitution,
 )
-from ..graphs.faults import GraphError, whole_number
+from ..graphs.faults import GraphError, as_word, whole_number
 from ..graphs.forms import graph_from, graph_from_json, refuse_texts
 from ..graphs.graph import SceneGraph, check_graph
-from ..graphs.vocab import Vocab, shown
+from ..graphs.names import object_names
+from ..graphs.vocab import Vocab, folded, shown
 from ..toy.world import GROUNDS, SKIES
 
 # %% ../../nbs/app/model.ipynb #da82ea09
@@ -49,6 +51,11 @@ class Moment:
     # (key, word) or keyed triple -> the other word that it was asked for by
     written: dict = field(default_factory=dict, compare=False)
 
+    def called(self) -> list:               # of str, one per object
+        "The words of each object with its attributes."
+        whole = zip(self.graph.each_attributes, self.graph.objects)
+        return [" ".join((*said, word)) for said, word in whole]
+
     def keyed_triples(self) -> list:        # of (subject key, predicate, object key)
         "The relations in names that survive the removal of other objects."
         return [(self.keys[s], p, self.keys[o]) for s, p, o in self.graph.triples]
@@ -65,12 +72,14 @@ class Change:
 
 
 def matched(before: SceneGraph, graph: SceneGraph) -> dict:     # row of graph -> row of before
-    """The n-th object of a word with the n-th of the same word before; of what is left over, kind
-    with kind."""
-    left, match = dict(enumerate(before.objects)), {}
-    for alike in (lambda a, b: a == b, lambda a, b: kind(a) == kind(b)):
-        for i, word in enumerate(graph.objects):
-            found = next((j for j, old in left.items() if alike(word, old)), None)
+    """The n-th object of a word with the n-th of the same word before, first those of the same
+    attributes; of what is left over, kind with kind."""
+    whole = lambda g: zip(g.objects, g.each_attributes)
+    left, match = dict(enumerate(whole(before))), {}
+    same = (lambda a, b: a == b, lambda a, b: a[0] == b[0], lambda a, b: kind(a[0]) == kind(b[0]))
+    for alike in same:
+        for i, thing in enumerate(whole(graph)):
+            found = next((j for j, old in left.items() if alike(thing, old)), None)
             if i in match or found is None: continue
             match[i] = found
             del left[found]
@@ -99,7 +108,7 @@ def what_changed(before: Moment, after: Moment) -> Change:
 
 def _by_keys(before: Moment, after: Moment) -> Change:
     "The difference of two moments whose objects are the same where their keys are."
-    old, new = (dict(zip(m.keys, m.graph.objects)) for m in (before, after))
+    old, new = (dict(zip(m.keys, m.called())) for m in (before, after))
     told = lambda m, t: f"{m[t[0]]} {t[1]} {m[t[2]]}"
     objects = [i for i, k in enumerate(after.keys) if old.get(k) != new[k]]
     was, now = before.keyed_triples(), after.keyed_triples()
@@ -169,7 +178,8 @@ def read_graph(
 # %% ../../nbs/app/model.ipynb #da82ea11
 COMMANDS = (
     "add_object", "replace_object", "remove_object", "move_object", "add_triple",
-    "replace_predicate", "turn_triple", "replace_triple", "remove_triple", "load", "undo", "redo",
+    "toggle_attribute", "replace_predicate", "turn_triple", "replace_triple", "remove_triple",
+    "load", "undo", "redo",
 )
 
 
@@ -194,6 +204,7 @@ class EditorModel:
         "What stands on the board in the place of what was asked for."
         shown = board(self)
         pairs = [(n["written"], n["word"]) for n in shown["nodes"]]
+        pairs += [tuple(pair) for n in shown["nodes"] for pair in n["described"]]
         pairs += [(e["written"], e["predicate"]) for e in shown["edges"]]
         version, n = self._listed
         first = (
@@ -264,6 +275,9 @@ class EditorModel:
             for k, w in words
             if w in drawn or (k, w) not in stay
         }
+        said = zip(moment.keys, asked.each_attributes)
+        pairs = ((k, self.vocab.own_attribute(a), a) for k, of in said for a in of)
+        found |= {(k, own): None if folded(own) == folded(a) else a for k, own, a in pairs}
         triples = replace(moment, graph=asked).keyed_triples()
         return found | {
             (a, drawn.get(p, p), b): p if p in drawn else None
@@ -303,9 +317,20 @@ class EditorModel:
         )
 
     def replace_object(self, row: int, word: str):
-        "Another word for an object; its relations stay."
-        self._row(row, len(self.graph), "object")
-        self._go(replace(self.now, graph=replace_object(self.graph, row, word)))
+        "Another word for an object; its relations stay, and what it still can be."
+        row = self._row(row, len(self.graph), "object")
+        may = self.vocab.attributes_for(as_word(word, "an object"))
+        said = [a for a in self.graph.each_attributes[row] if a in may]
+        graph = set_attributes(replace_object(self.graph, row, word), row, said)
+        self._go(replace(self.now, graph=graph))
+
+    def toggle_attribute(self, row: int, attribute: str):
+        "Says something of an object, or takes it back; what it excludes goes."
+        said = self.graph.each_attributes[self._row(row, len(self.graph), "object")]
+        own = self.vocab.own_attribute(as_word(attribute, "an attribute"))
+        if own in said: said = [a for a in said if a != own]
+        else: said = self.vocab.joined_attributes(said, (own,))
+        self._go(replace(self.now, graph=set_attributes(self.graph, row, said)))
 
     def remove_object(self, row: int):
         "An object goes, and its relations with it."
@@ -426,8 +451,17 @@ def board(model: EditorModel,
     "What is on the board."
     m, change = model.now, what_changed(since, model.now) if since is not None else Change()
     written = lambda what: m.written.get(what) or ""      # another word that stood here
-    nodes = [dict(key=k, word=w, x=x, y=y, changed=i in change.objects, written=written((k, w)))
-             for i, (k, w, (x, y)) in enumerate(zip(m.keys, m.graph.objects, m.places))]
+    names, of = object_names(m.graph), m.graph.each_attributes
+    nodes = [
+        dict(
+            key=k, word=w, x=x, y=y, name=names[i], attributes=list(of[i]),
+            may=list(model.vocab.attributes_for(w)),
+            changed=i in change.objects,
+            written=written((k, w)),
+            described=[[written((k, a)), a] for a in of[i] if written((k, a))],
+        )
+        for i, (k, w, (x, y)) in enumerate(zip(m.keys, m.graph.objects, m.places))
+    ]
     edges = [
         dict(
             subject=s, predicate=p, object=o,

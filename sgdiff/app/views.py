@@ -23,7 +23,7 @@ import traitlets
 from .model import EditorModel, board
 from ..errors import SGDiffError
 from ..graphs.graph import SceneGraph
-from ..graphs.text import object_names
+from ..graphs.names import object_names
 
 try: import anywidget
 except ImportError as error:
@@ -85,8 +85,14 @@ class _Row(w.HBox):
         self.form, self.kind, self.row, do = form, kind, row, form.do
         wide = w.Layout(width="110px")
         if kind == "object":
-            self.boxes = [w.Dropdown(options=form.objects, layout=wide)]
-            commands = [lambda v: do("replace_object", row=row, word=v)]
+            self.boxes = [
+                w.Dropdown(options=form.objects, layout=wide),
+                w.Dropdown(layout=wide, tooltip="what it is like; choose again to take it back"),
+            ]
+            commands = [
+                lambda v: do("replace_object", row=row, word=v),
+                lambda v: v and do("toggle_attribute", row=row, attribute=v),
+            ]
             buttons = [
                 _small(
                     "Remove",
@@ -114,15 +120,25 @@ class _Row(w.HBox):
         self.note = w.HTML()
         super().__init__([*self.boxes, *buttons, self.note], layout=w.Layout(flex_flow="row wrap"))
 
+    def _describe(self, may, said):
+        "What the object may be, and what it is; nothing where it may be nothing."
+        told = [(" ".join(said) or "any", "")]
+        choices = tuple(told + [(f"not {a}" if a in said else a, a) for a in may])
+        if self.boxes[1].options != choices: self.boxes[1].options = choices
+        self.boxes[1].value = ""
+        self.boxes[1].layout.display = None if may else "none"
+
     def show(self, graph: SceneGraph, item: dict):      # item: this object or relation on the board
         said = {True: "✓ the judge sees it", False: "✗ the judge does not see it", None: ""}
         seen = said.get(item.get("verdict"), "")
-        written = f"written as “{_escape(item['written'])}”" if item["written"] else ""
+        asked = [item["written"], *(a for a, _ in item.get("described", ()))]
+        written = [f"written as “{_escape(word)}”" for word in asked if word]
         self.note.value = ", ".join(
-            filter(None, ("changed" if item["changed"] else "", written, seen))
+            filter(None, ("changed" if item["changed"] else "", *written, seen))
         )
         if self.kind == "object":
             self.boxes[0].value = graph.objects[self.row]
+            self._describe(item["may"], item["attributes"])
             return
         choices = [(name, i) for i, name in enumerate(object_names(graph))]
         for box, value in zip(self.boxes, graph.triples[self.row]):

@@ -77,7 +77,8 @@ def check_words(
 ) -> None:
     """Nothing, if both have the same words in the same order. Raises SGDiffError: the run would
     read other words than the data say."""
-    if (ours.objects, ours.predicates) == (theirs.objects, theirs.predicates): return
+    same = (ours.objects, ours.predicates) == (theirs.objects, theirs.predicates)
+    if same and ours.attributes in ((), theirs.attributes): return
     raise SGDiffError(
         "the data have another vocabulary than the run was trained on: they were prepared again, "
         "or are another data set. Is --data, or --folder, another than you mean?"

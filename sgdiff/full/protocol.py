@@ -146,9 +146,10 @@ def pipeline_draw(
         guidance_scale=protocol.guidance_scale, relation_scale=protocol.relation_scale,
         sampler=protocol.sampler,
     )
-    return lambda graphs, seeds: (
-        pipe([replace(g, boxes=None) for g in graphs], seed=seeds, **settings).pixels
-    )
+    reads = pipe.graph_encoder.config.n_attributes > 0
+
+    def told(graph): return replace(graph, boxes=None, attributes=graph.attributes if reads else ())
+    return lambda graphs, seeds: pipe([*map(told, graphs)], seed=seeds, **settings).pixels
 
 # %% ../../nbs/full/protocol.ipynb #1fab674c
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def _draw_loop(ax, x, y, words, color):
 
 def draw_graph(graph: SceneGraph,
                ax=None,             # matplotlib axes, made where None
-               highlight=(),        # words or predicates drawn in orange: what an edit changed
+               highlight=(),        # words, attributes, predicates in orange: what an edit changed
                ):                   # -> the axes
     "Draws the graph: objects as boxes, relations as labelled arrows."
     import matplotlib.pyplot as plt
@@ -102,10 +102,12 @@ def draw_graph(graph: SceneGraph,
                 ha=side(dx, "right", "left"), va=va, fontsize=7,
                 color="#d9480f" if w in highlight else "#495057",
                 bbox=dict(fc="white", ec="none", pad=0.6), zorder=4)  # above all arrows
-    for i, w in enumerate(graph.objects):
+    for at, w, said in zip(pos, graph.objects, graph.each_attributes):
+        changed = {w, *said} & {*highlight}
+        label = f"{' '.join(said)}\n{w}" if said else w
         ax.text(
-            *pos[i], w, ha="center", va="center", fontsize=8, zorder=5,
-            bbox=dict(boxstyle="round,pad=0.35", fc="#ffe8cc" if w in highlight else "#e7f5ff",
+            *at, label, ha="center", va="center", fontsize=8, zorder=5,
+            bbox=dict(boxstyle="round,pad=0.35", fc="#ffe8cc" if changed else "#e7f5ff",
                       ec="#1c7ed6", lw=0.8))
     ax.set_xlim(-1.5, 1.5); ax.set_ylim(-1.35, 1.35); ax.axis("off")
     return ax

@@ -26,7 +26,7 @@ class GraphError(SGDiffError):
 # %% ../../nbs/graphs/faults.ipynb #f8acb443
 MOST_TOLD = 20                                      # faults in one message
 LARGEST_GRAPH = {"objects": 1000, "relationships": 10_000}      # more is no graph of a picture
-MOST_ATTRIBUTES = 30                                # of one object, as in sg2im's data
+MOST_ATTRIBUTES = 100                               # of one object; sg2im's data have 30
 
 
 class Faults(list):

@@ -166,6 +166,10 @@ class Vocab:
     def longest_predicate(self) -> int:         # in words
         return max(len(p.split()) for p in (*self.predicates, *self.predicate_aliases))
 
+    @cached_property
+    def longest_attribute(self) -> int:         # in words; 0 where there are none
+        return max((len(a.split()) for a in (*self.attributes, *self.attribute_aliases)), default=0)
+
     def _check_words(self, kind, words, aliases):
         "Nothing. Raises ValueError where a word is none, or aliases are no words for words."
         if not isinstance(words, (list, tuple)):
@@ -232,6 +236,12 @@ class Vocab:
         "What an object of this word may be: small, large, red."
         if self.attributes_of: return self.attributes_of.get(self.own_object(word), ())
         return tuple(w for w in self.attributes if not w.startswith("__"))
+
+    def joined_attributes(self, old, new) -> tuple:     # old, new: of attributes of one object
+        "What an object is when `new` is said of it: what cannot be true any more goes."
+        own = {self.own_attribute(a) for a in new}
+        ruled = own.union(*(kind for kind in self.attribute_kinds if own & set(kind)))
+        return (*(a for a in old if self.own_attribute(a) not in ruled), *dict.fromkeys(new))
 
     def _row(self, word, own, rows, aliases, kind):
         if not isinstance(word, str):

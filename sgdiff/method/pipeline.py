@@ -86,9 +86,11 @@ def pictures_figure(graphs, rows, titles=None, highlight=()) -> "Figure":
 
 
 def changed_words(before: SceneGraph, after: SceneGraph) -> set:
-    "The words of `after` that are new, and the predicates of its new relations."
+    "The words of `after` that are new, the predicates of its new relations, its new attributes."
+    def said(g): return {(word, a) for word, of in zip(g.objects, g.each_attributes) for a in of}
     new = set(after.named_triples()) - set(before.named_triples())
-    return (set(after.objects) - set(before.objects)) | {p for _, p, _ in new}
+    attributes = {a for _, a in said(after) - said(before)}
+    return (set(after.objects) - set(before.objects)) | {p for _, p, _ in new} | attributes
 
 
 def edits_figure(edits: list) -> "Figure":  # of EditOutput
@@ -171,7 +173,13 @@ class Starter(GraphReader):
 
     def doubts(self, graph: SceneGraph) -> list:  # of sentences, empty where all is well
         "Why these weights may not draw all of a graph."
-        return [] if self.scenes is None else self.scenes.doubts(graph, self.max_things)
+        known = [] if self.scenes is None else self.scenes.doubts(graph, self.max_things)
+        return [*known, *self._unread(graph)]
+
+    def _unread(self, graph):
+        "Says so where a graph has attributes and the encoder reads none."
+        if self.graph_encoder.config.n_attributes or not graph.attributes: return []
+        return ["these weights read no attributes, such as colours: they are left out"]
 
     def _warn(self, graphs, written):
         others = [p for pair in zip(written, graphs) for p in substitutions(*pair)]
@@ -238,7 +246,7 @@ class SGDiffPipeline(Drawer):
         drawn = [self.read(graph)]
         asked.append(edit_graph(asked[0], change, self.vocab))  # as written: its words are there
         drawn.append(self.read(asked[1]))
-        if len({(g.objects, g.triples) for g in drawn}) == 1:
+        if len({replace(g, boxes=None) for g in drawn}) == 1:
             warnings.warn("the change leaves the drawn graph as it is", stacklevel=2)
         n = check_whole("num_images_per_graph", num_images_per_graph, 1, MOST_PICTURES)
         x_T = self._noise(n, generator, seed)

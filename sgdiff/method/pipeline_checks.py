@@ -96,10 +96,14 @@ def check_words(
     vocab: Vocab,
     encoder,  # SceneGraphEncoderConfig
 ) -> None:
-    "Nothing, if the encoder has a row for each word. Raises SGDiffError."
+    """Nothing, if the encoder has a row for each word; it may read no attributes. Raises
+    SGDiffError."""
     spare = 0 if encoder.residual else 1  # the official table has a row more
-    for kind, words, rows, more in (("objects", vocab.n_objects, encoder.n_objects, spare),
-                                    ("predicates", vocab.n_predicates, encoder.n_predicates, 0)):
+    sizes = [("objects", vocab.n_objects, encoder.n_objects, spare),
+             ("predicates", vocab.n_predicates, encoder.n_predicates, 0)]
+    if encoder.n_attributes:
+        sizes.append(("attributes", vocab.n_attributes, encoder.n_attributes, 0))
+    for kind, words, rows, more in sizes:
         if not 0 <= rows - words <= more:
             raise SGDiffError(f"vocab.json has {words} {kind}, the graph encoder {rows}: "
                               "they are not of the same weights")

@@ -99,8 +99,8 @@ class OfficialPipeline(SGDiffPipeline):
         tokens = [" ".join(t) for t in graph.named_triples()] + [
             f"{w} in image" for w in graph.objects
         ]
-        if limit is None or len(tokens) <= limit: return []
-        return [
+        if limit is None or len(tokens) <= limit: return self._unread(graph)
+        return self._unread(graph) + [
             f"{len(tokens)} triples, one an object counted: the first {limit} become tokens, and "
             f"{', '.join(tokens[limit : limit + 4])}{', ...' if len(tokens) > limit + 4 else ''} "
             "only count in the global one"

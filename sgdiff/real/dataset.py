@@ -258,7 +258,9 @@ def data_fingerprint(
             digest.update(name.encode() + _column_bytes(column))
         if len(data.left_out): digest.update(data.left_out.astype("<i8").tobytes())
     else:
-        graphs = json.dumps([g.named_triples() for g in data.graphs])
+        told = [g.named_triples() for g in data.graphs]
+        said = [g.attributes for g in data.graphs]
+        graphs = json.dumps([told, said] if any(said) else told)
         digest.update(graphs.encode() + data.images.numpy().tobytes())
     return digest.hexdigest()[:16]
 

@@ -42,6 +42,7 @@ class Record:
     triples: tuple | None = None
     # (n, 2) float32, x, y: mean of the object's pixels; None: the middle of its box
     centres: np.ndarray | None = None
+    attributes: tuple = ()      # n tuples of words; (): no object has any
 
 
 @dataclass(frozen=True)
@@ -205,4 +206,5 @@ def make_graph(record: Record, config: RealConfig, rng) -> SceneGraph:      # rn
         tuple(record.objects[i] for i in rows),
         tuple(dict.fromkeys(triples)),
         tuple(map(tuple, boxes[rows].tolist())),
+        tuple(record.attributes[i] for i in rows) if record.attributes else (),
     )

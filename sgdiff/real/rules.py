@@ -175,6 +175,9 @@ def check_record(
         centres,
         f"{n} of x and y",
     )
+    must(len(record.attributes) in (0, n), "attributes", record.attributes, f"{n} lists of words")
+    for word in (word for said in record.attributes for word in said):
+        must(word in vocab.attributes, "an attribute", word, "a word of the vocabulary")
     for s, p, o in record.triples or ():
         must(_is_word(p, vocab.predicates), "a predicate", p, "a word of the vocabulary")
         must(

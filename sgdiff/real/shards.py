@@ -45,11 +45,11 @@ from .tables import check_files, renewed
 
 # %% ../../nbs/real/shards.ipynb #7d33dfd3
 def record_to_json(record: Record) -> bytes:
-    "A record as JSON."
+    "A record as JSON; attributes only where there are some."
     centres = None if record.centres is None else record.centres.tolist()
-    return json.dumps(
-        asdict(record) | {"boxes": record.boxes.tolist(), "centres": centres}
-    ).encode()
+    told = asdict(record) | {"boxes": record.boxes.tolist(), "centres": centres}
+    if not record.attributes: del told["attributes"]
+    return json.dumps(told).encode()
 
 
 def record_from_json(
@@ -65,8 +65,10 @@ def record_from_json(
             None if d["centres"] is None else np.array(d["centres"], np.float32).reshape(-1, 2)
         )
         boxes = np.array(d["boxes"], np.float32).reshape(-1, 4)
+        attributes = tuple(tuple(said) for said in d.get("attributes", ()))
         record = Record(
-            d["key"], d["path"], tuple(d["size"]), tuple(d["objects"]), boxes, triples, centres
+            d["key"], d["path"], tuple(d["size"]), tuple(d["objects"]), boxes, triples, centres,
+            attributes,
         )
         if vocab is not None: check_record(record, vocab)
         return record

@@ -60,7 +60,8 @@ class Table:
         self.path, self.vocab = Path(path), vocab
         _must_be_there(self.path)
         self.columns = read_columns(self.path)
-        check_columns(self.path, self.columns, vocab, attributes)
+        check_columns(self.path, self.columns, vocab, vocab.n_attributes or attributes)
+        self._attributes_before = self._count_objects()
         self.sizes: Any = self.columns.get("image_sizes")  # (N, 2) or None
 
     def __len__(self): return len(self.columns["image_paths"])
@@ -82,8 +83,26 @@ class Table:
         centres = c["object_centres"][i, :n] if "object_centres" in c else None
         boxes = c["object_boxes"][i, :n].astype(np.float32)
         return Record(
-            key, self.image_path(i), tuple(self.sizes[i].tolist()), objects, boxes, triples, centres
+            key, self.image_path(i), tuple(self.sizes[i].tolist()), objects, boxes, triples,
+            centres, self._attributes(i, n)
         )
+
+    def _count_objects(self):           # (N,) int, or None where there are no attributes to read
+        "How many objects the images before each have: the attributes have a row an object."
+        names = {"attributes_per_object", "object_attributes"}
+        if not (self.vocab.attributes and names <= set(self.columns)): return None
+        counts = self.columns["objects_per_image"]
+        return np.cumsum(counts, dtype=np.int64) - counts
+
+    def _attributes(self, i, n):
+        "The attributes of each of the n objects of row `i`, each once."
+        if self._attributes_before is None: return ()
+        first, words = int(self._attributes_before[i]), self.vocab.attributes
+        rows = self.columns["object_attributes"][first:first + n].tolist()
+        counts = self.columns["attributes_per_object"][i, :n].tolist()
+        told = [dict.fromkeys(words[k] for k in row[:m]) for row, m in zip(rows, counts)]
+        said = tuple(tuple(w for w in of if not w.startswith("__none_")) for of in told)
+        return said if any(said) else ()
 
     def _triples(self, i):
         c, n = self.columns, int(self.columns["relationships_per_image"][i])

@@ -44,6 +44,7 @@ function render({ model, el }) {
   };
   let W = 480, H = 340, hand = FINE;                // the board's size in pixels; what points at it
   const width = word => hand.pad + hand.letter * word.length;
+  const label = n => [...(n.attributes ?? []), n.word].join(" ");   // "small red ball"
 
   const svg = make("svg", { viewBox: `0 0 ${W} ${H}`, tabindex: 0, role: "group", "aria-label": "scene graph" });
   const stage = html("div", { className: "sgdiff-stage" }, svg);
@@ -64,15 +65,12 @@ function render({ model, el }) {
     draw();
   }
   const place = i => {                                              // whole within the board, its dot too
-    const n = nodes()[i], p = moved.get(n.key) ?? n, half = width(n.word) / 2 + 3;
+    const n = nodes()[i], p = moved.get(n.key) ?? n, half = width(label(n)) / 2 + 3;
     return { x: clamp(p.x * W, half, W - half - hand.reach), y: p.y * H };
   };
-  const names = () => nodes().map((n, i, all) => {
-    const same = all.slice(0, i).filter(m => m.word === n.word).length;
-    return same ? `${n.word}#${same + 1}` : n.word;
-  });
+  const names = () => nodes().map(n => n.name ?? n.word);
   const border = (i, to) => {                                       // where the line from node i to a point leaves its box
-    const p = place(i), dx = to.x - p.x, dy = to.y - p.y, w = width(nodes()[i].word) / 2 + 3, h = hand.node / 2 + 3;
+    const p = place(i), dx = to.x - p.x, dy = to.y - p.y, w = width(label(nodes()[i])) / 2 + 3, h = hand.node / 2 + 3;
     const t = Math.min(dx ? w / Math.abs(dx) : Infinity, dy ? h / Math.abs(dy) : Infinity, 1);
     return { x: p.x + t * dx, y: p.y + t * dy };
   };
@@ -84,8 +82,9 @@ function render({ model, el }) {
     const mid = { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 }, across = { x: -(b.y - a.y) / long, y: (b.x - a.x) / long };
     return { x: mid.x + 2 * off * across.x, y: mid.y + 2 * off * across.y };     // the control point of the curve
   };
-  const spoken = what => what.written ? `, written as “${what.written}”` : "";      // another word stood here
-  const tip = what => what.written ? [make("title", {}, `written as “${what.written}”, a word that these weights do not know`)] : [];
+  const instead = what => [what.written, ...(what.described ?? []).map(([a]) => a)].filter(Boolean).join(", ");      // other words stood here
+  const spoken = what => instead(what) ? `, written as “${instead(what)}”` : "";
+  const tip = what => instead(what) ? [make("title", {}, `written as “${instead(what)}”, which these weights do not know`)] : [];
   const caption = e => e.predicate + ({ true: " ✓", false: " ✗" }[e.verdict] ?? "");
   const along = (row, t, off = 0) => {                               // a point of a relation's curve, or beside it
     const e = edges()[row], a = place(e.subject), c = bend(row), b = place(e.object), long = Math.hypot(b.x - a.x, b.y - a.y) || 1;
@@ -94,7 +93,7 @@ function render({ model, el }) {
       y: (1 - t) ** 2 * a.y + 2 * t * (1 - t) * c.y + t * t * b.y + off * side * (b.x - a.x) / long };
   };
   const labels = () => {                            // where each relation's word goes: on its line or near it, on no other word, on no other line if possible
-    const taken = nodes().map((n, i) => ({ ...place(i), w: width(n.word) + 2 * hand.dot, h: hand.node })), h = hand.edge;
+    const taken = nodes().map((n, i) => ({ ...place(i), w: width(label(n)) + 2 * hand.dot, h: hand.node })), h = hand.edge;
     const lines = edges().map((_, row) => Array.from({ length: 25 }, (_, k) => along(row, k / 24)));
     return edges().map((e, row) => {
       const w = width(caption(e)) - 10;
@@ -109,7 +108,7 @@ function render({ model, el }) {
   };
   const nodeAt = p => nodes().findIndex((n, i) => {
     const q = place(i);
-    return Math.abs(p.x - q.x) <= width(n.word) / 2 + 6 && Math.abs(p.y - q.y) <= hand.node / 2 + 6;
+    return Math.abs(p.x - q.x) <= width(label(n)) / 2 + 6 && Math.abs(p.y - q.y) <= hand.node / 2 + 6;
   });
   const point = ev => new DOMPoint(ev.clientX, ev.clientY).matrixTransform(svg.getScreenCTM().inverse());
 
@@ -132,9 +131,9 @@ function render({ model, el }) {
     return g;
   };
   const node = i => {
-    const n = nodes()[i], { x, y } = place(i), w = width(n.word);
+    const n = nodes()[i], { x, y } = place(i), w = width(label(n));
     return item(`o${i}`, `${names()[i]}, object${spoken(n)}`, n.changed, ...tip(n), make("rect", { x: x - w / 2, y: y - hand.node / 2, width: w, height: hand.node, rx: 7 }),
-      text(x, y + 5, n.word), make("circle", { class: "dot", cx: x + w / 2, cy: y, r: hand.dot }),
+      text(x, y + 5, label(n)), make("circle", { class: "dot", cx: x + w / 2, cy: y, r: hand.dot }),
       make("circle", { class: "reach", cx: x + w / 2 + hand.reach - hand.dot - 2, cy: y, r: hand.reach }));       // easier to hit than it looks
   };
   function draw() {
@@ -226,10 +225,15 @@ function render({ model, el }) {
       predicate => send("add_triple", { subject: s, predicate, object: o }));
   };
   const relateFrom = row => pick(`relate ${names()[row]} to`, names().map((n, i) => [n, i]).filter(([, i]) => i !== row), null, place(row), to => relate(row, to));
+  const about = row => ({ ...place(row), w: width(label(nodes()[row])) });
+  const describe = row => {
+    const { may, attributes } = nodes()[row];
+    pick(`${names()[row]} is`, may.map(a => [attributes.includes(a) ? `not ${a}` : a, a]), null, about(row), attribute => send("toggle_attribute", { row, attribute }));
+  };
   function change(id) {
     const row = Number(id.slice(1)), gone = { Remove: () => remove(id) };
-    if (id[0] === "o") pick(`in place of ${names()[row]}`, words(model.get("objects")), nodes()[row].word, { ...place(row), w: width(nodes()[row].word) }, word => send("replace_object", { row, word }),
-      nodes().length > 1 ? { Relate: () => relateFrom(row), ...gone } : gone);
+    if (id[0] === "o") pick(`in place of ${names()[row]}`, words(model.get("objects")), nodes()[row].word, about(row), word => send("replace_object", { row, word }),
+      { ...(nodes()[row].may?.length ? { Describe: () => describe(row) } : {}), ...(nodes().length > 1 ? { Relate: () => relateFrom(row) } : {}), ...gone });
     else pick("the relation", words(model.get("predicates")), edges()[row].predicate, labels()[row], predicate => send("replace_predicate", { row, predicate }),
       { Turn: () => send("turn_triple", { row }), ...gone });
   }
@@ -305,6 +309,7 @@ function render({ model, el }) {
     else if (key === "enter" || key === " " || key === "f2") change(id);
     else if (key === "delete" || key === "backspace") remove(id);
     else if (key === "t" && id[0] === "t") send("turn_triple", { row });
+    else if (key === "d" && id[0] === "o" && nodes()[row].may?.length) describe(row);
     else if (key === "r" && id[0] === "o" && nodes().length > 1) relateFrom(row);
     else if (id[0] === "o" && ev.key in steps) nudge(row, steps[ev.key]);
     else used = false;
