@@ -28,6 +28,7 @@ Modules:
 - `sgdiff.graphs.faults`: Rows, words and boxes come from everywhere and in every type. All that is wrong with them is told in one message.
 - `sgdiff.graphs.forms`: sg2im's JSON, graphs of networkx, whole files of graphs: all can be read and written, and nothing gets lost in silence.
 - `sgdiff.graphs.graph`: A scene graph says what is in a picture and how the things stand to each other: one small class, and what a graph must be before it can be drawn.
+- `sgdiff.graphs.names`: A number, attributes and a word, as in "three small red kites": how things are named in a text, and what the objects of a graph are called.
 - `sgdiff.graphs.vocab`: A network knows a fixed list of words, and people write many more: so there are aliases, capitals do not matter, and an error names the words that come close.
 - `sgdiff.method.attention`: How a picture reads a graph: each place takes a weighted mean of the tokens, and chooses the weights.
 - `sgdiff.method.choosing`: Draw several pictures of a graph, and let the encoder of stage 1 keep the one that fits the graph best.

@@ -239,7 +239,7 @@ def land_boxes(land: list, place: Place) -> tuple[list, list]:
 
 
 def _described(picture, owner, things, relations, land, place, rng):
-    "The scene with its graph, whose rows, triples and directions are shuffled: order tells nothing."
+    "The scene with its graph, whose rows, triples and directions are shuffled."
     n, S = len(land), place.S
     boxes, triples = land_boxes(land, place)
     words = [*land, *(t.category for t in things)]

@@ -26,7 +26,7 @@ from .world import HOLDABLE
 
 # %% ../../nbs/toy/placing.ipynb #6d839415
 THINGS = tuple(SPRITE_SIZES)
-ROOMY = ("house", "tree", "boat", "car")        # what can hold a small thing inside when it is large
+ROOMY = ("house", "tree", "boat", "car")        # what, when large, can hold a small thing
 FLYING = ("bird", "kite", "ball")               # what may be in the air
 GAP = 4                                         # pixels between a person and what it holds
 

@@ -51,10 +51,11 @@ class ReaderConfig:
     "How large a reader is, and what it takes for a thing."
     widths: tuple = (32, 64, 96)    # channels at a half, a quarter and an eighth of the size
     threshold: float = 0.4          # a peak from this height on is a thing
+    most: int = 12                  # things in a picture: the highest peaks
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))      # JSON gives lists
-        check_fields(self, widths=(8, 4096), threshold=(0.0, 1.0))
+        check_fields(self, widths=(8, 4096), threshold=(0.0, 1.0), most=(1, 100))
         if len(self.widths) != 3 or any(width % 8 for width in self.widths):
             raise RangeError(f"widths are {self.widths}, expected three multiples of 8")
 
@@ -74,8 +75,8 @@ class ReaderNet(nn.Module):
     def forward(
         self,
         images: Tensor,  # (B, 3, S, S) float in [-1, 1], S a multiple of 8
-    ) -> dict[str, Tensor]:  # by the names of HEADS (B, channels, h, h), pointing (B, 3, S, S), land
-        "All that the network says."
+    ) -> dict[str, Tensor]:  # by name, (B, channels, h, h); pointing (B, 3, S, S); land (B, 7)
+        "All that the network says, as logits where it is a choice."
         features = self.body(images)
         parts = self.places(features).split(tuple(HEADS.values()), dim=1)
         pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)       # (B, 2 width)
@@ -221,6 +222,11 @@ class Reading:
     land: tuple                 # words: sky, ground, and water where there is some
     sure: list[float] = field(default_factory=list)     # height of each thing's peak
 
+    def clearest(self) -> list[int]:
+        "The rows of the things, the clearest first; as they are where nobody said how sure."
+        sure = self.sure or [0.0] * len(self.things)
+        return sorted(range(len(sure)), key=lambda row: -sure[row])
+
     def graph(self, clear: float = CLEAR) -> SceneGraph:    # clear: as of `direction`
         "The complete scene graph of what was read, land first."
         n = len(self.land)
@@ -291,13 +297,17 @@ class Reader(ReaderNet):
         said = self(images)
         heat = said["heat"].sigmoid()
         top = (heat == F.max_pool2d(heat, 3, 1, 1)) & (heat >= self.config.threshold)
-        found: list[list] = [[] for _ in images]
-        for b, k, y, x in top.nonzero().tolist():
-            found[b].append((float(heat[b, k, y, x]), read_thing(said, b, k, y, x)))
+        found = [self._found(said, heat[b], top[b], b) for b in range(len(images))]
         pointing = said["pointing"].cpu().numpy()
         land = said["land"].split((len(SKIES), len(GROUNDS), 1), 1)
         return [self._reading(things, pointing[b], *(part[b] for part in land))
                 for b, things in enumerate(found)]
+
+    def _found(self, said, heat, top, b) -> list:
+        "Height and thing of the highest peaks of a picture."
+        peaks = sorted(((float(heat[k, y, x]), k, y, x) for k, y, x in top.nonzero().tolist()),
+                       reverse=True)[:self.config.most]
+        return [(height, read_thing(said, b, *where)) for height, *where in peaks]
 
     def _reading(self, found, pointing, sky, ground, water):
         things = drawing_order([t for _, t in found], pointing)

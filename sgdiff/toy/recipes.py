@@ -15,8 +15,9 @@ function of the preset, so a run that was cut short goes on to the same weights,
 __all__ = ['STAGES', 'OPTIONAL', 'DENOISERS', 'AUTOENCODERS', 'WORLDS', 'LEAN', 'PRESETS', 'SETUPS', 'DRAWING', 'POLISHING',
            'NEEDS', 'Preset', 'stage_config', 'check_stages', 'encoder_config', 'build', 'stage_files', 'is_done',
            'trained', 'denoiser', 'feed', 'rehearse_preset', 'vae_stage', 'pretrain_stage', 'diffusion_stage',
-           'polish_stage', 'denoising', 'decoder_stage', 'judge_stage', 'train_stage', 'stage_data', 'train_all',
-           'check_preset', 'assemble', 'load_pretraining', 'pack', 'trained_judge', 'is_packed', 'keep_packed']
+           'polish_stage', 'denoising', 'decoder_stage', 'judge_stage', 'reader_stage', 'train_stage', 'stage_data',
+           'train_all', 'check_preset', 'assemble', 'load_pretraining', 'pack', 'trained_judge', 'trained_reader',
+           'is_packed', 'keep_packed']
 
 # %% ../../nbs/toy/recipes.ipynb #588f18c5
 import shutil
@@ -43,16 +44,18 @@ from ..method.pipeline import SGDiffPipeline
 from ..method.pretraining import (PretrainingConfig, PretrainingModel, feed_pretraining,
                                 pretraining_loss)
 from ..training.steps import FitConfig, batch_indices, rehearse
+from .marks import reader_exam
 from .park import PARK
-from .world import EASY, ToyData, make_dataset, training_scenes
+from .reader import Reader, ReaderConfig, load_reader, reading_loss, save_reader
+from .world import EASY, make_dataset, training_scenes
 from ..training.fit import Diverged, FitResult, finish_stage, fit, read_settings, stage_faults
 from ..method.unet import UNet, UNetConfig
 from ..method.vae import (
     VAE, VAEConfig, fit_latent_scale, forgiving_loss, start_from_pca, train_decoder_only, vae_loss)
 
 # %% ../../nbs/toy/recipes.ipynb #56ff8c31
-STAGES = ("vae", "pretrain", "diffusion", "polish", "decoder", "judge")
-OPTIONAL = ("polish", "decoder")        # not in every preset
+STAGES = ("vae", "pretrain", "diffusion", "polish", "decoder", "judge", "reader")
+OPTIONAL = ("polish", "decoder", "judge", "reader")     # not in every preset
 DENOISERS = ("diffusion", "polish")     # these two train the same UNet
 AUTOENCODERS = ("vae", "decoder")       # and these two the same autoencoder
 
@@ -85,7 +88,8 @@ class Preset:
     # of stage 2 once more, on scenes with more of what is difficult; 0: no such stage
     polish_steps: int = 0
     decoder_steps: int = 0          # of the decoder alone, on noisy latents; 0: no such stage
-    judge_steps: int = 400
+    judge_steps: int = 400          # of the judge of the easy world; 0: no such stage
+    reader_steps: int = 0           # of the reader of the park; 0: no such stage
     batch_size: int = 64
     diffusion_batch_size: int = 32
     # highest learning rate of stage 2; a long run of AdamW breaks down at 1e-3
@@ -111,7 +115,8 @@ class Preset:
                      attention_levels=(0, 15), told_in_full=(0.0, 1.0),
                      timestep_mean=(-100.0, 100.0), guidance=(-1000.0, 1000.0), batch_size=batch,
                      diffusion_batch_size=batch,
-                     vae_batch_size=batch, diffusion_lr=rate, vae_lr=rate, vae_muon=rate, muon=rate, save_every=many, **steps)
+                     vae_batch_size=batch, diffusion_lr=rate, vae_lr=rate, vae_muon=rate,
+                     muon=rate, save_every=many, **steps)
         largest = max(self.batch_size, self.diffusion_batch_size, 2 * self.vae_batch_size)
         if self.n_scenes < largest:
             raise RangeError(f"n_scenes is {self.n_scenes}, expected at least {largest}, the "
@@ -144,10 +149,11 @@ PRESETS = {
         diffusion_lr=1e-3,
     ),
     "park": Preset(
-        **LEAN | dict(model_channels=96), world="park", n_scenes=60_000, dim=128, latent_channels=32,
-        vae_channels=(32, 64, 128), vae_lr=1e-3, vae_muon=2.0, told_in_full=0.15, guidance=3.0, vae_steps=4000,
-        vae_batch_size=8, pretrain_steps=4000, diffusion_steps=16_000, decoder_steps=1000,
-        judge_steps=4000, diffusion_lr=1e-3, save_every=100,
+        **LEAN | dict(model_channels=96), world="park", n_scenes=60_000, dim=128,
+        latent_channels=32, vae_channels=(32, 64, 128), vae_lr=1e-3, vae_muon=2.0,
+        told_in_full=0.15, guidance=3.0, vae_steps=4000, vae_batch_size=8, pretrain_steps=4000,
+        diffusion_steps=16_000, decoder_steps=1000, judge_steps=0, reader_steps=4000,
+        diffusion_lr=1e-3, save_every=100,
     ),
     "tiny": Preset(
         n_scenes=256, dim=32, model_channels=32, vae_steps=4, pretrain_steps=4, diffusion_steps=4,
@@ -161,7 +167,7 @@ def stage_config(stage: str, p: Preset) -> FitConfig:
     "The optimiser's settings of a stage."
     common: dict[str, Any] = dict(
         seed=p.seed, log_every=50, save_every=p.save_every,
-        precision="no" if stage == "judge" else "auto",
+        precision="no" if stage in ("judge", "reader") else "auto",
     )
     if stage in DENOISERS:
         steps, rate = (
@@ -177,17 +183,17 @@ def stage_config(stage: str, p: Preset) -> FitConfig:
             channels_last=False,
             **common,
         )
-    if stage == "decoder":
-        return FitConfig(p.decoder_steps, 1e-3, 20, weight_decay=0.0, ema_decay=0.95, **common)
-    return {
-        "vae": FitConfig(
-            p.vae_steps, p.vae_lr, 50, weight_decay=0.0, ema_decay=0.995, muon=p.vae_muon, **common
-        ),
-        "pretrain": FitConfig(
-            p.pretrain_steps, 2e-3, 100, weight_decay=0.05, ema_decay=0.99, muon=p.muon, **common
-        ),
-        "judge": FitConfig(p.judge_steps, 3e-3, 100, weight_decay=0.01, ema_decay=0.99, **common),
-    }[stage]
+    # steps, highest learning rate, warm-up steps, weight decay, decay of the mean, muon
+    settings: dict[str, tuple] = {
+        "vae": (p.vae_steps, p.vae_lr, 50, 0.0, 0.995, p.vae_muon),
+        "pretrain": (p.pretrain_steps, 2e-3, 100, 0.05, 0.99, p.muon),
+        "decoder": (p.decoder_steps, 1e-3, 20, 0.0, 0.95, 0.0),
+        "judge": (p.judge_steps, 3e-3, 100, 0.01, 0.99, 0.0),
+        "reader": (p.reader_steps, 3e-3, 100, 0.01, 0.99, 0.0),
+    }
+    steps, rate, warmup, weight_decay, ema_decay, muon = settings[stage]
+    return FitConfig(
+        steps, rate, warmup, weight_decay=weight_decay, ema_decay=ema_decay, muon=muon, **common)
 
 # %% ../../nbs/toy/recipes.ipynb #932d56b1
 def check_stages(p: Preset, stages) -> None:
@@ -239,6 +245,7 @@ def build(
                 attention_levels=p.attention_levels,
             )
         )
+    if stage == "reader": return Reader(ReaderConfig())
     return Judge(JudgeConfig(things=world.things))
 
 
@@ -285,7 +292,7 @@ def feed(stage: str, p: Preset) -> Callable:  # feed(model), as `rehearse` wants
         side = size // 2 ** len(p.vae_channels)
         return feed_denoiser(encoder_config(p), side, p.diffusion_batch_size)
     images = torch.empty(p.vae_batch_size, 3, size, size, device="meta")
-    if stage == "judge": return lambda judge: judge(images)
+    if stage in ("judge", "reader"): return lambda model: model(images)
     return lambda vae: vae.from_latents(vae.to_latents(images))
 
 
@@ -351,9 +358,15 @@ def judge_stage(p, data, out) -> tuple:
     return build("judge", p), judging_loss(data, p.batch_size, p.seed)
 
 
+def reader_stage(p, scenes, out) -> tuple:
+    "(model, loss_fn) of the reader."
+    return build("reader", p), reading_loss(scenes, 2 * p.vae_batch_size, p.seed)
+
+
 SETUPS = {
     "vae": vae_stage, "pretrain": pretrain_stage, "diffusion": diffusion_stage,
     "polish": polish_stage, "decoder": decoder_stage, "judge": judge_stage,
+    "reader": reader_stage,
 }
 
 # %% ../../nbs/toy/recipes.ipynb #0b1e2dd1
@@ -401,12 +414,15 @@ DRAWING = (0.3, 0.08, 0.17, 0.29, 0.16)
 POLISHING = (0.08, 0.03, 0.24, 0.55, 0.10)
 
 
-def stage_data(stage: str, p: Preset, progress: bool = True) -> ToyData:
+def stage_data(stage: str, p: Preset, progress: bool = True) -> Any:     # ToyData
     """The training scenes of a stage: the first `n_scenes` of the world for `vae`, `pretrain` and
     `decoder`.
 
     Stage 2 sees twice as many, the judge at most 20,000 with masks; in the easy world with more of
-    the difficult arrangements, of which the park has enough."""
+    the difficult arrangements, of which the park has enough. The reader's scenes come as a list."""
+    if stage == "reader":
+        scenes = p.config.scenes(p.seed, "train")
+        return [scenes.scene(i) for i in range(min(p.n_scenes, 12_000))]
     many = {"diffusion": 2 * p.n_scenes, "judge": min(p.n_scenes, 20_000)}.get(stage, p.n_scenes)
     harder = {"diffusion": DRAWING, "polish": POLISHING, "judge": LESSONS}
     config = p.config
@@ -507,7 +523,8 @@ def pack(p: Preset, out, target, dtype=torch.float16) -> None:
     logs."""
     out, target = Path(out), Path(target)
     assemble(p, out).save_pretrained(target, dtype)
-    save_judge(trained_judge(p, out), target / "judge")
+    if "judge" in p.stages: save_judge(trained_judge(p, out), target / "judge")
+    if "reader" in p.stages: save_reader(trained_reader(p, out), target / "reader")
     model = trained("pretrain", p, out)
     (target / "pretraining").mkdir(exist_ok=True)
     save_json(asdict(model.config), target / "pretraining" / "config.json")
@@ -532,6 +549,13 @@ def trained_judge(p: Preset, out) -> Judge:
     )
     return judge
 
+
+def trained_reader(p: Preset, out) -> Reader:
+    "The reader of a run, with its exam on held-out scenes."
+    reader, scenes = trained("reader", p, out), p.config.scenes(p.seed + 1, "test")
+    reader.exam = reader_exam(reader, [scenes.scene(i) for i in range(min(p.n_scenes, 1000))])
+    return reader
+
 # %% ../../nbs/toy/recipes.ipynb #1db11aeb
 def is_packed(folder) -> bool:
     "Whether a folder holds all that `pack` writes, as it was written."
@@ -539,7 +563,8 @@ def is_packed(folder) -> bool:
     if not (folder / SUMS).exists(): return False
     try:
         SGDiffPipeline.from_pretrained(folder)
-        load_judge(folder / "judge")
+        if (folder / "judge").exists(): load_judge(folder / "judge")
+        if (folder / "reader").exists(): load_reader(folder / "reader")
         load_pretraining(folder)
     except SGDiffError: return False
     return True
