@@ -310,6 +310,6 @@ def test_every_stage_of_the_park_runs_and_leaves_weights(tmp_path):
     from sgdiff.method.pipeline import SGDiffPipeline
     pipeline = SGDiffPipeline.from_pretrained(tmp_path / "weights")
     drawn = pipeline("large dog left of dog#2; red ball", num_inference_steps=2, seed=0)
-    assert drawn.images.shape == (1, 3, 64, 64)
+    assert drawn.images[0].size == (64, 64)
     assert load_reader(tmp_path / "weights" / "reader").exam["scenes"] == 64
     assert isinstance(small, Preset) and "judge" not in small.stages
