@@ -111,7 +111,8 @@ class Preset:
         many, rate, batch = (1, 10**9), (0.0, 1000.0), (1, 65_536)
         steps = {f"{stage}_steps": (int(stage not in OPTIONAL), 10**9) for stage in STAGES}
         check_fields(self, world={*WORLDS}, n_scenes=many, seed=(0, 2**62), dim=(1, 8192),
-                     model_channels=(32, 4096), image_patch=(1, 256), vae_channels=(1, 8192), latent_channels=(1, 1024),
+                     model_channels=(32, 4096), image_patch=(1, 256), vae_channels=(1, 8192),
+                     latent_channels=(1, 1024),
                      channel_mult=(1, 64),
                      attention_levels=(0, 15), told_in_full=(0.0, 1.0),
                      timestep_mean=(-100.0, 100.0), guidance=(-1000.0, 1000.0), batch_size=batch,
@@ -152,7 +153,8 @@ PRESETS = {
     "park": Preset(
         **LEAN | dict(model_channels=96), world="park", n_scenes=60_000, dim=128,
         latent_channels=32, vae_channels=(32, 64, 128), vae_lr=1e-3, vae_muon=2.0,
-        image_patch=8, told_in_full=0.15, guidance=3.0, vae_steps=4000, vae_batch_size=8, pretrain_steps=4000,
+        image_patch=8, told_in_full=0.15, guidance=3.0, vae_steps=4000, vae_batch_size=8,
+        pretrain_steps=4000,
         diffusion_steps=16_000, decoder_steps=1000, judge_steps=0, reader_steps=4000,
         diffusion_lr=1e-3, save_every=100,
     ),
