@@ -12,7 +12,7 @@ import itertools
 import re
 from collections import Counter
 
-from .faults import Faults, GraphError
+from .faults import LARGEST_GRAPH, Faults, GraphError
 from .graph import SceneGraph, build_graph
 from .names import Name, is_thing, object_names, read_name, without_article
 from .vocab import Vocab, brief, closest_words, shown
@@ -60,8 +60,8 @@ def _read_name(name, vocab) -> Name:
     found = read_name(name, vocab)
     word = vocab.spelt_object(found.word)
     listed = re.search(r",|&|\band\b", word, re.IGNORECASE)
-    known = is_thing(word, vocab) or word.startswith("__")
-    if known or len(word.split()) < 3 and not listed: return found._replace(word=word)
+    if is_thing(word, vocab) or word.startswith("__") or len(word.split()) < 3 and not listed:
+        return found._replace(word=word)
     _clause_fault(name, listed, vocab)
     known = [p for p in vocab.predicates if not p.startswith("__")]
     near = known if len(known) <= 20 else closest_words(" ".join(word.split()[1:-1]), known, 20)
@@ -92,12 +92,12 @@ class _Things:
         "The error for a name that fits more objects than it says, or fewer."
         there, asked = self.of_word[name.word], " ".join((*name.said, name.word))
         called = [" ".join((*sorted(there[n]), name.word)) for n in there]
-        numbered = ", ".join(f"{told}#{n}" if n > 1 else told for n, told in enumerate(called, 1))
+        before = brief(", ".join(called), 200)
         if name.how_many == 1:
-            return GraphError(f"{asked!r} could be {len(numbers)} objects ({', '.join(called)}): "
-                              f"say which, or number all of them: {numbered}")
-        return GraphError(f"{name.how_many} times {asked!r}, after {', '.join(called)}: the "
-                          f"same or others? Number all of them, as in '{name.word}#2'")
+            return GraphError(f"{asked!r} could be {len(numbers)} objects ({before}): say which, "
+                              f"or number all of them, as in '{called[0]}', '{called[1]}#2'")
+        return GraphError(f"{name.how_many} times {asked!r}, after {before}: the same or others? "
+                          f"Number all of them, as in '{called[0]}', '{asked}#2'")
 
 
 def _number_faults(names, alone, faults):   # (word, number) of all; how often each was a clause
@@ -148,6 +148,7 @@ def graph_from_text(text: str,      # clauses between ";" or line ends
     read = _read_clauses(text, vocab, faults)
     things = _Things({name.word for names, _ in read for name in names if name and name.number})
     for names, predicate in read:
+        if faults.enough or len(things.names) > LARGEST_GRAPH["objects"]: break     # refused anyway
         met = [name and faults.catch(things.meant, name) for name in names]
         if None in met: continue
         if predicate is None: alone.update(met[0])
