@@ -34,7 +34,8 @@ def modules(package):
 
 MODULES = modules(PACKAGE)
 TOP_LEVEL = {
-    ".ci", ".editorconfig", ".gitattributes", ".github", ".gitignore", ".pre-commit-config.yaml",
+    ".binder", ".ci", ".editorconfig", ".gitattributes", ".github", ".gitignore",
+    ".pre-commit-config.yaml",
     "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", "Makefile",
     "README.md", "_quarto.yml", "benchmarks", "constraints.txt", "data", "nbs", "pyproject.toml",
     "settings.ini", "setup.py", "sgdiff", "tests", "tools",
