@@ -252,7 +252,7 @@ def test_each_chapter_can_be_opened_elsewhere(site):
             "/", "%2F") + ".ipynb"
         nb = nbformat.read((site.out / f"{page}.html").parent / copy, as_version=4)
         original = nbformat.read(path, as_version=4)
-        assert f"sgdiff @ git+https://github.com/{where}@{branch}" in nb.cells[0].source
+        assert f"--branch {branch} https://github.com/{where} " in nb.cells[0].source
         assert [c.id for c in nb.cells[1:]] == [c.id for c in original.cells]
         assert [c.source for c in nb.cells[1:] if c.cell_type == "code"] == [
             c.source for c in original.cells if c.cell_type == "code"
@@ -261,7 +261,7 @@ def test_each_chapter_can_be_opened_elsewhere(site):
         assert not re.search(r"\]\((?![a-z]+:|#|attachment)[^)\s]*\.(ipynb|qmd)", text), page
 
 
-def test_a_copy_leads_back_to_the_repository_and_installs_only_what_is_missing(tmp_path, monkeypatch):
+def test_a_copy_leads_back_to_the_repository_and_installs_what_is_missing(tmp_path, monkeypatch):
     (tmp_path / "nbs" / "a").mkdir(parents=True)
     cells = [new_markdown_cell("# T\n[b](../b.ipynb#x), [l](../../LICENSE), [w](https://w.org), [h](#h)")]
     nbformat.write(new_notebook(cells=cells), tmp_path / "nbs" / "a" / "t.ipynb")
@@ -273,12 +273,21 @@ def test_a_copy_leads_back_to_the_repository_and_installs_only_what_is_missing(t
     )
     from IPython.core.inputtransformer2 import TransformerManager
     code, asked = TransformerManager().transform_cell(nb.cells[0].source), []
-    shell = type("Shell", (), {"run_line_magic": lambda self, *said: asked.append(said)})
-    for name in ("sgdiff", "no_such_package"):
-        exec(code.replace('"sgdiff")', f'"{name}")'), {"get_ipython": shell})
-    assert asked == [
-        ("pip", 'install --quiet anywidget "sgdiff @ git+https://github.com/me/mine@dev"')
-    ]
+    shell = type("Shell", (), {
+        "run_line_magic": lambda self, *said: asked.append(said),
+        "system": lambda self, command: asked.append(command),
+    })
+    def run(): exec(code, {"get_ipython": shell})
+    clone = "git clone --quiet --depth 1 --branch dev https://github.com/me/mine sgdiff-clone"
+    install = ("pip", "install --quiet anywidget ./sgdiff-clone")
+    go = ("cd", "-q sgdiff-clone/nbs/a")
+    monkeypatch.chdir(tmp_path / "nbs" / "a")
+    run()
+    (tmp_path / "nbs" / "a" / "sgdiff-clone").mkdir()
+    run()       # the kernel was started anew
+    (tmp_path / "settings.ini").touch()
+    run()       # in a clone
+    assert asked == [clone, install, go, go]
 
 
 def test_the_home_page_has_pictures_and_the_two_commands(site):

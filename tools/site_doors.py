@@ -2,8 +2,8 @@
 
 Owner, name and branch of the repository are those of settings.ini, and stand nowhere else. Binder
 installs from the repository and opens its notebooks. Colab and whoever downloads one notebook get
-a copy whose first cell installs what is missing: the site has these copies in files/notebooks, and
-Colab finds them on the branch that the site is published from.
+a copy whose first cell fetches and installs what is missing: the site has these copies in
+files/notebooks, and Colab finds them on the branch that the site is published from.
 """
 import configparser
 from pathlib import Path
@@ -19,12 +19,14 @@ COPIES = "files/notebooks"  # from the site's root
 COLAB, BINDER, COPY = "Open in Colab", "Open in Binder", "Download this notebook"
 WORDS = f"{COLAB} {BINDER} {COPY} "  # as the search index has them: every page says so
 INSTALL = """\
-# Installs sgdiff, with its trained weights, where it is missing; does nothing where it is there.
-from importlib.util import find_spec
+# Elsewhere than in a clone of the repository: fetches one, installs it, and goes to this chapter.
+from pathlib import Path
 
-if not find_spec("sgdiff"):
-    %pip install --quiet anywidget "sgdiff @ git+{}@{}"
-"""
+if not Path("{root}/settings.ini").exists():
+    if not Path("sgdiff-clone").exists():
+        !git clone --quiet --depth 1 --branch {branch} {address} sgdiff-clone
+        %pip install --quiet anywidget ./sgdiff-clone
+    %cd -q sgdiff-clone/{folder}"""
 
 
 def repository():  # (owner and name, branch)
@@ -89,7 +91,13 @@ def copy_for_elsewhere(
     for cell in nb.cells:
         if cell.cell_type == "markdown" and "attachments" not in cell:
             cell.source = LINK.sub(moved, cell.source)
-    install = INSTALL.format(f"https://github.com/{where}", branch).rstrip("\n")
+    folder = path.parent.relative_to(nbs.parent).as_posix()
+    install = INSTALL.format(
+        root="/".join([".."] * (folder.count("/") + 1)),
+        branch=branch,
+        address=f"https://github.com/{where}",
+        folder=folder,
+    )
     nb.cells.insert(0, nbformat.v4.new_code_cell(install, id="install"))
     return nb
 
