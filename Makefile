@@ -10,7 +10,7 @@ PIP_FLAGS ?=
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test notebooks export readme clean-nbs lint docs workshop stick
+.PHONY: help demo app lab test notebooks export readme clean-nbs lint docs workshop stick
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,9 @@ demo: .venv/.installed  ## draw pictures from scene graphs with the shipped weig
 
 app: .venv/.installed-dev  ## the graph editor in the browser
 	$(BIN)/voila nbs/app/editor_app.ipynb
+
+lab: .venv/.installed-dev  ## the notebooks in JupyterLab, in the browser
+	$(BIN)/jupyter lab nbs
 
 test: .venv/.installed-dev  ## run every notebook (shortened) and tests/
 	$(BIN)/python -m pytest -v --durations=20

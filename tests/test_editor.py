@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 pytest.importorskip("anywidget", reason="no anywidget: pip install 'sgdiff[widgets]'")
 from sgdiff.app.model import EditorModel, board, follow, what_changed  # noqa: E402
 from run_notebooks import ROOT  # noqa: E402
+from tidy_notebook import VIEW  # noqa: E402
 from sgdiff.app.editor import Exchange  # noqa: E402
 from sgdiff.app.views import GraphCanvas, GraphForm  # noqa: E402
 from sgdiff.graphs.drawing import place_objects  # noqa: E402
@@ -258,6 +259,14 @@ def test_a_page_without_a_kernel_shows_finished_pictures(name):
         and all(p["after"] for view in views for p in view["pictures"])
         and not any(view["message"].startswith("drawing") for view in views)
     )
+
+
+@pytest.mark.parametrize("name", ["editor", "retrain"])
+def test_a_demo_chapter_opens_with_its_widget(name):
+    cells = json.loads((ROOT / "nbs" / "app" / f"{name}.ipynb").read_text())["cells"]
+    first = next(i for i, c in enumerate(cells) if VIEW in str(c.get("outputs", "")))
+    above = ["".join(c["source"]) for c in cells[1:first]]
+    assert len(above) == 2 and all(len(source.splitlines()) <= 5 for source in above)
 
 
 def test_a_file_is_opened_or_said_to_be_none():

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import make_readme
+import site_doors
 from run_notebooks import NBS, ROOT, RUNS_IN, find_notebooks, pages
 from tidy_notebook import tidy
 
@@ -34,7 +35,8 @@ def modules(package):
 
 MODULES = modules(PACKAGE)
 TOP_LEVEL = {
-    ".ci", ".editorconfig", ".gitattributes", ".github", ".gitignore", ".pre-commit-config.yaml",
+    ".binder", ".ci", ".editorconfig", ".gitattributes", ".github", ".gitignore",
+    ".pre-commit-config.yaml",
     "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", "Makefile",
     "README.md", "_quarto.yml", "benchmarks", "constraints.txt", "data", "nbs", "pyproject.toml",
     "settings.ini", "setup.py", "sgdiff", "tests", "tools",
@@ -277,12 +279,14 @@ def test_readme_is_short_and_says_how_to_get_it():
     assert len(readme.split()) < 600 and readme.count("](nbs/images/readme-") == 1
     for start in ("method/00_a_picture", "method/01_the_whole", "map.qmd", "workshop/index.qmd"):
         assert f"](nbs/{start}" in readme
+    for door in (site_doors.colab, site_doors.binder):
+        assert f"({door('method/00_a_picture_from_a_graph')})" in readme
 
 
 def test_readme_shows_commands_that_exist():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
-    assert {"demo", "test"} <= set(re.findall(r"(?:^|`)make ([\w-]+)", readme, re.M)) <= targets
+    assert {"demo", "test", "lab"} <= set(re.findall(r"(?:^|`)make ([\w-]+)", readme, re.M)) <= targets
     commands = set(re.findall(r"^sgdiff ([a-z]+)", readme, re.M))
     assert {"demo", "generate", "edit", "train", "evaluate"} <= commands
     told = python("from sgdiff.cli import main; main(['--help'])").stdout

@@ -1,6 +1,7 @@
 """The site, built once: no broken link, words for every picture, no raw formula, nothing from the
 network; then in a browser."""
 import base64
+import configparser
 import functools
 import http.server
 import json
@@ -20,6 +21,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 pytest.importorskip("smalldocs", reason="the site is built by smalldocs, of the extra dev")
 import build_docs
 import site_chapters
+import site_doors
 import site_pages
 import site_widgets
 from contrast import FAINT
@@ -229,6 +231,63 @@ def test_the_search_index_has_every_chapter(site):
         {p.relative_to(NBS).with_suffix(".html").as_posix() for p in find_notebooks()} <= found
         and not any(h.startswith("source/") for h in found)
     )
+
+
+def test_each_chapter_can_be_opened_elsewhere(site):
+    "Owner, name and branch are those of settings.ini; the copy is there and installs first."
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(ROOT / "settings.ini", encoding="utf-8")
+    where, branch = (settings["DEFAULT"][k] for k in ("user", "branch"))
+    where = f"{where}/{settings['DEFAULT']['repo']}"
+    assert len(find_notebooks()) > 60
+    for path in find_notebooks(students=True):
+        page = path.relative_to(NBS).with_suffix("").as_posix()
+        if page == "index": continue
+        links = site.pages[f"{page}.html"].links
+        (colab,) = [t for t in links if "colab.research" in t]
+        (binder,) = [t for t in links if "mybinder" in t]
+        (copy,) = [t for t in links if t.endswith(f"files/notebooks/{page}.ipynb") and ":" not in t]
+        assert colab.endswith(f"/github/{where}/blob/gh-pages/files/notebooks/{page}.ipynb")
+        assert binder == f"https://mybinder.org/v2/gh/{where}/{branch}?labpath=nbs%2F" + page.replace(
+            "/", "%2F") + ".ipynb"
+        nb = nbformat.read((site.out / f"{page}.html").parent / copy, as_version=4)
+        original = nbformat.read(path, as_version=4)
+        assert f"--branch {branch} https://github.com/{where} " in nb.cells[0].source
+        assert [c.id for c in nb.cells[1:]] == [c.id for c in original.cells]
+        assert [c.source for c in nb.cells[1:] if c.cell_type == "code"] == [
+            c.source for c in original.cells if c.cell_type == "code"
+        ]
+        text = "".join(c.source for c in nb.cells if "attachments" not in c)
+        assert not re.search(r"\]\((?![a-z]+:|#|attachment)[^)\s]*\.(ipynb|qmd)", text), page
+
+
+def test_a_copy_leads_back_to_the_repository_and_installs_what_is_missing(tmp_path, monkeypatch):
+    (tmp_path / "nbs" / "a").mkdir(parents=True)
+    cells = [new_markdown_cell("# T\n[b](../b.ipynb#x), [l](../../LICENSE), [w](https://w.org), [h](#h)")]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "nbs" / "a" / "t.ipynb")
+    monkeypatch.setattr(site_doors, "repository", lambda: ("me/mine", "dev"))
+    nb = site_doors.copy_for_elsewhere(tmp_path / "nbs" / "a" / "t.ipynb", tmp_path / "nbs")
+    base = "https://github.com/me/mine/blob/dev"
+    assert nb.cells[1].source == (
+        f"# T\n[b]({base}/nbs/b.ipynb#x), [l]({base}/LICENSE), [w](https://w.org), [h](#h)"
+    )
+    from IPython.core.inputtransformer2 import TransformerManager
+    code, asked = TransformerManager().transform_cell(nb.cells[0].source), []
+    shell = type("Shell", (), {
+        "run_line_magic": lambda self, *said: asked.append(said),
+        "system": lambda self, command: asked.append(command),
+    })
+    def run(): exec(code, {"get_ipython": shell})
+    clone = "git clone --quiet --depth 1 --branch dev https://github.com/me/mine sgdiff-clone"
+    install = ("pip", "install --quiet anywidget ./sgdiff-clone")
+    go = ("cd", "-q sgdiff-clone/nbs/a")
+    monkeypatch.chdir(tmp_path / "nbs" / "a")
+    run()
+    (tmp_path / "nbs" / "a" / "sgdiff-clone").mkdir()
+    run()       # the kernel was started anew
+    (tmp_path / "settings.ini").touch()
+    run()       # in a clone
+    assert asked == [clone, install, go, go]
 
 
 def test_the_home_page_has_pictures_and_the_two_commands(site):
@@ -704,6 +763,51 @@ def test_code_fits_its_column(site, browser, address):
         )
     page.context.close()
     assert len(wide) == 12 and not any(wide.values()), wide
+
+
+def test_tables_are_read_on_a_phone_without_pushing(site, browser, address):
+    page, _ = window(browser, "phone")
+    wide, stacked = {}, 0
+    names = [
+        n for n, p in site.pages.items()
+        if not n.startswith(("api/", "source/", "slides/"))
+        and "<table" in (site.out / n).read_text(encoding="utf-8")
+    ]
+    for name in names:
+        page.goto(address + name)
+        wide[name] = page.locator("main table").evaluate_all(
+            "all => all.filter(t => t.scrollWidth > t.clientWidth + 1).map(t => t.innerText)"
+        )
+        stacked += page.locator("main table.stacked").count()
+    page.goto(address + "results.html")
+    row = page.locator("main table.stacked tbody tr").first
+    assert {"value", "target", "met", "n"} <= set(
+        row.locator("td").evaluate_all("all => all.map(c => c.dataset.label)")
+    )
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.wait_for_function("!document.querySelector('main table.stacked')")
+    page.context.close()
+    assert len(names) > 20 and stacked > 5 and not any(wide.values()), wide
+
+
+def test_a_question_finds_its_answer(site, browser, address):
+    "The words of a question stand in no row on any page; a word with a slip is still found."
+    page, wrong = window(browser)
+    page.goto(address + "index.html")
+    for question, answer in (
+        ("how do I train on a GPU", "full/index.html#how-do-i-train-on-a-gpu"),
+        ("training with gpu", "full/index.html#how-do-i-train-on-a-gpu"),
+        ("choosing a preset", "full/index.html#choosing-a-preset"),
+        ("gudance", "method/09_sampling.html"),
+    ):
+        page.locator(".smalldocs-search input:visible").first.fill(question)
+        page.wait_for_selector(f".search-result[href*='{answer}']")
+        first = page.locator(".search-result").evaluate_all(
+            "all => all.slice(0, 3).map(a => a.getAttribute('href'))"
+        )
+        assert any(answer in href for href in first), (question, first)
+    assert wrong == []
+    page.context.close()
 
 
 @pytest.mark.parametrize("way", ["served", "from a disk"])

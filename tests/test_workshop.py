@@ -3,6 +3,7 @@ two cannot drift."""
 import contextlib
 import io
 import re
+import threading
 
 import matplotlib
 import nbformat
@@ -81,10 +82,30 @@ def test_nothing_of_a_solution_is_handed_out(path):
     ).read_text(encoding="utf-8")
 
 
+def test_what_right_answers_draw_is_handed_out_as_a_picture():
+    """Below the cell that draws it, with words; what is drawn from no answer is not."""
+    drawn = {}
+    for path in SOLUTIONS:
+        cells = nbformat.read(make_workshop.WORKSHOP / path.name, as_version=4).cells
+        solved = {c.id: c for c in nbformat.read(path, as_version=4).cells}
+        for above, cell in zip(cells, cells[1:]):
+            if "attachments" not in cell: continue
+            (bundle,) = cell.attachments.values()
+            shown = [out.data.get("image/png") for out in solved[above.id].outputs if "data" in out]
+            assert bundle["image/png"] in shown and "](attachment:right.png)" in cell.source
+            assert len(re.search(r"!\[(.*)\]", cell.source)[1]) > 40
+            drawn[path.stem] = drawn.get(path.stem, 0) + 1
+    assert drawn == {"w1_graphs": 2, "w2_pretraining": 3, "w3_diffusion": 4, "w4_pictures": 2}
+
+
 def test_every_check_has_an_exercise_and_every_exercise_a_check():
     from sgdiff.workshop import checks as workshop
     from sgdiff.workshop import pictures as workshop_pictures
     asked = [name for path in SOLUTIONS for name in CHECKED.findall(code_of(path))]
+    for number, path in enumerate(SOLUTIONS, 1):
+        here = [name for name, notebook in workshop.NOTEBOOK.items() if notebook == number]
+        assert here == CHECKED.findall(code_of(path)), path.stem
+        assert f"print(progress({number}))" in code_of(path)
     assert (
         len(asked) == len(set(asked))
         and set(asked) == set(workshop.CHECKS)
@@ -160,6 +181,36 @@ def test_a_function_without_an_answer_is_told_so():
     }:
         right, said = verdict(name, lambda *args, **named: None)
         assert not right and "returns nothing yet" in said, (name, said)
+
+
+def test_progress_counts_what_was_not_tried(monkeypatch):
+    from sgdiff.workshop import checks
+    monkeypatch.setattr(checks, "PASSED", {"geometry": True, "shapes": False, "forward": True})
+    assert checks.progress(1).splitlines() == [
+        "1 of 4 solved", "  not yet  scene-graph", "  yes      geometry", "  not yet  shapes",
+        "  not yet  segment-mean",
+    ]
+
+
+@pytest.mark.parametrize("in_a_thread", [False, True])
+def test_an_endless_loop_ends_with_a_word(in_a_thread):
+    from sgdiff.workshop.checks import verdict
+
+    def endless(rows, index, n):
+        while True:
+            try: n += 1
+            except Exception: pass
+
+    found = []
+    def run(): found.append(verdict("segment-mean", endless, seconds=0.3))
+    if in_a_thread:
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(60)
+    else:
+        run()
+    assert found == [(False, found[0][1])] and "stopped after 0.3 seconds" in found[0][1]
+    assert verdict("segment-mean", lambda rows, index, n: None, seconds=0.3)[1].startswith("your")
 
 
 def exercise_minutes(path):

@@ -22,6 +22,7 @@ import nbformat
 import yaml
 
 import make_slides
+import site_doors
 import site_pages
 import site_widgets
 from site_chapters import chapter
@@ -37,18 +38,8 @@ SEARCH = (
     'f=window.fetch;window.fetch=u=>String(u).endsWith("search.json")?'
     'Promise.resolve({json:()=>Promise.resolve(window.searchIndex)}):f(u)}</script>'
 )
+SCRIPTS = ("sidebar.js", "tables.js")  # of every page
 SKIP = '<a class="skip" href="#quarto-document-content">Skip to the content</a>'
-# a page of the API is short, which the search takes for a close match: what explains comes first,
-# what lists comes after
-CHAPTERS_FIRST = """
-if (window.Fuse) {
-  const search = Fuse.prototype.search, place = (hit, i) => (i + 1) * (/^(api|source)\\//.test(hit.item.href) ? 4 : 1);
-  Fuse.prototype.search = function (words, options) {
-    const ranked = search.call(this, words).map((hit, i) => [place(hit, i), hit]).sort((a, b) => a[0] - b[0]);
-    return ranked.map(([, hit]) => hit).slice(0, options?.limit);
-  };
-}
-"""
 
 
 def stage_config(
@@ -117,13 +108,15 @@ def mend(
     """Formulas, fonts, widgets and search from the site itself instead of from the network; a
     sidebar and a page that can be used by keyboard."""
     shutil.copytree(SITE / "katex", out / "site_libs" / "katex", dirs_exist_ok=True)
-    index = (out / "search.json").read_text(encoding="utf-8")
+    index = (out / "search.json").read_text(encoding="utf-8").replace(site_doors.WORDS, "")
+    (out / "search.json").write_text(index, encoding="utf-8")
     (out / "site_libs" / "search-index.js").write_text(
-        f"window.searchIndex={index};{CHAPTERS_FIRST}", encoding="utf-8"
+        f"window.searchIndex={index};\n{(SITE / 'search.js').read_text(encoding='utf-8')}",
+        encoding="utf-8",
     )
     for css in (out / "site_libs" / "themes").rglob("*.css"):
         css.write_text(FONTS.sub("", css.read_text(encoding="utf-8")), encoding="utf-8")
-    shutil.copy(SITE / "sidebar.js", out / "site_libs")
+    for name in SCRIPTS: shutil.copy(SITE / name, out / "site_libs")
     missing = []
     for page in sorted(out.rglob("*.html")):
         text = page.read_text(encoding="utf-8")
@@ -134,7 +127,8 @@ def mend(
         text = text.replace(
             "</head>",
             f'{SEARCH}<script src="{up}site_libs/search-index.js" defer></script>'
-            f'<script src="{up}site_libs/sidebar.js" defer></script></head>',
+            + "".join(f'<script src="{up}site_libs/{name}" defer></script>' for name in SCRIPTS)
+            + "</head>",
             1,
         )
         text = re.sub(r"<body[^>]*>", lambda tag: tag[0] + SKIP, text, count=1)
@@ -158,10 +152,12 @@ def build(
     stage_config(stage, out, quarto)
     if quarto:
         subprocess.run(["quarto", "render", str(stage)], check=True)
+        site_doors.write_copies(NBS, out)
         return figures, []
     from smalldocs.site import build as render
 
     site = render(stage, quiet=True)
+    site_doors.write_copies(NBS, out)
     return figures, site.warnings + mend(out, site_widgets.states(stage))
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import nbformat
 
 from make_readme import LINK, directives
+from site_doors import with_doors
 
 ALT_LENGTH = 320  # characters; a screen reader reads all of it aloud
 HIDDEN = {"hide", "default_exp", "include: false"}  # directives of cells that a reader does not see
@@ -220,7 +221,10 @@ def chapter(
             )
             if caption:
                 source = f"::: {{.caption}}\n{caption[0]}\n:::\n{source[caption.end():]}"
-            cells.append(nbformat.v4.new_markdown_cell(link_names(source, names, up), id=cell.id))
+            if i == 0 and page != "index": source = with_doors(source, page)
+            shown = nbformat.v4.new_markdown_cell(link_names(source, names, up), id=cell.id)
+            shown.attachments = cell.get("attachments", {})
+            cells.append(shown)
         elif cell.cell_type == "code":
             said, code = directives(cell.source)
             if (

@@ -7,7 +7,7 @@ two habits of honest measuring."""
 __all__ = ['check', 'progress']
 
 # %% ../../nbs/workshop/pictures.ipynb #80b8d807
-'''The workshop's checks for diffusion and pictures; what a check is, is told in `workshop`.
+'''The workshop's checks for diffusion and pictures; what a check is, is told in `workshop.checks`.
 
 Axis letters: B images, c h w latents, C H W pixels, L graph tokens.
 '''
@@ -35,11 +35,11 @@ def _noisy(t=300):
     return schedule, a, s, x0, noise, a * x0 + s * noise, a * noise - s * x0
 
 
-@exercise("latent-shape")
+@exercise(3, "latent-shape")
 def _(answer): same_shapes(answer, {"latents": (5, 8, 8, 8), "back": (5, 3, 32, 32)})
 
 
-@exercise("latent-scale")
+@exercise(3, "latent-scale")
 def _(f):
     z = (
         3
@@ -69,21 +69,21 @@ def _(f):
     )
 
 
-@exercise("forward")
+@exercise(3, "forward")
 def _(f):
     for t in (0, 300, 999):
         schedule, _, _, x0, noise, x_t, _ = _noisy(t)
         close(f(schedule, x0, t, noise), x_t, f"x_t at t = {t}")
 
 
-@exercise("velocity")
+@exercise(3, "velocity")
 def _(f):
     for t in (10, 300, 900):
         _, a, s, x0, _, x_t, v = _noisy(t)
         close(f(x_t, v, a, s), x0, f"x_0 from x_t and v at t = {t}")
 
 
-@exercise("attention")
+@exercise(3, "attention")
 def _(f):
     g = torch.Generator().manual_seed(0)
     q, k = (torch.randn(n, 8, generator=g, dtype=torch.float64) for n in (3, 5))
@@ -96,7 +96,7 @@ def _(f):
     )
 
 
-@exercise("unet-shapes")
+@exercise(3, "unet-shapes")
 def _(answer):
     unet, seen = UNet(UNetConfig(model_channels=32, channel_mult=(1, 2))), {}
     def watch(name, module):
@@ -108,7 +108,7 @@ def _(answer):
     same_shapes(answer, seen)
 
 
-@exercise("ddim")
+@exercise(3, "ddim")
 def _(f):
     for t, s in ((900, 700), (300, 20), (20, -1)):
         schedule, _, _, x0, noise, _, _ = _noisy(t)
@@ -119,7 +119,7 @@ def _(f):
         )
 
 
-@exercise("guidance")
+@exercise(3, "guidance")
 def _(f):
     untold, told = torch.tensor([1.0, 2]), torch.tensor([2.0, 0])
     for scale, true in ((0, untold), (1, told), (3, torch.tensor([4.0, -4]))):
@@ -130,7 +130,7 @@ def _(f):
         )
 
 # %% ../../nbs/workshop/pictures.ipynb #e96dc66d
-@exercise("edits")
+@exercise(4, "edits")
 def _(answer):
     start = "sheep left of tree; sky above grass"
     wanted = {
@@ -148,7 +148,7 @@ def _(answer):
         )
 
 
-@exercise("same-noise")
+@exercise(4, "same-noise")
 def _(f):
     seen = []
     def pipe(graph, *, latents=None, **settings):
@@ -174,7 +174,7 @@ def _(f):
     )
 
 
-@exercise("locality")
+@exercise(4, "locality")
 def _(f):
     before, after = torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)
     after[:, :, 2:4, 2:4], after[:, :, 7, 7], after[:, :, 0, 0] = 1.0, 0.3, -0.3
@@ -188,7 +188,7 @@ def _(f):
     )
 
 
-@exercise("balanced")
+@exercise(4, "balanced")
 def _(f):
     for name, true, false, right in (
         ("perfect", [True] * 4, [False] * 4, 1.0),
