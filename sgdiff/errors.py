@@ -19,6 +19,7 @@ import dataclasses
 import errno
 import io
 import json
+import math
 import numbers
 import os
 import re
@@ -254,6 +255,12 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number): raise ValueError(f"{digits[:40]} is too large for a number")
+    return number
+
+
 JSON_HINTS = (  # what stands where reading ended, and what to do
     (r"\s*(//|/\*|#)", "JSON knows no comments: remove them."),
     (r"\s*'", "JSON wants \"double quotes\": put them in place of the single ones."),
@@ -280,11 +287,12 @@ def parse_json(
 ) -> Any:
     """The data in a text.
 
-    Raises: SGDiffError if it is no JSON, has a key twice, a NaN or an endless number, or nests too
-    deep."""
+    Raises: SGDiffError if it is no JSON, has a key twice, a NaN or a number that is too large
+    or too long, or nests too deep."""
     try:
         return json.loads(
-            text, object_pairs_hook=_once, parse_constant=_no_number, parse_int=_whole
+            text, object_pairs_hook=_once, parse_constant=_no_number, parse_int=_whole,
+            parse_float=_finite,
         )
     except json.JSONDecodeError as error:
         raise SGDiffError(f"{source} is broken JSON: {error}. {_json_hint(text, error)}") from error

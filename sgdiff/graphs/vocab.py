@@ -142,6 +142,11 @@ class Vocab:
             raise ValueError(f"the aliases of {kind} are a dict, got {shown(aliases)}")
         wrong = [w for w in (*words, *aliases, *aliases.values()) if not isinstance(w, str)]
         if wrong: raise ValueError(f"{kind} holds {shown(wrong[0])}, which is no word")
+        known = set(words)
+        for alias, word in aliases.items():
+            if word in known: continue
+            raise ValueError(f"the alias {shown(alias)} of {kind} stands for {shown(word)}, "
+                             "which is none of them")
 
     @property
     def n_objects(self) -> int: return len(self.objects)         # `__image__` counted
