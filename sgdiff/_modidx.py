@@ -1785,6 +1785,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'sgdiff.real.tables._must_be_there': ('real/tables.html#_must_be_there', 'sgdiff/real/tables.py'),
                                     'sgdiff.real.tables._read_words': ('real/tables.html#_read_words', 'sgdiff/real/tables.py'),
                                     'sgdiff.real.tables._take_place': ('real/tables.html#_take_place', 'sgdiff/real/tables.py'),
+                                    'sgdiff.real.tables._tell_unknown': ('real/tables.html#_tell_unknown', 'sgdiff/real/tables.py'),
                                     'sgdiff.real.tables.check_files': ('real/tables.html#check_files', 'sgdiff/real/tables.py'),
                                     'sgdiff.real.tables.open_table': ('real/tables.html#open_table', 'sgdiff/real/tables.py'),
                                     'sgdiff.real.tables.renewed': ('real/tables.html#renewed', 'sgdiff/real/tables.py'),
