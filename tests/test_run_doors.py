@@ -164,7 +164,9 @@ def test_full_weights_are_known_and_made_again(full, tmp_path, capsys):
         assert f"{place} is not the file that was written" in said.replace("diffusion/../", "")
         assert f"--stage {stage} --resume" in said
         assert train([*FULL, "--out", str(out), "--resume"]) == 0
-        capsys.readouterr()
+        said = capsys.readouterr().err
+        assert said.count("is made again: ") == said.count("note: ") == 1
+        assert f"{Path(place).name} is not the file that was written" in said
     assert contents(out) == before
     told = load_json(out / "run.json")
     for name, value in (("image_size", 40), ("dim", 10**7), ("channel_mult", "1,2"), ("official",
