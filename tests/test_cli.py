@@ -893,8 +893,8 @@ def test_help_imports_no_torch():
 
 def train(out, stage="vae,pretrain"):
     return [
-        sys.executable, "-m", "sgdiff.cli", "train", "--preset", "tiny", "--stage", stage, "--out",
-        str(out), "--quiet",
+        sys.executable, "-m", "sgdiff.cli", "train", "--preset", "tiny", "--set", "n_scenes=64",
+        "--stage", stage, "--out", str(out), "--quiet",
     ]
 
 
@@ -919,7 +919,7 @@ def train(out, stage=None):
         with open(out / "saved.txt", "a") as told: told.write(f"{at} {state['step']}\\n")
     if child := os.fork(): return os.waitpid(child, 0)[1]
     torch.save = saved
-    os._exit(main(["train", "--preset", "tiny", "--out", str(out), "--quiet"]))
+    os._exit(main(["train", "--preset", "tiny", "--set", "n_scenes=64", "--out", str(out), "--quiet"]))
 
 out, stages = Path(sys.argv[1]), PRESETS["tiny"].stages
 assert train(out / "whole") == 0

@@ -194,7 +194,7 @@ def start(*argv):
 
 
 @pytest.mark.parametrize("command",
-                         [["sgdiff.cli", "train", "--preset", "tiny", "--quiet"],
+                         [["sgdiff.cli", "train", "--preset", "tiny", "--set", "n_scenes=64", "--quiet"],
                           ["sgdiff.cli", "train", *FULL]])
 def test_of_two_trainings_in_one_folder_the_second_is_refused(tmp_path, command):
     both = [start(*command, "--out", str(tmp_path / "run")) for _ in range(2)]
