@@ -1,5 +1,5 @@
-"""What the tests share: how several processes (`-n 2`, of pytest-xdist) divide them, and the times of
-the notebooks, which close the report."""
+"""What the tests share: how several processes (`-n 2`, of pytest-xdist) divide them, and the times
+of the notebooks, which close the report."""
 import os
 from pathlib import Path
 
@@ -27,7 +27,8 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_runtest_logreport(report):
-    if report.when == "call": RUNS.extend(told for name, told in report.user_properties if name == "run")
+    if report.when != "call": return
+    RUNS.extend(told for name, told in report.user_properties if name == "run")
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -264,6 +264,6 @@ def read_vocab(source,                  # a vocab.json of sg2im or of ours, its 
         keys = brief(", ".join(map(str, data)), 80) if isinstance(data, dict) else ""
         has = f"; it has the keys {keys}" if keys else ""
         raise SGDiffError(
-            f"{name} is no vocabulary of sg2im's kind: {fault_of(error)}{has}. Expected object_name_to_idx "
-            "and pred_name_to_idx, with __image__ and __in_image__ = 0."
+            f"{name} is no vocabulary of sg2im's kind: {fault_of(error)}{has}. Expected "
+            "object_name_to_idx and pred_name_to_idx, with __image__ and __in_image__ = 0."
         ) from error

@@ -485,7 +485,8 @@ def _agree(train: COCOSource, val: COCOSource, tally: Tally) -> dict:
         )
     for key in sorted(train.images.keys() & val.images.keys()):
         if train.images[key] != val.images[key]: continue
-        tally.bad("records of images", "in train and in val by id, name and size, both kept", f"image {key}")
+        reason = "in train and in val by id, name and size, both kept"
+        tally.bad("records of images", reason, f"image {key}")
     return categories
 
 

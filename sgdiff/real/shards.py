@@ -71,7 +71,8 @@ def record_from_json(
         if vocab is not None: check_record(record, vocab)
         return record
     except SGDiffError: raise
-    except Exception as error: raise SGDiffError(f"{source} is not whole: {fault_of(error)}") from error
+    except Exception as error:
+        raise SGDiffError(f"{source} is not whole: {fault_of(error)}") from error
 
 # %% ../../nbs/real/shards.ipynb #1795e168
 LARGEST = {"image": 2**28, "json": 2**22, "sums": 2**10}  # bytes of a file in a shard

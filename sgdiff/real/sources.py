@@ -258,7 +258,8 @@ class VGSource:
         return watched(stream_json, self.raw / f"{name}.json", progress=self.progress, kinds="[")
 
     def _read(self, name, parse, tally):
-        split, tally = lambda entry: (_id(entry, "image_id"), entries(entry, name)), tally or Tally()
+        tally = tally or Tally()
+        split = lambda entry: (_id(entry, "image_id"), entries(entry, name))
         return _parsed(self._entries(name), split, name, parse, tally, tally)
 
     def images(self, tally=None) -> dict:       # id -> (width, height, path below the images)
