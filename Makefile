@@ -24,8 +24,8 @@ app: .venv/.installed-dev  ## the graph editor in the browser
 lab: .venv/.installed-dev  ## the notebooks in JupyterLab, in the browser
 	$(BIN)/jupyter lab nbs
 
-test: .venv/.installed-dev  ## run every notebook (shortened) and tests/
-	$(BIN)/python -m pytest -v --durations=20
+test: .venv/.installed-dev  ## run every notebook (shortened) and tests/, in two processes
+	$(BIN)/python -m pytest -v -n 2 --durations=20
 
 notebooks: .venv/.installed-dev  ## run the notebooks at full budget, outputs written back; some only: NB="04 vae"
 	$(BIN)/python tools/run_notebooks.py --write $(NB)

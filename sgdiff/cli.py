@@ -77,7 +77,7 @@ def check_whole_folder(path: Path) -> None:
         raise SGDiffError(
             f"{path} is only a part of the weights: name the folder above, --weights {above}"
         )
-    if path.is_file(): raise SGDiffError(f"{path} is a file: --weights names a folder")
+    if not path.is_dir(): raise SGDiffError(f"{path} is a file: --weights names a folder")
 
 
 def load_pipeline(
@@ -89,7 +89,7 @@ def load_pipeline(
     Raises: SGDiffError."""
     from sgdiff.core import find_device
     from sgdiff.toy.judge import judge_beside
-    folder, device = find_weights(path), find_device(device or "cpu")
+    folder, device = find_weights(path), find_device("cpu" if device is None else device)
     if is_full_run(folder): return full_runs.run_pipeline(folder, device), None
     return pipeline_class(folder).from_pretrained(folder, device), judge_beside(folder)
 

@@ -17,6 +17,7 @@ __all__ = ['set_seed', 'step_generator', 'find_device', 'device_of', 'fast_mode'
 # %% ../nbs/core.ipynb #7ec118f6
 import hashlib
 import math
+import numbers
 import os
 import random
 from collections.abc import Callable
@@ -36,10 +37,20 @@ if TYPE_CHECKING: from matplotlib.figure import Figure
 _all_ = ["load_json"]  # chapters of the method ask for it here
 
 # %% ../nbs/core.ipynb #bd5d3b5b
+def _whole(name, value):
+    "A whole number from 0. Raises ValueError for anything else, such as 7.0, '7' or True."
+    plain = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if plain and 0 <= value < 2**63: return int(value)
+    raise ValueError(f"{name} is {value!r:.60}, expected a whole number from 0 to {2**63 - 1}")
+
+
 def set_seed(
-    seed: int,  # any whole number
+    seed: int,  # a whole number from 0
 ) -> None:
-    "Nothing; Python's, NumPy's and PyTorch's global random numbers start afresh from `seed`."
+    """Nothing; Python's, NumPy's and PyTorch's global random numbers start afresh from `seed`.
+
+    Raises: ValueError for what is no whole number."""
+    seed = _whole("seed", seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -52,8 +63,10 @@ def step_generator(
 ) -> torch.Generator:  # on the CPU, so that every device sees the same numbers
     """A random generator that is a pure function of (seed, step, stream).
 
+    Raises: ValueError for a seed or a step that is no whole number.
     Source: ours; the three are hashed, so neighbouring seeds and steps share nothing."""
-    digest = hashlib.sha256(f"{seed}/{step}/{stream}".encode()).digest()
+    told = f"{_whole('seed', seed)}/{_whole('step', step)}/{stream}"
+    digest = hashlib.sha256(told.encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
 
 # %% ../nbs/core.ipynb #d2e664fa

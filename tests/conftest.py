@@ -1,26 +1,40 @@
-"""What the tests share: the runs of the notebooks, whose times close the report."""
+"""What the tests share: how several processes (`-n 2`, of pytest-xdist) divide them, and the times
+of the notebooks, which close the report."""
+import os
+from pathlib import Path
+
 import pytest
 
-from run_notebooks import busy_seconds, table
+from run_notebooks import Run, busy_seconds, table
 
 LIMIT = 20 * 60  # seconds on the wall clock for all notebooks, shortened, on two cores
-RUNS = pytest.StashKey()
+RUNS: list[dict] = []  # fields of `Run`, of all notebooks
+SIDE_BY_SIDE = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+# each process has its share of the cores; before torch is imported
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // SIDE_BY_SIDE)))
 
 
-def pytest_configure(config):
-    config.stash[RUNS] = []
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """The tests of a file stay together, since they share what is costly to make; each notebook is
+    for itself."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return nodeid if "::test_notebook[" in nodeid else nodeid.partition("::")[0]
+    return ByFile(config, log)
 
 
-@pytest.fixture
-def notebook_runs(pytestconfig):
-    "The list that every run of a notebook is added to."
-    return pytestconfig.stash[RUNS]
+def pytest_runtest_logreport(report):
+    if report.when != "call": return
+    RUNS.extend(told for name, told in report.user_properties if name == "run")
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    runs = config.stash[RUNS]
-    if not runs:
+def pytest_terminal_summary(terminalreporter):
+    if not RUNS:
         return
+    runs = [Run(**told | {"path": Path(told["path"])}) for told in RUNS]
     terminalreporter.section("notebooks, shortened")
     terminalreporter.write_line(table(runs))
     if busy_seconds(runs) > LIMIT:

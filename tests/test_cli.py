@@ -19,7 +19,7 @@ from sgdiff.errors import SGDiffError
 from sgdiff.method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from sgdiff.method.pipeline import SGDiffPipeline
 from sgdiff.method.pipeline_checks import as_graph
-from sgdiff.toy.world import EASY
+from sgdiff.toy.world import EASY, training_scenes
 from sgdiff.method.unet import UNet, UNetConfig
 
 TEXT = "sheep looking at tree; sky above grass"
@@ -281,7 +281,10 @@ def test_missing_truncated_and_foreign_weights(weights, tmp_path):
     ("model_index.json", lambda d: {k: v for k, v in d.items() if k != "max_things"}, "'max_things' is missing"),
     ("model_index.json", lambda d: {}, "'_class_name' is missing"),
     ("model_index.json", lambda d: d | {"_class_name": "StableDiffusionPipeline"}, "StableDiffusionPipeline"),
+    ("model_index.json", lambda d: d | {"unet": ["diffusers", "UNet2DModel"]}, "UNet2DModel"),
     ("vocab.json", lambda d: {"objects": d["objects"]}, "'predicates' is missing"),
+    ("vocab.json", lambda d: d | {"objects": None}, "null stands where something else is expected"),
+    ("vae/config.json", lambda d: d | {"channels": 7}, "a number stands where something else"),
     ("pretraining/config.json", lambda d: {"image": {}}, "'encoder' is missing"),
     ("pretraining/config.json", lambda d: {"image": {"colours": 3}, "encoder": {}}, "colours"),
 ])
@@ -297,6 +300,30 @@ def test_a_foreign_configuration_is_named(name, change, said, weights, tmp_path)
     with pytest.raises(SGDiffError, match=f"{path.name} does not fit") as error:
         (load_pretraining if "pretraining" in name else SGDiffPipeline.from_pretrained)(foreign)
     assert said in str(error.value)
+
+
+PYTHON = re.compile(r"NoneType|object is not|has no attribute|iterable|argument|Error\b")
+
+
+@pytest.mark.filterwarnings("ignore:.*has no SHA256SUMS")
+def test_whatever_a_file_of_weights_says_is_told_in_words(tmp_path):
+    "Any value in the place of any other, at the top of any JSON file."
+    pipe = small_pipeline(EASY.vocab)
+    pipe.scenes = training_scenes(EASY)
+    pipe.save_pretrained(tmp_path)
+    (tmp_path / "SHA256SUMS").unlink()
+    told = 0
+    for path in sorted(tmp_path.rglob("*.json")):
+        whole = json.loads(path.read_text())
+        for key in whole:
+            for bad in (None, 7, [[]], {"a": 1}, "x"):
+                path.write_text(json.dumps(whole | {key: bad}))
+                try: SGDiffPipeline.from_pretrained(tmp_path)
+                except SGDiffError as error:
+                    told += 1
+                    assert not PYTHON.search(str(error)), error
+        path.write_text(json.dumps(whole))
+    assert told > 150
 
 
 def test_a_saved_pipeline_draws_the_same(weights, tmp_path):
@@ -770,10 +797,9 @@ def test_weights_are_named_by_their_folder(weights, tmp_path, monkeypatch, capsy
             and f"name the folder above, --weights {weights}" in capsys.readouterr().err
         )
     (tmp_path / "file").touch()
-    assert (
-        ask(tmp_path / "file") == 1
-        and "is a file: --weights names a folder" in capsys.readouterr().err
-    )
+    for file in (tmp_path / "file", os.devnull):
+        assert ask(file) == 1
+        assert f"{file} is a file: --weights names a folder" in capsys.readouterr().err
     monkeypatch.chdir(weights)
     assert (
         ask(".") == 0
@@ -893,8 +919,8 @@ def test_help_imports_no_torch():
 
 def train(out, stage="vae,pretrain"):
     return [
-        sys.executable, "-m", "sgdiff.cli", "train", "--preset", "tiny", "--stage", stage, "--out",
-        str(out), "--quiet",
+        sys.executable, "-m", "sgdiff.cli", "train", "--preset", "tiny", "--set", "n_scenes=64",
+        "--stage", stage, "--out", str(out), "--quiet",
     ]
 
 
@@ -919,7 +945,7 @@ def train(out, stage=None):
         with open(out / "saved.txt", "a") as told: told.write(f"{at} {state['step']}\\n")
     if child := os.fork(): return os.waitpid(child, 0)[1]
     torch.save = saved
-    os._exit(main(["train", "--preset", "tiny", "--out", str(out), "--quiet"]))
+    os._exit(main(["train", "--preset", "tiny", "--set", "n_scenes=64", "--out", str(out), "--quiet"]))
 
 out, stages = Path(sys.argv[1]), PRESETS["tiny"].stages
 assert train(out / "whole") == 0

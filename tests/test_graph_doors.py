@@ -469,7 +469,8 @@ def test_a_relation_to_itself_is_no_fault_in_data():
 
 
 @pytest.mark.parametrize("objects, aliases, said", [
-    ({"__image__": 0}, {}, "list of words"), (None, {}, "list of words"), (("__image__", [1]), {}, "no word")])
+    ({"__image__": 0}, {}, "list of words"), (None, {}, "list of words"), (("__image__", [1]), {}, "no word"),
+    (("__image__", "car"), {"auto": "car", "moped": "motorbike"}, "'moped'.*'motorbike'.*none of them")])
 def test_a_wrong_vocabulary_is_refused_in_words(objects, aliases, said):
     with pytest.raises(ValueError, match=said): Vocab(objects, ("__in_image__",), aliases)
 

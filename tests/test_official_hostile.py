@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import re
 import resource
 import struct
 import subprocess
@@ -405,14 +406,14 @@ def test_a_name_does_not_make_ten_million_blocks(tmp_path, states, name, door, m
     ("ldm", load_ldm, "betas", ()), ("ldm", load_ldm, "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.ff.net.2.weight", (1, 0))])
 def test_a_tensor_of_another_shape_is_told(tmp_path, states, name, door, key, shape):
     torch.save(states[name] | {key: torch.ones(shape)}, tmp_path / "model.ckpt")
-    with pytest.raises(SGDiffError, match="model.ckpt|model_channels"):
+    with pytest.raises(SGDiffError, match="model.ckpt"):
         door(tmp_path / "model.ckpt")
 
 
 @pytest.mark.parametrize("value", [torch.tensor([float("nan")] * 32), torch.tensor([float("inf")] * 32), torch.ones(32, dtype=torch.int64), torch.ones(32, dtype=torch.complex64)])
 def test_weights_are_finite_numbers(tmp_path, states, value):
     torch.save(states["sip"] | {"graph_projection.bias": value}, tmp_path / "sip.pt")
-    with pytest.raises(SGDiffError, match="graph_projection.bias.*diverged"):
+    with pytest.raises(SGDiffError, match="sip.pt.*graph_projection.bias.*diverged"):
         load_encoder(tmp_path / "sip.pt")
 
 
@@ -462,7 +463,7 @@ def test_a_first_stage_of_absurd_sizes_is_not_built(tmp_path, settings):
     told = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(told | settings))
     began = time.monotonic()
-    with pytest.raises(SGDiffError, match="config.json tells sizes"):
+    with pytest.raises(SGDiffError, match=re.escape(f"{tmp_path}") + ".*config.json tells sizes"):
         load_first_stage(tmp_path)
     assert time.monotonic() - began < 20
 

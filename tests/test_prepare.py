@@ -144,16 +144,16 @@ def test_a_second_run_does_nothing_and_a_change_is_noticed(vg, capsys):
     (lambda raw: change(raw / "objects.json", lambda d: d[0]["objects"][0].update(h="tall")), "objects: cannot be read"),
     (lambda raw: change(raw / "objects.json", lambda d: d[0]["objects"][0].update(names=7)), "objects: cannot be read"),
     (lambda raw: change(raw / "objects.json", lambda d: d[0]["objects"][0].update(w=float("nan"))), "objects: cannot be read"),
-    (lambda raw: change(raw / "objects.json", lambda d: d[0].update(objects=None)), "images: no "
+    (lambda raw: change(raw / "objects.json", lambda d: d[0].update(objects=None)), "records: no "
                                                                                     "image id or no objects"),
-    (lambda raw: change(raw / "objects.json", lambda d: d.append(d[1])), "images: listed twice "
+    (lambda raw: change(raw / "objects.json", lambda d: d.append(d[1])), "records: listed twice "
                                                                          "in objects"),
-    (lambda raw: change(raw / "objects.json", lambda d: d.insert(0, 17)), "images: no image id or "
+    (lambda raw: change(raw / "objects.json", lambda d: d.insert(0, 17)), "records: no image id or "
                                                                           "no objects"),
     (lambda raw: change(raw / "relationships.json", lambda d: d[0]["relationships"][0].update(predicate=None)), "relationships: cannot be read"),
-    (lambda raw: change(raw / "image_data.json", lambda d: d[3].pop("url")), "images: no id, size "
+    (lambda raw: change(raw / "image_data.json", lambda d: d[3].pop("url")), "records: no id, size "
                                                                              "or address"),
-    (lambda raw: change(raw / "image_data.json", lambda d: d[3].update(width=None)), "images: no "
+    (lambda raw: change(raw / "image_data.json", lambda d: d[3].update(width=None)), "records: no "
                                                                                      "id, size or address"),
     (lambda raw: change(raw / "relationships.json", lambda d: d[0]["relationships"].__setitem__(0, "on")), "relationships: cannot be read"),
 ])

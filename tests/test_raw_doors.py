@@ -325,18 +325,18 @@ def test_ids_that_each_image_counts_from_0(vg):
 
 
 @pytest.mark.parametrize("name, edit, told", [
-    ("image_data.json", lambda d: d.append(d[0] | {"width": 900}), "images: listed twice in "
+    ("image_data.json", lambda d: d.append(d[0] | {"width": 900}), "records: listed twice in "
                                                                    "image_data"),
-    ("objects.json", lambda d: d.append(d[0]), "images: listed twice in objects"),
-    ("relationships.json", lambda d: d.append(d[0]), "images: listed twice in relationships"),
-    ("attributes.json", lambda d: d.append(d[0]), "images: listed twice in attributes"),
+    ("objects.json", lambda d: d.append(d[0]), "records: listed twice in objects"),
+    ("relationships.json", lambda d: d.append(d[0]), "records: listed twice in relationships"),
+    ("attributes.json", lambda d: d.append(d[0]), "records: listed twice in attributes"),
     ("objects.json", lambda d: d[0]["objects"].append(d[0]["objects"][0] | {"x": 5}), "objects: an "
                                                                                       "id that "
                                                                                       "another "
                                                                                       "object of the image has"),
-    ("vg_splits.json", lambda d: d["train"].append(d["train"][0]), "images: listed twice in "
+    ("vg_splits.json", lambda d: d["train"].append(d["train"][0]), "records: listed twice in "
                                                                    "the splits"),
-    ("vg_splits.json", lambda d: d["train"].append(d["test"][0]), "images: listed twice in "
+    ("vg_splits.json", lambda d: d["train"].append(d["test"][0]), "records: listed twice in "
                                                                   "the splits"),
 ])
 def test_what_is_listed_twice_counts_once_and_is_named(vg, name, edit, told):
@@ -344,6 +344,46 @@ def test_what_is_listed_twice_counts_once_and_is_named(vg, name, edit, told):
     report = vg.prepare()
     assert named(report) == {told: 1} and vg.tables() == vg.whole[1]
     with pytest.raises(SGDiffError, match="strict"): vg.prepare("--strict")
+
+
+def counted(report, image):
+    "How many entries of the tally name an image, and how many images were counted in all."
+    told = [name for names in report["broken"].values() for name in names if image in name]
+    return len(told), sum(report["counts"]["images"].values())
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda d, key: d[key].update(objects=None), lambda d, key: d[key].update(width=None),
+    lambda d, key: d.update({key: 7})])
+def test_a_broken_image_of_gqa_is_counted_once(gqa, spoil):
+    n = len(gqa.data["sceneGraphs.json"])
+    key = list(gqa.data["sceneGraphs.json"])[3]
+    gqa.change("sceneGraphs.json", lambda d: spoil(d, key))
+    report = gqa.prepare()
+    assert sum(map(len, report["broken"].values())) == 1 and counted(report, "") == (1, n - 1)
+    assert report["counts"]["records"] == {"broken: no id, size, objects or relations": 1}
+
+
+def test_an_image_of_both_files_of_gqa_is_told_once(gqa):
+    data = gqa.data["sceneGraphs.json"]
+    keys = list(data)
+    parts = {"train": keys[:10], "val": keys[9:]}
+    for name, part in parts.items():
+        gqa.file(f"{name}_sceneGraphs.json").write_text(json.dumps({k: data[k] for k in part}))
+    gqa.file("sceneGraphs.json").unlink()
+    report = gqa.prepare()
+    assert counted(report, keys[9]) == (1, len(keys))
+    assert gqa.tables()["val image_ids"].count(int(keys[9])) == 1
+
+
+@pytest.mark.parametrize("name, edit", [
+    ("image_data.json", lambda d: d[3].update(url=None)),
+    ("objects.json", lambda d: d[3].update(objects=None)),
+    ("objects.json", lambda d: d.append(d[3]))])
+def test_a_broken_image_of_visual_genome_is_counted_once_among_the_images(vg, name, edit):
+    vg.change(name, edit)
+    report = vg.prepare()
+    assert counted(report, "")[1] == sum(map(len, vg.data["vg_splits.json"].values()))
 
 
 def test_a_split_with_the_name_of_another_file_is_refused(vg):
@@ -429,15 +469,15 @@ def test_things_in_place_of_stuff_are_refused(coco):
 
 
 @pytest.mark.parametrize("edit, told", [
-    (lambda d: d["categories"].append({"id": 10**9, "name": "far"}), "categories: no id or name"),
-    (lambda d: d["categories"].append({"id": 77, "name": "Car "}), "categories: a name that "
+    (lambda d: d["categories"].append({"id": 10**9, "name": "far"}), "records of categories: no id or name"),
+    (lambda d: d["categories"].append({"id": 77, "name": "Car "}), "records of categories: a name that "
                                                                    "another category has"),
-    (lambda d: d["categories"].append({"id": 3, "name": "lorry"}), "categories: listed twice"),
-    (lambda d: d["categories"].append({"id": 78, "name": "__image__"}), "categories: no id or name"),
-    (lambda d: d["images"].append({"id": 900, "file_name": "../../x.jpg", "width": 300, "height": 300}), "images: no id, size or file name"),
-    (lambda d: d["images"].append({"id": 900, "file_name": "x.jpg", "width": 10**9, "height": 10**9}), "images: no id, size or file name"),
-    (lambda d: d["images"].append(d["images"][0] | {"width": 9}), "images: listed twice"),
-    (lambda d: d["images"][0].update(file_name="another.jpg"), "images: otherwise in the "
+    (lambda d: d["categories"].append({"id": 3, "name": "lorry"}), "records of categories: listed twice"),
+    (lambda d: d["categories"].append({"id": 78, "name": "__image__"}), "records of categories: no id or name"),
+    (lambda d: d["images"].append({"id": 900, "file_name": "../../x.jpg", "width": 300, "height": 300}), "records of images: no id, size or file name"),
+    (lambda d: d["images"].append({"id": 900, "file_name": "x.jpg", "width": 10**9, "height": 10**9}), "records of images: no id, size or file name"),
+    (lambda d: d["images"].append(d["images"][0] | {"width": 9}), "records of images: listed twice"),
+    (lambda d: d["images"][0].update(file_name="another.jpg"), "records of images: otherwise in the "
                                                                "two files"),
     (lambda d: d["annotations"].append(d["annotations"][0] | {"id": 1, "bbox": [1, 2, 3]}), "objects: cannot be read"),
     (lambda d: d["annotations"].append(d["annotations"][0] | {"id": 1, "bbox": [0, 0, 10**8, 10**8]}), "objects: cannot be read"),
@@ -456,7 +496,7 @@ def test_an_image_that_seems_to_be_in_both_splits_is_named(coco):
     twin = coco.data[FOUR[0]]["images"][0]
     coco.change(FOUR[1], lambda d: d["images"].append(twin))
     assert named(coco.prepare()) == {
-        "images: in train and in val by id, name and size, both kept": 1
+        "records of images: in train and in val by id, name and size, both kept": 1
     }
 
 
@@ -514,7 +554,7 @@ def test_an_address_that_leads_out_is_broken(vg, url):
     vg.change("image_data.json", lambda d: d[0].update(url=url))
     report = vg.prepare()
     assert (
-        named(report) == {"images: no id, size or address": 1}
+        named(report) == {"records: no id, size or address": 1}
         and not any(b"x" in p for p in vg.tables()["train image_paths"])
     )
 
@@ -525,7 +565,7 @@ def test_a_file_name_that_leads_out_is_broken(coco, name):
         coco.change(file, lambda d: d["images"][0].update(file_name=name))
     report = coco.prepare()
     assert (
-        report["broken"]["images: no id, size or file name"]
+        report["broken"]["records of images: no id, size or file name"]
         and report["images"]["train"] == coco.whole[0]["images"]["train"] - 1
     )
 
@@ -535,7 +575,7 @@ def test_a_file_name_that_leads_out_is_broken(coco, name):
 @pytest.mark.parametrize("size", [{"width": 0}, {"height": -5}, {"width": 10**9}, {"width": 60_000, "height": 60_000}, {"height": None}, {"height": 1e400}, {"width": "wide"}, {"width": 12.5}])
 def test_an_image_of_no_possible_size_is_broken(vg, size):
     vg.change("image_data.json", lambda d: d[0].update(size))
-    assert named(vg.prepare()) == {"images: no id, size or address": 1}
+    assert named(vg.prepare()) == {"records: no id, size or address": 1}
 
 
 @pytest.mark.parametrize("box", [{"x": 10**6}, {"y": -5000}, {"w": 10**7, "h": 40}, {"w": 2**31}, {"x": None}, {"h": 1e400}, {"h": []}, {"w": True}])
@@ -555,7 +595,7 @@ def test_a_record_of_very_many_objects_costs_itself(vg):
     vg.change("objects.json", lambda d: d[0].update(objects=[one] * 20_000))
     report = vg.prepare()
     assert (
-        named(report) == {"images: no image id or no objects": 1}
+        named(report) == {"records: no image id or no objects": 1}
         and "20,000 objects" in str(report["broken"])
     )
 

@@ -164,7 +164,9 @@ def test_full_weights_are_known_and_made_again(full, tmp_path, capsys):
         assert f"{place} is not the file that was written" in said.replace("diffusion/../", "")
         assert f"--stage {stage} --resume" in said
         assert train([*FULL, "--out", str(out), "--resume"]) == 0
-        capsys.readouterr()
+        said = capsys.readouterr().err
+        assert said.count("is made again: ") == said.count("note: ") == 1
+        assert f"{Path(place).name} is not the file that was written" in said
     assert contents(out) == before
     told = load_json(out / "run.json")
     for name, value in (("image_size", 40), ("dim", 10**7), ("channel_mult", "1,2"), ("official",
@@ -192,7 +194,7 @@ def start(*argv):
 
 
 @pytest.mark.parametrize("command",
-                         [["sgdiff.cli", "train", "--preset", "tiny", "--quiet"],
+                         [["sgdiff.cli", "train", "--preset", "tiny", "--set", "n_scenes=64", "--quiet"],
                           ["sgdiff.cli", "train", *FULL]])
 def test_of_two_trainings_in_one_folder_the_second_is_refused(tmp_path, command):
     both = [start(*command, "--out", str(tmp_path / "run")) for _ in range(2)]

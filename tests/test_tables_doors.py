@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -393,9 +394,9 @@ def test_a_picture_is_turned_if_only_so_it_has_the_size_that_is_said(tmp_path):
 
 # --- shards
 
-def repack(root, edit):
-    """Writes the first shard anew, with a record or a header changed, and the list of sums as the
-    stranger who did it would."""
+def repack(root, edit=lambda record: None, image=None):
+    """Writes the first shard anew, with a record, a header or all pictures changed, and the list of
+    sums as the stranger who did it would."""
     import io
     import tarfile
     folder = root / "sh" / "train"
@@ -409,6 +410,7 @@ def repack(root, edit):
                 record = json.loads(data)
                 edit(record)
                 data = json.dumps(record).encode() if isinstance(record, dict) else data
+            elif image is not None: data = image
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     write_sums(folder)
@@ -433,6 +435,14 @@ def test_what_a_table_may_not_say_a_shard_may_not_either(copy, edit, told):
     repack(copy, edit)
     with pytest.raises(SGDiffError, match=told):
         PackedData(copy / "sh" / "train", progress=False)
+
+
+@pytest.mark.parametrize("image", [b"<html>", b"", bytes(100)], ids=["page", "empty", "zeros"])
+def test_a_broken_picture_is_named_by_its_shard(copy, image):
+    repack(copy, image=image)
+    data = PackedData(copy / "sh" / "train", progress=False)
+    with pytest.raises(SGDiffError) as refused: data.pixels(range(len(data)))
+    assert "000000.tar, sample 0" in str(refused.value) and "BytesIO" not in str(refused.value)
 
 
 @pytest.mark.parametrize("edit, told", [
@@ -722,6 +732,23 @@ def test_shards_of_an_earlier_preparation_do_not_stand_for_newer_tables(copy, ca
         open_data(out, "train", 16, copy / "images")
     shutil.rmtree(out / "train")
     assert 0 < len(open_data(out, "train", 16, copy / "images")) < 8
+
+
+def test_shards_that_do_not_tell_their_tables_are_read_and_told(copy):
+    "Packed before shards noted the sums of their tables."
+    out, images = copy / "out", ("--images", copy / "images")
+    assert sgdiff("prepare", "shards", "--tables", out, *images, "--out", out, "--quiet") == 0
+    index = json.loads((out / "train" / "index.json").read_text())
+    del index["tables"]
+    save_json(index, out / "train" / "index.json")
+    write_sums(out / "train")
+    with pytest.warns(UserWarning, match="train was packed before .* pack again to be sure"):
+        assert len(open_data(out, "train", 16, copy / "images")) == 8
+    for name in ("vocab.json", *(f"{split}.h5" for split in ("train", "val", "test"))):
+        (out / name).unlink()           # nothing beside it that it could be mistaken for
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(open_data(out, "train", 16, copy / "images")) == 8
 
 
 def test_another_data_set_does_not_replace_the_first_unasked(copy, capsys):

@@ -41,7 +41,8 @@ def test_batches_of_a_few_lengths_are_one_program_and_the_padding_changes_nothin
         encoder,
         UNet(
             UNetConfig(
-                model_channels=32, local_dim=96, global_dim=32, context_dim=64, zero_init=False
+                model_channels=32, channel_mult=(1,), attention_levels=(0,), local_dim=96,
+                global_dim=32, context_dim=64, zero_init=False,
             )
         ),
         DiffusionConfig(),

@@ -23,7 +23,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..errors import SGDiffError, load_json
+from ..errors import SGDiffError, fault_of, load_json
 
 # %% ../../nbs/graphs/vocab.ipynb #4444746e
 class UnknownWordError(SGDiffError):
@@ -178,6 +178,11 @@ class Vocab:
             raise ValueError(f"the aliases of {kind} are a dict, got {shown(aliases)}")
         wrong = [w for w in (*words, *aliases, *aliases.values()) if not isinstance(w, str)]
         if wrong: raise ValueError(f"{kind} holds {shown(wrong[0])}, which is no word")
+        known = set(words)
+        for alias, word in aliases.items():
+            if word in known: continue
+            raise ValueError(f"the alias {shown(alias)} of {kind} stands for {shown(word)}, "
+                             "which is none of them")
 
     @property
     def n_objects(self) -> int: return len(self.objects)         # `__image__` counted
@@ -336,6 +341,6 @@ def read_vocab(source,                  # a vocab.json of sg2im or of ours, its 
         keys = brief(", ".join(map(str, data)), 80) if isinstance(data, dict) else ""
         has = f"; it has the keys {keys}" if keys else ""
         raise SGDiffError(
-            f"{name} is no vocabulary of sg2im's kind: {error}{has}. Expected object_name_to_idx "
-            "and pred_name_to_idx, with __image__ and __in_image__ = 0."
+            f"{name} is no vocabulary of sg2im's kind: {fault_of(error)}{has}. Expected "
+            "object_name_to_idx and pred_name_to_idx, with __image__ and __in_image__ = 0."
         ) from error

@@ -32,7 +32,8 @@ from .generation import DiffusionConfig
 from .graph_encoder import SceneGraphEncoder
 from .noise import as_seeds, check_whole, draw_noise, image_generators, initial_noise
 from .pipeline_checks import (MOST_PICTURES, as_graph, as_graphs, check_callback,
-                                           check_latents, check_sampling, check_size, check_words)
+                                           check_latents, check_sampling, check_size,
+                                           check_widths, check_words)
 from .pipeline_files import COMPONENTS, PipelineFolder
 from .samplers import SAMPLERS, GuidedDenoiser
 from .unet import UNet
@@ -114,6 +115,7 @@ class PipelineParts(PipelineFolder):
         self.image_size, self.max_things = image_size, max_things
         self.schedule = diffusion.noise_schedule()
         check_words(vocab, graph_encoder.config)
+        check_widths(graph_encoder.config, unet.config, vae.config)
         check_size(image_size, vae.config, unet.config)
 
     @property

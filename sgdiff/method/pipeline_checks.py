@@ -10,7 +10,7 @@ Axis letters: B images, c h w latents. What is wrong is named, with what was exp
 
 # %% auto #0
 __all__ = ['MOST_PICTURES', 'as_graph', 'sort_graphs', 'as_graphs', 'check_sampling', 'check_callback', 'check_latents',
-           'check_words', 'check_size']
+           'check_words', 'check_widths', 'check_size']
 
 # %% ../../nbs/method/pipeline_checks.ipynb #a7ab0bbb
 import torch
@@ -109,6 +109,22 @@ def check_words(
                               "they are not of the same weights")
 
 
+def check_widths(
+    encoder,  # SceneGraphEncoderConfig
+    unet,  # UNetConfig
+    vae,  # VAEConfig
+) -> None:
+    "Nothing, if each part reads what the one before it makes. Raises SGDiffError that names all."
+    e, u = encoder, unet
+    fits = (("the graph encoder's tokens are", 3 * e.dim, "3 dim", u.local_dim, "local_dim"),
+            ("its global embedding is", e.global_dim, "global_dim", u.global_dim, "global_dim"),
+            ("the latents are", vae.diffused_channels, "channels", u.in_channels, "in_channels"),
+            ("the UNet's answer is", u.out_channels, "out_channels", u.in_channels, "in_channels"))
+    faults = [f"{what} {made} wide ({by}), the UNet reads {read} ({field})"
+              for what, made, by, read, field in fits if made != read]
+    if faults: raise SGDiffError(f"the parts do not fit together: {'; '.join(faults)}")
+
+
 def check_size(
     image_size: int,  # pixels
     vae,  # VAEConfig
@@ -116,6 +132,6 @@ def check_size(
 ) -> None:
     "Nothing, if first stage and UNet can halve a picture as often as they do. Raises SGDiffError."
     unit = vae.factor * 2 ** (len(unet.channel_mult) - 1)
-    if image_size < unit or image_size % unit:
-        raise SGDiffError(f"image_size is {image_size}: these weights draw nothing but "
+    if type(image_size) is not int or image_size < unit or image_size % unit:
+        raise SGDiffError(f"image_size is {image_size!r}: these weights draw nothing but "
                           f"a multiple of {unit} pixels, of at least {unit}")

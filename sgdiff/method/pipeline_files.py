@@ -111,13 +111,20 @@ def load_component(
     return load_module(Path(path) / name / "model.safetensors", lambda: module_class(config))
 
 
-def _read_index(file: Path, name: str) -> dict:
-    "image_size and max_things of a pipeline of the class `name`. Raises SGDiffError."
+def _read_index(
+    file: Path,
+    name: str,
+    parts: dict,  # part -> [package, class]
+) -> dict:
+    "image_size and max_things of a pipeline of the class `name` with these parts."
     with described(file, name) as index:
         kind = index["_class_name"]
         if kind != name:
             more = f"; {OFFICIAL}" if kind == "OfficialPipeline" else ""
             raise ValueError(f"it describes a {kind!r}{more}")
+        for part, meant in parts.items():
+            if index[part] == meant: continue
+            raise ValueError(f"{part} is {index[part]!r}, expected {meant}")
         sizes = {size: index[size] for size in ("image_size", "max_things")}
         for size, value in sizes.items():
             if type(value) is not int or not 0 < value <= 4096:
@@ -156,9 +163,12 @@ class PipelineFolder:
 
     def _index(self) -> dict:
         "What model_index.json says."
-        parts = {name: ["sgdiff", module.__name__] for name, (module, _) in self.components.items()}
         return {"_class_name": type(self).__name__, "image_size": self.image_size,
-                "max_things": self.max_things, **parts}
+                "max_things": self.max_things, **self._parts()}
+
+    @classmethod
+    def _parts(cls) -> dict:  # part -> [package, class], as diffusers writes it
+        return {name: ["sgdiff", module.__name__] for name, (module, _) in cls.components.items()}
 
     @classmethod
     def from_pretrained(
@@ -169,7 +179,7 @@ class PipelineFolder:
         do not fit."""
         path = find_folder(path)
         check_sums(path)
-        sizes = _read_index(path / "model_index.json", cls.__name__)
+        sizes = _read_index(path / "model_index.json", cls.__name__, cls._parts())
         vocab, diffusion = load_settings(path)
         parts = {name: load_component(path, name, cls.components) for name in cls.components}
         pipe = cls(**parts, vocab=vocab, diffusion=diffusion, scenes=load_scenes(path), **sizes)

@@ -71,6 +71,11 @@ class VAEConfig:
         "f, how many pixels of a row become one latent."
         return 2 ** len(self.channels)
 
+    @property
+    def diffused_channels(self) -> int:
+        "c, numbers per latent position: as of a `FirstStageConfig`."
+        return self.latent_channels
+
     def to_dict(self) -> dict:
         "The fields as JSON can hold them; `VAEConfig(**fields)` gives the configuration back."
         return asdict(self) | {"channels": list(self.channels)}

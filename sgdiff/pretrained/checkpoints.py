@@ -282,7 +282,6 @@ def sized(
 ) -> Iterator[None]:
     "A block that builds by the shapes of a file. Raises SGDiffError where no network has them."
     try: yield
-    except SGDiffError: raise
     except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         raise SGDiffError(f"{what}: no network has the sizes of these tensors: {error}") from error
 

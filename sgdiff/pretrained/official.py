@@ -167,24 +167,15 @@ class OfficialPipeline(SGDiffPipeline):
         if self.sources: save_json(self.sources, Path(path) / "sources.json")
 
 # %% ../../nbs/pretrained/official.ipynb #ce8e275e
-def _check_fit(encoder, unet, first_stage, vocab) -> None:
-    "Nothing. Raises SGDiffError where parts do not belong together."
-    e, u, v = encoder.config, unet.config, first_stage.config
+def _check_fit(encoder, vocab) -> None:
+    "Nothing. Raises SGDiffError where vocabulary and encoder do not belong together."
+    e = encoder.config
     if vocab.n_predicates != e.n_predicates or e.n_objects - vocab.n_objects not in (0, 1):
         raise SGDiffError(
             f"the vocabulary has {vocab.n_objects} objects and {vocab.n_predicates} predicates, "
             f"the encoder's tables {e.n_objects} and "
             f"{e.n_predicates} rows (one more than there are objects): is it the data set's? "
             "Visual Genome has 179 and 46, COCO 184 and 7"
-        )
-    if (3 * e.dim, e.global_dim) != (u.local_dim, u.global_dim):
-        raise SGDiffError(
-            f"the encoder's tokens are {3 * e.dim} and {e.global_dim} wide, the UNet reads "
-            f"{u.local_dim} and {u.global_dim}"
-        )
-    if v.diffused_channels != u.in_channels:
-        raise SGDiffError(
-            f"the first stage makes {v.diffused_channels} channels, the UNet takes {u.in_channels}"
         )
 
 
@@ -259,7 +250,7 @@ def pipeline_from_official(
     first_stage.config = replace(first_stage.config, scale=parts.scale)
     _check_settings(max_triples, image_size, parts.unet, first_stage)
     vocab = read_vocab(vocab)
-    _check_fit(encoder, parts.unet, first_stage, vocab)
+    _check_fit(encoder, vocab)
     diffusion = DiffusionConfig("sqrt_linear", 1000, "eps", drop_probability=0.0)
     pipe = OfficialPipeline(
         encoder, parts.unet, first_stage, vocab, diffusion, image_size, max_things=30

@@ -259,10 +259,10 @@ class _Header:
     def _enter(self, kind, place, d):
         (parse, reason), once = _HEADER[kind], getattr(self, kind)
         said = attempt(parse, d)
-        file, bad = self.path.name, self.tally.bad
-        if isinstance(said, Broken): bad(kind, reason, f"entry {place} of {file} ({said.why})")
+        file, bad, group = self.path.name, self.tally.bad, f"records of {kind}"
+        if isinstance(said, Broken): bad(group, reason, f"entry {place} of {file} ({said.why})")
         elif said[0] not in once: once[said[0]] = said[1]
-        else: bad(kind, "listed twice", f"id {said[0]} of {file}, its first entry counts")
+        else: bad(group, "listed twice", f"id {said[0]} of {file}, its first entry counts")
 
     def _name_once(self):
         if 0 in self.categories:
@@ -275,7 +275,7 @@ class _Header:
         for key, word in list(self.categories.items()):
             if first.setdefault(word, key) == key: continue
             told = f"category {key} of {self.path.name} ({word}, as category {first[word]})"
-            self.tally.bad("categories", "a name that another category has", told)
+            self.tally.bad("records of categories", "a name that another category has", told)
             del self.categories[key]
 
     def take(self, other):
@@ -292,7 +292,7 @@ class _Header:
             for key, said in getattr(other, kind).items():
                 if ours.setdefault(key, said) == said: continue
                 told = f"id {key}: {ours[key]} in {self.path.name}, {said} in {other.path.name}"
-                self.tally.bad(kind, "otherwise in the two files", told)
+                self.tally.bad(f"records of {kind}", "otherwise in the two files", told)
 
 
 _SIDES = ("x", "y", "width", "height")
@@ -485,7 +485,8 @@ def _agree(train: COCOSource, val: COCOSource, tally: Tally) -> dict:
         )
     for key in sorted(train.images.keys() & val.images.keys()):
         if train.images[key] != val.images[key]: continue
-        tally.bad("images", "in train and in val by id, name and size, both kept", f"image {key}")
+        reason = "in train and in val by id, name and size, both kept"
+        tally.bad("records of images", reason, f"image {key}")
     return categories
 
 

@@ -70,9 +70,9 @@ def _in_words(
     file,  # path, or open binary file
     error: Exception,  # what went wrong with it
 ) -> Exception:  # the same, or one that says what the file is in place of a picture
-    if isinstance(error, UnidentifiedImageError) and isinstance(file, (str, Path)):
-        if kind := other_kind(file, "a picture"): return ValueError(f"it is {kind}")
-    return error
+    if not isinstance(error, UnidentifiedImageError): return error
+    kind = other_kind(file, "a picture") if isinstance(file, (str, Path)) else None
+    return ValueError(f"it is {kind}" if kind else f"it is none of {', '.join(FORMATS)}")
 
 
 @contextlib.contextmanager

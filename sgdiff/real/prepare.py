@@ -126,11 +126,11 @@ def each_once(tables: dict, tally: Tally) -> dict:
         for key, path in zip(tables[split]["image_ids"].tolist(), tables[split]["image_paths"]):
             keep.append(path not in places and not leads_out(path))
             if leads_out(path):
-                tally.bad("images", "a path that leads out of the folder of images", repr(path))
+                tally.bad("tables", "a path that leads out of the folder of images", repr(path))
             elif path in places:
-                tally.bad("images", "listed twice", f"{path} in {places[path]} and in {split}")
+                tally.bad("tables", "listed twice", f"{path} in {places[path]} and in {split}")
             elif names.setdefault((key, Path(path).name), path) != path:
-                tally.add("images", "with the number and name of one in another split, both kept")
+                tally.add("tables", "with the number and name of one in another split, both kept")
             places.setdefault(path, split)
         if not all(keep): fewer[split] = only_rows(tables[split], keep)
     return fewer
@@ -269,6 +269,8 @@ def open_gqa(args) -> tuple:
                 name: list(GQASource([path], False).images())
                 for name, path in zip(("train", "val"), paths)
             }
+            held = {*splits["val"]}  # a test keeps its own
+            splits["train"] = [key for key in splits["train"] if key not in held]
         return prepare_visual_genome(GQASource(paths, not args.quiet), splits, rules, tally, {}, {})
 
     return paths, prepare, {"rules": asdict(rules)}

@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..errors import SGDiffError, described, load_json, parse_json, save_json
+from ..errors import SGDiffError, described, fault_of, load_json, parse_json, save_json
 from ..folders import SUMS, check_sums, file_sum, inside, one_writer, read_sums, write_sums
 from .json_stream import Tally, other_kind
 from .images import picture_faults
@@ -73,7 +73,8 @@ def record_from_json(
         if vocab is not None: check_record(record, vocab)
         return record
     except SGDiffError: raise
-    except Exception as error: raise SGDiffError(f"{source} is not whole: {error!r}") from error
+    except Exception as error:
+        raise SGDiffError(f"{source} is not whole: {fault_of(error)}") from error
 
 # %% ../../nbs/real/shards.ipynb #1795e168
 LARGEST = {"image": 2**28, "json": 2**22, "sums": 2**10}  # bytes of a file in a shard

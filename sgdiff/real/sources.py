@@ -208,23 +208,27 @@ def _attribute(d):
     return thing, words(d.get("attributes") or [], "attributes")
 
 # %% ../../nbs/real/sources.ipynb #221d4fce
-def _listed(entries, parse, tally, file):
+def _listed(entries, parse, tally, file, reason="no id, size or address"):
     "What parse(entry) -> (image id, what is said of the image) finds, as a dict."
     found = {}
-    name = lambda place, _: f"entry {place}"
-    for key, said in read_each(entries, parse, tally, "images", "no id, size or address", name):
+    name = lambda place, _: f"entry {place} of {file}"
+    for key, said in read_each(entries, parse, tally, "records", reason, name):
         if key not in found: found[key] = said
-        else: tally.bad("images", f"listed twice in {file}", f"image {key}, its first entry counts")
+        else: _twice(tally, key, file)
     return found
 
 
-def _parsed(entries, split, kind, parse, tally):
-    "(image id, things parsed) of each entry, which split(entry) -> (image id, rows) takes apart."
+def _twice(tally, key, file):
+    tally.bad("records", f"listed twice in {file}", f"image {key}, its first entry counts")
+
+
+def _parsed(entries, split, kind, parse, tally, records):
+    """(image id, things parsed) of each entry, which split(entry) -> (image id, rows) takes apart;
+    `records` is the tally of entries, `tally` that of things."""
     seen, name = set(), lambda place, _: f"entry {place} of {kind}"
-    for key, told in read_each(entries, split, tally, "images", f"no image id or no {kind}", name):
-        if key in seen:
-            tally.bad("images", f"listed twice in {kind}", f"image {key}, its first entry counts")
-            continue
+    reason = f"no image id or no {kind}"
+    for key, told in read_each(entries, split, records, "records", reason, name):
+        if key in seen: _twice(records, key, kind); continue
         seen.add(key)
         row = lambda place, _, key=key: f"number {place} of image {key}"
         yield key, list(read_each(told, parse, tally, kind, "cannot be read", row))
@@ -254,8 +258,9 @@ class VGSource:
         return watched(stream_json, self.raw / f"{name}.json", progress=self.progress, kinds="[")
 
     def _read(self, name, parse, tally):
+        tally = tally or Tally()
         split = lambda entry: (_id(entry, "image_id"), entries(entry, name))
-        return _parsed(self._entries(name), split, name, parse, tally or Tally())
+        return _parsed(self._entries(name), split, name, parse, tally, tally)
 
     def images(self, tally=None) -> dict:       # id -> (width, height, path below the images)
         place = lambda d: below("/".join(text(d, "url").split("/")[-2:]))
@@ -282,6 +287,11 @@ def _gqa_objects(entry):            # (image id, record) -> (image id, object id
 def _gqa_rows(entry):               # -> (image id, [(object id, object)])
     key, objects = _gqa_objects(entry)
     return key, objects.items()
+
+
+def _gqa_known(entry):              # the same, of those that may have attributes
+    key, rows = _gqa_rows(entry)
+    return key, [row for row in rows if isinstance(row[1], dict)]
 
 
 def _gqa_relations(entry):          # -> (image id, [(relation, subject id, objects)])
@@ -323,13 +333,14 @@ class GQASource:
         for path in self.paths:
             yield from watched(stream_json, path, progress=self.progress, kinds="{")
 
-    def _read(self, split, kind, parse, tally):
-        return _parsed(self._entries(), split, kind, parse, tally or Tally())
+    def _read(self, split, kind, parse, tally):     # `images` has told of broken entries
+        return _parsed(self._entries(), split, kind, parse, tally or Tally(), Tally())
 
     def images(self, tally=None):
-        key = lambda entry: as_whole(entry[0], "the id of the image")
-        said = lambda entry: (key(entry), (*image_size(entry[1]), below(f"{entry[0].strip()}.jpg")))
-        return _listed(self._entries(), said, tally or Tally(), "the scene graphs")
+        place = lambda entry: (*image_size(entry[1]), below(f"{entry[0].strip()}.jpg"))
+        said = lambda entry: (_gqa_relations(entry)[0], place(entry))
+        reason = "no id, size, objects or relations"
+        return _listed(self._entries(), said, tally or Tally(), "the scene graphs", reason)
 
     def objects(self, tally=None):
         tally, parse = tally or Tally(), lambda row: _object(_gqa_record(*row))
@@ -339,4 +350,5 @@ class GQASource:
         return self._read(_gqa_relations, "relationships", _gqa_relation, tally)
 
     def attributes(self, tally=None):
-        return self._read(_gqa_rows, "attributes", lambda row: _attribute(_gqa_record(*row)), tally)
+        parse = lambda row: _attribute(_gqa_record(*row))
+        return self._read(_gqa_known, "attributes", parse, tally)

@@ -183,18 +183,27 @@ def _take_place(new: Path, old: Path) -> None:
 def stale_shards(
     folder: str | Path,  # of tables, of shards in folders called as the splits, or of both
 ) -> list:  # of splits
-    "The splits whose shards were packed from other tables than those that lie beside them now."
+    """The splits whose shards were packed from other tables than those that lie beside them now; a
+    warning where the shards do not tell."""
     def is_stale(path):
         index = load_json(path)
         told = index.get("tables") if isinstance(index, dict) else None
-        if not isinstance(told, dict): return False
-        here = [
-            name for name in ("vocab.json", f"{path.parent.name}.h5") if (folder / name).is_file()
-        ]
+        names = ("vocab.json", f"{path.parent.name}.h5")
+        here = [name for name in names if (folder / name).is_file()]
+        if here and not isinstance(told, dict): return _tell_unknown(path.parent)
         return any(file_sum(folder / name) != told.get(name) for name in here)
 
     folder = Path(folder)
     return [path.parent.name for path in sorted(folder.glob("*/index.json")) if is_stale(path)]
+
+
+def _tell_unknown(shards: Path) -> bool:  # False
+    warnings.warn(
+        f"{shards} was packed before shards noted their tables: whether they are the tables beside "
+        "it cannot be told; remove it and pack again to be sure",
+        stacklevel=5,
+    )
+    return False
 
 
 def told_stale(

@@ -303,9 +303,9 @@ def apart(splits: dict,     # name -> list of image ids
         if not re.fullmatch(r"[A-Za-z0-9_-]+", split):
             raise SGDiffError(f"a split is called {shown(split)}, expected train, val and test")
         name = lambda place, _, split=split: f"entry {place} of {split}"
-        for key in read_each(splits[split], parse, tally, "images", "no id in the splits", name):
+        for key in read_each(splits[split], parse, tally, "records", "no id in the splits", name):
             told = f"image {key}: {first.setdefault(key, split)} and {split}"
-            if key in seen: tally.bad("images", "listed twice in the splits", told)
+            if key in seen: tally.bad("records", "listed twice in the splits", told)
             seen.add(key)
     return {split: [key for key, place in first.items() if place == split] for split in splits}
 
