@@ -45,6 +45,7 @@ export class Editor {
     this.now = { graph: { objects: [], triples: [] }, keys: [], places: [], written: {} };
     this.slots = { hover: "", objects: vocab.plain("object"), predicates: vocab.plain("predicate") };
     this.handlers = {};
+    this.show();
   }
   get graph() { return this.now.graph; }
 
@@ -61,6 +62,13 @@ export class Editor {
     this.show();
     for (const listener of this.listeners) listener(this);
     return !this.error;
+  }
+  read(text) {                                      // another graph; "", or in words why not: for a field that tells it itself
+    try { this.load({ graph: text }); } catch (error) { if (error instanceof GraphError) return error.message; throw error; }
+    this.error = "";
+    this.show();
+    for (const listener of this.listeners) listener(this);
+    return "";
   }
   go(graph, keys = this.now.keys, places = this.now.places, written = this.now.written) {
     const moment = { graph: graph.objects.length ? checkGraph(graph, this.vocab, this.rules) : graph, keys, places, written };

@@ -1,0 +1,248 @@
+"""The page that draws in the browser: its scripts against Python, in Node.js; then the page itself in Chromium, as a reader uses
+it. Skipped where ONNX, Node.js or npm is missing; screenshots go to out/browser/ (not in git)."""
+import functools
+import http.server
+import json
+import random
+import re
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from run_notebooks import ROOT
+from sgdiff.app import page as pages
+from sgdiff.app.model import SERIES, EditorModel
+from sgdiff.cli import main
+from sgdiff.errors import SGDiffError, default_weights
+from sgdiff.graphs.drawing import place_objects
+from sgdiff.graphs.text import graph_from_text
+from sgdiff.graphs.vocab import closest_words
+from sgdiff.method.noise import initial_noise
+from sgdiff.method.pipeline import SGDiffPipeline
+from sgdiff.method.samplers import sampling_timesteps
+from sgdiff.method.unet import record_attention, triple_attention
+from sgdiff.toy.judge import judge_beside
+
+for needed in ("onnx", "onnxscript"):
+    pytest.importorskip(needed, reason=f"no {needed}: pip install 'sgdiff[web]'")
+NODE = shutil.which("node")
+if NODE is None or shutil.which("npm") is None:
+    pytest.skip("no Node.js with npm", allow_module_level=True)
+
+SHEEP = "sheep looking at tree; sheep left of tree; sky above grass"
+
+
+@pytest.fixture(scope="session")
+def pipe():
+    return SGDiffPipeline.from_pretrained(default_weights())
+
+
+@pytest.fixture(scope="session")
+def judge():
+    return judge_beside(default_weights())
+
+
+@pytest.fixture(scope="session")
+def runtime():
+    "The folder of onnxruntime-web, fetched once into the cache that the site's builder uses."
+    try:
+        return pages.fetch_runtime(ROOT / "build" / "npm")
+    except SGDiffError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory, runtime):
+    "The page, as the command writes it."
+    out = tmp_path_factory.mktemp("page") / "draw"
+    assert main(["export", "web", "--out", str(out), "--runtime", str(runtime)]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def manifest(folder):
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def node(folder):
+    "node(requests) -> answers of the page's scripts."
+    def ask(*requests):
+        done = subprocess.run(
+            [NODE, ROOT / "tests" / "page_node.mjs", folder],
+            input=json.dumps(requests), capture_output=True, text=True,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout)
+    return ask
+
+
+# --- the folder
+
+def test_the_folder_holds_what_the_manifest_says_and_is_small_enough(folder, manifest):
+    sizes = {name: (folder / name).stat().st_size for name in manifest["files"]}
+    assert {name: told["bytes"] for name, told in manifest["files"].items()} == sizes
+    model = sum(size for name, size in sizes.items() if name.startswith("model/"))
+    assert model < 12e6 and sum(p.stat().st_size for p in (folder / "runtime").iterdir()) < 6e6
+
+
+def test_what_cannot_be_written_is_refused_in_words(tmp_path, runtime, capsys):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert main(["export", "web", "--out", str(tmp_path)]) == 1
+    assert "holds other files" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+    broken = tmp_path / "runtime"
+    shutil.copytree(runtime, broken)
+    (broken / "ort.wasm.min.mjs").write_text("half")
+    with pytest.raises(SGDiffError, match="ort.wasm.min.mjs is missing or another file"):
+        pages.check_runtime(broken)
+
+
+# --- the scripts, in Node.js
+
+def test_noise_is_pythons(node, pipe):
+    n = pipe.latent_shape.numel() if hasattr(pipe.latent_shape, "numel") else 512
+    seeds = [0, 1, 7, 2**31, 2**32, 2**63 - 1]
+    found = node(*[dict(what="noise", n=512, seed=str(s)) for s in seeds],
+                 *[dict(what="normal", n=k, seed=5) for k in (16, 17, 53, 700)])
+    for seed, numbers in zip(seeds, found):
+        assert torch.allclose(torch.tensor(numbers), initial_noise((n,), [seed])[0], atol=1e-6)
+    for k, numbers in zip((16, 17, 53, 700), found[len(seeds):]):
+        wanted = torch.randn(k, generator=torch.Generator().manual_seed(5))
+        assert torch.allclose(torch.tensor(numbers), wanted, atol=1e-6), k
+
+
+def test_timesteps_are_pythons(node, pipe):
+    counts = [1, 2, 3, 7, 16, 30, 50, 999]
+    found = node(*[dict(what="timesteps", n=n) for n in counts])
+    assert found == [sampling_timesteps(pipe.schedule, n) for n in counts]
+
+
+GRAPHS = [SHEEP, "dog", "house; boat; sky", "person holding kite; person left of kite; sky above sand",
+          "bird inside tree", "sheep; sheep#2; sheep left of sheep#2; night above snow"]
+
+
+@pytest.mark.parametrize("text", GRAPHS)
+def test_the_page_draws_what_python_draws(node, pipe, judge, text):
+    "The same noise, latents, picture, attention and verdicts; other settings than the usual ones too."
+    seeds, usual = [3, 4], {}
+    other = dict(steps=5, guidance=2.0, relations=0.0)
+    for settings in (usual, other):
+        found, = node(dict(what="draw", text=text, seeds=seeds, **settings))
+        named = dict(num_inference_steps=settings.get("steps", 16), relation_scale=settings.get("relations", 1.0),
+                     guidance_scale=settings.get("guidance"))
+        total = 0
+        with record_attention(pipe.unet) as maps:
+            def look(step, latents):
+                nonlocal total
+                total = total + triple_attention(maps, pipe.image_size)[-len(seeds):]
+            out = pipe(text, seed=seeds, num_images_per_graph=len(seeds), callback=look, **named)
+        assert torch.allclose(torch.tensor(found["latents"]), out.latents.flatten(), atol=1e-3)
+        apart = (torch.tensor(found["pixels"]) - out.pixels.flatten()).abs()
+        assert (apart <= 2 * 2 / 255).float().mean() >= 0.99
+        attention = total.flatten() / named["num_inference_steps"]
+        assert torch.allclose(torch.tensor(found["attention"]), attention, atol=1e-3)
+        questions = [out.graphs[0].named_triples()] * len(seeds)
+        assert [f["verdicts"] for f in found["found"]] == judge.answer(out.pixels, questions)
+        assert [set(f["sees"]) for f in found["found"]] == judge.objects(out.pixels)
+
+
+def test_verdicts_are_pythons_on_twenty_graphs(node, pipe, judge):
+    texts = pages.random_texts(pipe, 20)
+    found = node(*[dict(what="draw", text=text, seeds=[i], steps=8) for i, text in enumerate(texts)])
+    for i, (text, drawn) in enumerate(zip(texts, found)):
+        out = pipe(text, seed=i, num_inference_steps=8)
+        assert drawn["found"][0]["verdicts"] == judge.answer(out.pixels, [out.graphs[0].named_triples()])[0]
+
+
+def test_a_newer_wish_stops_the_drawing(node):
+    assert node(dict(what="cancelled", text="dog", after=3)) == [dict(drawn=None, steps=3)]
+
+
+TEXTS = [
+    *GRAPHS, *[t for series in SERIES.values() for t in series], "a Zebra standing on the meadow",
+    "SHEEP  Left Of  tree", "sheep#2 left of sheep", "tree\nsky above grass\r\nsheep;; ", "a puppy watching a man",
+    "night sky above sea; ship in the sea", "ball #2; ball",
+]
+WRONG = [
+    "", " ; ", "unicorn", "sheep left of", "sheep eats tree", "sheep left of sheep", "sheep#3 left of tree",
+    "sheep left of tree; sheep left of tree", "sheep over tree; sheep above tree", "sheep; sheep", "__image__",
+    "sheep left of tree right of dog", "sheep, dog", "sheep and dog", "shep left of tre", "#", "sheep#0",
+    ";".join(f"sheep#{i}" if i > 1 else "sheep" for i in range(1, 32)), "sheep __in_image__ tree", "x" * 100_001,
+]
+
+
+def test_texts_are_read_as_by_python(node, pipe):
+    found = node(*[dict(what="read", text=text) for text in TEXTS])
+    for text, there in zip(TEXTS, found):
+        graph, written = pipe.read(text), graph_from_text(text, pipe.vocab)
+        assert there["graph"] == json.loads(json.dumps(dict(objects=graph.objects, triples=graph.triples))), text
+        again = graph_from_text(there["text"], pipe.vocab)
+        assert pipe.read(again) == pipe.read(written), text
+
+
+def test_what_python_refuses_is_refused_in_words(node, pipe):
+    found = node(*[dict(what="read", text=text) for text in WRONG])
+    for text, there in zip(WRONG, found):
+        with pytest.raises(SGDiffError):
+            pipe.read(text)
+        assert there.get("error"), text
+    told = dict(zip(WRONG, (there["error"] for there in found)))
+    for text in ("unicorn", "shep left of tre", "sheep#3 left of tree", "sheep; sheep", "#", "sheep left of tree right of dog"):
+        with pytest.raises(SGDiffError, match=re.escape(told[text])):
+            pipe.read(text)
+    for text in ('{"objects": ["sheep"], "relationships": [[0, "left of", 3]]}', "[]", "{", '[{"objects": "sheep"}]'):
+        answer, = node(dict(what="read", text=text))
+        assert answer.get("error"), text
+
+
+def test_close_words_are_pythons(node, pipe):
+    known = [w for w in (*pipe.vocab.objects, *pipe.vocab.object_aliases) if not w.startswith("__")]
+    words = ["shep", "Treee", "unicorn", "x", "", "boats", "nite", "personn", "cra"]
+    found = node(*[dict(what="closest", word=w, known=known) for w in words])
+    assert found == [closest_words(w, known) for w in words]
+
+
+def test_doubts_and_places_are_pythons(node, pipe):
+    texts = [*GRAPHS, "sheep above tree; sheep left of tree", "sheep; dog; boat; car; sky", "car behind house; car left of house"]
+    found = node(*[dict(what="doubts", text=t) for t in texts])
+    assert found == [pipe.doubts(pipe.read(t)) for t in texts]
+    for text, places in zip(texts, node(*[dict(what="places", text=t) for t in texts])):
+        assert torch.allclose(torch.tensor(places), torch.tensor(place_objects(pipe.read(text))), atol=2e-3), text
+
+
+def some_edits(vocab, seed, n=60):
+    "Commands as the board sends them, right and wrong ones."
+    rng = random.Random(seed)
+    words, predicates = vocab.objects[1:], vocab.predicates[1:]
+    row = lambda: rng.randrange(-1, 5)
+    make = {
+        "add_object": lambda: dict(word=rng.choice([*words, "unicorn"]), x=rng.random(), y=rng.random()),
+        "replace_object": lambda: dict(row=rng.randrange(2), word=rng.choice(words)),
+        "remove_object": lambda: dict(row=rng.randrange(2)),
+        "move_object": lambda: dict(row=0, x=0.25, y=0.75),
+        "add_triple": lambda: dict(subject=rng.randrange(3), predicate=rng.choice(predicates), object=rng.randrange(3)),
+        "replace_predicate": lambda: dict(row=0, predicate=rng.choice(predicates)),
+        "turn_triple": lambda: dict(row=0), "remove_triple": lambda: dict(row=0),
+        "load": lambda: dict(graph=rng.choice(GRAPHS)), "undo": dict, "redo": dict,
+    }
+    names = [rng.choice([*make, "add_object", "add_triple", "add_triple", "undo"]) for _ in range(n)]
+    return [("load", dict(graph=SHEEP)), *[(name, make[name]()) for name in names]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_board_is_edited_as_in_python(node, pipe, seed):
+    "Whatever is done, both have the same graph, or both refuse."
+    commands = some_edits(pipe.vocab, seed)
+    found, = node(dict(what="edits", commands=commands))
+    model = EditorModel(pipe.vocab)
+    for (command, arguments), there in zip(commands, found):
+        done = model.do(command, **arguments)
+        assert (there["done"], bool(there["error"])) == (done, not done), (command, arguments, there["error"], model.error)
+        graph = dict(objects=list(model.graph.objects), triples=[list(t) for t in model.graph.triples])
+        assert there["graph"] == graph, (command, arguments)
+        assert there["board"]["can_undo"] == bool(model.past) and there["board"]["can_redo"] == bool(model.future)
