@@ -85,18 +85,21 @@ export class Editor {
     const place = x === undefined ? freePlace(this.now.places) : [clamp(x, 0, 1), clamp(y, 0, 1)];
     this.go({ ...this.graph, objects: [...this.graph.objects, word] }, [...this.now.keys, this.nextKey], [...this.now.places, place]);
   }
-  replace_object({ row, word }) { this.go({ ...this.graph, objects: this.graph.objects.map((w, i) => i === row ? word : w) }); }
+  object(row) { if (!(row in this.graph.objects)) throw new GraphError(`there is no object ${row}: the graph has ${this.graph.objects.length}`); }
+  relation(row) { if (!(row in this.graph.triples)) throw new GraphError(`there is no relation ${row}: the graph has ${this.graph.triples.length}`); }
+  replace_object({ row, word }) { this.object(row); this.go({ ...this.graph, objects: this.graph.objects.map((w, i) => i === row ? word : w) }); }
   remove_object({ row }) {
+    this.object(row);
     const keep = list => list.filter((_, i) => i !== row), down = i => i - (i > row);
     const triples = this.graph.triples.filter(([s, , o]) => s !== row && o !== row).map(([s, p, o]) => [down(s), p, down(o)]);
     this.go({ objects: keep(this.graph.objects), triples }, keep(this.now.keys), keep(this.now.places));
   }
-  move_object({ row, x, y }) { this.go(this.graph, this.now.keys, this.now.places.map((p, i) => i === row ? [clamp(x, 0, 1), clamp(y, 0, 1)] : p)); }
+  move_object({ row, x, y }) { this.object(row); this.go(this.graph, this.now.keys, this.now.places.map((p, i) => i === row ? [clamp(x, 0, 1), clamp(y, 0, 1)] : p)); }
   triples(change) { this.go({ ...this.graph, triples: change(this.graph.triples) }); }
-  add_triple({ subject, predicate, object }) { this.triples(all => [...all, [subject, predicate, object]]); }
-  replace_predicate({ row, predicate }) { this.triples(all => all.map((t, i) => i === row ? [t[0], predicate, t[2]] : t)); }
-  turn_triple({ row }) { this.triples(all => all.map((t, i) => i === row ? [t[2], t[1], t[0]] : t)); }
-  remove_triple({ row }) { this.triples(all => all.filter((_, i) => i !== row)); }
+  add_triple({ subject, predicate, object }) { this.object(subject); this.object(object); this.triples(all => [...all, [subject, predicate, object]]); }
+  replace_predicate({ row, predicate }) { this.relation(row); this.triples(all => all.map((t, i) => i === row ? [t[0], predicate, t[2]] : t)); }
+  turn_triple({ row }) { this.relation(row); this.triples(all => all.map((t, i) => i === row ? [t[2], t[1], t[0]] : t)); }
+  remove_triple({ row }) { this.relation(row); this.triples(all => all.filter((_, i) => i !== row)); }
   undo() { if (!this.past.length) throw new GraphError("there is nothing to undo"); this.future.push(this.now); this.turn(this.past.pop()); }
   redo() { if (!this.future.length) throw new GraphError("there is nothing to do again"); this.past.push(this.now); this.turn(this.future.pop()); }
   load({ graph: text }) {                           // another graph; objects that both have keep keys and places

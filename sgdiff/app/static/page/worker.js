@@ -45,6 +45,7 @@ async function start() {
   const manifest = await (await fetch(new URL("manifest.json", import.meta.url))).json(), { files } = manifest;
   total = Object.values(files).reduce((sum, f) => sum + f.bytes, 0);
   const names = Object.keys(files), coming = Object.fromEntries(names.map(name => [name, file(name, files[name])]));
+  for (const data of Object.values(coming)) data.catch(() => {});   // the one that fails is told where it is waited for
   const ort = await import("./runtime/ort.wasm.min.mjs"), runtime = names.find(name => name.startsWith("runtime/"));
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmPaths = { mjs: new URL("runtime/ort-wasm-simd-threaded.mjs", import.meta.url).href };
