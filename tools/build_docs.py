@@ -22,6 +22,7 @@ import nbformat
 import yaml
 
 import make_slides
+import site_draw
 import site_pages
 import site_widgets
 from site_chapters import chapter
@@ -158,11 +159,12 @@ def build(
     stage_config(stage, out, quarto)
     if quarto:
         subprocess.run(["quarto", "render", str(stage)], check=True)
-        return figures, []
+        return figures, site_draw.add(out, ROOT)
     from smalldocs.site import build as render
 
     site = render(stage, quiet=True)
-    return figures, site.warnings + mend(out, site_widgets.states(stage))
+    missing = mend(out, site_widgets.states(stage)) + site_draw.add(out, ROOT)
+    return figures, site.warnings + missing
 
 
 def main():
