@@ -187,6 +187,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'sgdiff/app/onnx_graphs.py'),
                                         'sgdiff.app.onnx_graphs.in_half': ('app/onnx_graphs.html#in_half', 'sgdiff/app/onnx_graphs.py'),
                                         'sgdiff.app.onnx_graphs.parts': ('app/onnx_graphs.html#parts', 'sgdiff/app/onnx_graphs.py'),
+                                        'sgdiff.app.onnx_graphs.quiet': ('app/onnx_graphs.html#quiet', 'sgdiff/app/onnx_graphs.py'),
                                         'sgdiff.app.onnx_graphs.without_notes': ( 'app/onnx_graphs.html#without_notes',
                                                                                   'sgdiff/app/onnx_graphs.py')},
             'sgdiff.app.page': { 'sgdiff.app.page.askable_groups': ('app/in_the_page.html#askable_groups', 'sgdiff/app/page.py'),

@@ -67,7 +67,7 @@ def stage_config(
     said["project"] |= {
         "output-dir": os.path.relpath(out, stage),
         "render": ["*.ipynb", "*.qmd", "**/*.ipynb", "**/*.qmd"],
-        "resources": ["gallery/*", "files/**", "slides/**"],
+        "resources": ["gallery/*", "files/**", "slides/**", "draw/**", "images/*"],
     }
     said["website"]["sidebar"]["contents"].append(
         {"section": "Reference", "contents": site_pages.module_list(stage, ROOT / "sgdiff")}
@@ -156,15 +156,15 @@ def build(
     names = site_pages.reference(stage, ROOT)
     figures = stage_pages(stage, names, quarto)
     make_slides.write_decks(stage / "slides")
+    undrawn = site_draw.add(stage, ROOT)
     stage_config(stage, out, quarto)
     if quarto:
         subprocess.run(["quarto", "render", str(stage)], check=True)
-        return figures, site_draw.add(out, ROOT)
+        return figures, undrawn
     from smalldocs.site import build as render
 
     site = render(stage, quiet=True)
-    missing = mend(out, site_widgets.states(stage)) + site_draw.add(out, ROOT)
-    return figures, site.warnings + missing
+    return figures, site.warnings + undrawn + mend(out, site_widgets.states(stage))
 
 
 def main():

@@ -14,8 +14,9 @@ import torch
 from site_widgets import NO_NPM
 
 WITHOUT = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Draw</title><p>This site was built without the page that draws: {}.</p></html>'
-LINKS = {  # words -> page, as seen from draw/
-    "Home": "../index.html", "The method in an afternoon": "../method/index.html", "How this page is made": "../app/in_the_page.html",
+LINKS = {  # as seen from draw/; pages: words -> page
+    "pages": {"Home": "../index.html", "The method in an afternoon": "../method/index.html", "How this page is made": "../app/in_the_page.html"},
+    "chapters": "../method/",
 }
 
 
@@ -48,12 +49,14 @@ def kept(
 
 
 def add(
-    out,  # the built site
+    stage,  # folder of the site in the making
     root,  # the repository's
 ):  # list of what is missing
     "Nothing is missing where draw/ now draws."
     from sgdiff.errors import SGDiffError
-    target = out / "draw"
+    target = stage / "draw"
+    (stage / "images").mkdir(exist_ok=True)
+    shutil.copy(root / "nbs" / "images" / "draw.png", stage / "images")
     try: shutil.copytree(kept(root), target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
     except SGDiffError as error:
         why = str(error) if shutil.which("npm") else NO_NPM

@@ -59,10 +59,10 @@ export class Engine {
     seeds.forEach((seed, i) => noise.set(startNoise(size, seed), i * size));
     let attention = null;
     const look = maps => { attention = attention ? attention.map((v, i) => v + maps[i]) : maps; };
-    const denoise = this.denoiser(await this.conditions(graph), n, asked(guidance, relations), look);
+    const conditions = await this.conditions(graph), denoise = this.denoiser(conditions, n, asked(guidance, relations), look);
     const latents = await sample({ schedule: this.schedule, denoise, noise, steps, tell });
     if (!latents) return null;
-    return { latents, pixels: await this.decode(latents, n), attention: attention.map(v => v / steps) };
+    return { tokens: conditions.graph.rows, latents, pixels: await this.decode(latents, n), attention: attention.map(v => v / steps) };
   }
 
   // questions: [[subject, predicate, object] as words of the judge, or null], the same for all pictures; -> true, false or null

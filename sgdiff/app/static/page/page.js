@@ -2,6 +2,7 @@
 // work in worker.js; nothing is decided here that Python does not decide in the same way (graph.js, editor.js).
 import board from "./graph_canvas.js";
 import { Editor } from "./editor.js";
+import { lookInside } from "./inside.js";
 import { Vocab, doubts, graphToJson, graphToText, judgeable, objectNames } from "./graph.js";
 
 const $ = id => document.getElementById(id);
@@ -98,14 +99,15 @@ worker.onmessage = ({ data }) => {
   if (data.failed !== undefined && (data.id === null || data.id === now?.id)) return say(`could not draw: ${data.failed}`, true);
   if (data.id !== now?.id) return;                  // of a graph that is no longer asked for
   if (data.step) { steps[data.step - 1] = data.pictures; data.pictures.forEach(paint); return say(`drawing: step ${data.step} of ${data.steps}`); }
-  Object.assign(now, { pictures: data.drawn, attention: data.attention, found: data.found, done: true });
+  const { drawn: pictures, tokens, latents, attention, found } = data;
+  Object.assign(now, { pictures, tokens, latents, attention, found, done: true });
   now.verdicts = majority(data.found);
   steps[now.request.steps - 1] = data.drawn;
   data.drawn.forEach(paint);
   const scale = $("born").querySelector("input");
   scale.max = now.request.steps; scale.value = scale.max; $("born").querySelector("output").textContent = `step ${scale.value} of ${scale.max}`; $("born").hidden = false;
   $("wipe").hidden = !before;
-  judged(); mark(); wiped(0);
+  judged(); mark(); inside();
   say(now.said = `drawn in ${data.seconds.toFixed(1)} s`);
 };
 worker.onerror = event => say(`the networks could not start: ${event.message ?? "this browser has no module workers"}`, true);
@@ -169,6 +171,8 @@ function wiped(part) {                              // how much of the picture b
   for (const old of document.querySelectorAll("canvas.before")) old.style.clipPath = `inset(0 ${100 - part}% 0 0)`;
 }
 
+function inside() { $("inside").hidden = !now?.done; if (now?.done && $("inside").open) lookInside($("within"), { now, before, manifest }); }
+
 // --- taking it along
 async function copy(text, what) {
   try { await navigator.clipboard.writeText(text); took(`${what} copied`); } catch { window.prompt(`copy the ${what}`, text); }
@@ -196,6 +200,7 @@ $("preset").onchange = event => { if (event.target.value) read(event.target.valu
 $("random").hidden = !manifest.random.length;
 $("random").onclick = () => { const others = manifest.random.filter(text => text !== $("text").value); read(others[Math.floor(Math.random() * others.length)]); };
 for (const name of Object.keys(numbers)) { show(name, manifest.settings[name]); $(name).oninput = () => show(name, $(name).value); $(name).onchange = again; }
+$("inside").ontoggle = inside;
 $("seed").onchange = $("n").onchange = again;
 $("more").onclick = () => { const all = seeds(); $("seed").value = all ? String((BigInt(all[0]) + BigInt(all.length)) % LARGEST_SEED) : "0"; again(); };
 $("born").oninput = event => { const step = Number(event.target.value); (steps[step - 1] ?? []).forEach(paint); $("born").querySelector("output").textContent = `step ${step} of ${event.target.max}`; };
@@ -210,7 +215,7 @@ $("python").onclick = () => copy(python(), "program");
 addEventListener("hashchange", () => follow(location.hash) && again());
 if (manifest.site) {
   $("links").hidden = false;
-  $("links").append(...Object.entries(manifest.site).map(([words, href]) => html("a", { href, textContent: words })));
+  $("links").append(...Object.entries(manifest.site.pages).map(([words, href]) => html("a", { href, textContent: words })));
 }
 $("n").value = innerWidth > 860 ? "2" : "1";
 if (!follow(location.hash)) {

@@ -87,11 +87,12 @@ async function draw(request) {
     return !wish && !cancelled;
   });
   if (!drawn) return;
-  const seconds = (performance.now() - begun) / 1000, pictures = rgba(drawn.pixels, n, side);
-  postMessage({ drawn: pictures, id, seconds, attention: drawn.attention, found: null });
+  const { tokens, latents, attention, pixels } = drawn, seconds = (performance.now() - begun) / 1000;
+  const told = { drawn: rgba(pixels, n, side), id, seconds, tokens, latents, attention };
+  postMessage({ ...told, found: null });
   if (!judge) return;
   if (!engine.sessions.judge) await engine.load("judge", await judge);
-  postMessage({ drawn: pictures, id, seconds, attention: drawn.attention, found: await engine.judge(drawn.pixels, n, request.questions) });
+  postMessage({ ...told, found: await engine.judge(pixels, n, request.questions) });
 }
 
 let cancelled = false;
