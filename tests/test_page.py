@@ -105,6 +105,21 @@ def test_what_cannot_be_written_is_refused_in_words(tmp_path, runtime, capsys):
         pages.check_runtime(broken)
 
 
+def test_the_second_visit_has_every_file(folder):
+    "sw.js names what it keeps; what it leaves out is the networks and the runtime, which worker.js keeps."
+    named = re.search(r"PARTS = \[(.*?)\]", (folder / "sw.js").read_text(encoding="utf-8"), re.S)[1]
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*.*") if not p.name.startswith(".")}
+    kept = set(json.loads(f"[{named}]")) - {"."}
+    assert kept == {name for name in files if not name.endswith((".onnx", ".gz", "sw.js"))}
+
+
+def test_the_scripts_know_no_word_of_these_weights(pipe):
+    words = [w for w in pipe.vocab.objects if len(w) > 3 and not w.startswith("__")]
+    for script in (pages.STATIC / "page").glob("*.js"):
+        code = re.sub(r"//.*", "", script.read_text(encoding="utf-8"))
+        assert [w for w in words if re.search(rf"\b{w}\b", code)] == [], script.name
+
+
 # --- the scripts, in Node.js
 
 def test_noise_is_pythons(node):
@@ -381,6 +396,22 @@ def test_the_way_to_the_picture_and_where_it_looks(browser, address):
         page.locator("[data-id=o0]").hover()
         page.wait_for_function("document.querySelector('#status').textContent.includes('attend to')")
         assert any(pixels(page, "attention"))
+
+
+def test_looking_inside_tells_which_tokens_an_edit_moved(browser, address):
+    with opened(browser, address, at="#g=sheep%20left%20of%20tree%3B%20sky&n=1") as page:
+        drawn(page, "sheep left of tree; sky")
+        page.locator("#inside > summary").click()
+        cards = page.locator("#within .cards").first.locator("figcaption")
+        assert cards.all_inner_texts() == ["sheep left of tree", "sheep in the image", "tree in the image", "sky in the image", "the whole graph"]
+        page.fill("#text", "sheep right of tree; sky")
+        page.keyboard.press("Enter")
+        drawn(page, "sheep right of tree; sky")
+        page.wait_for_function("document.querySelector('#within b')")
+        told = [text.split("\n") for text in cards.all_inner_texts()]
+        moved = {name: float(word.removeprefix("moved by ")) for name, word in told[1:]}
+        assert told[0] == ["sheep right of tree", "new"]
+        assert moved["sheep in the image"] > 2 * moved["sky in the image"]
 
 
 def test_a_link_holds_all_and_the_rest_can_be_taken_along(browser, address):

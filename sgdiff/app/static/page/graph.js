@@ -78,7 +78,7 @@ function readName(name, vocab) {
   throw new GraphError(`cannot read ${quoted(name)}: write 'object predicate object' with one of the predicates ${vocab.plain("predicate").join(", ")}`);
 }
 
-function numberFaults(names, alone) {               // what the numbers leave open
+function numberFaults(names, alone) {               // [word, number] of all objects, how often each word is a clause by itself -> what the numbers leave open
   const most = new Map(), faults = [];
   for (const [word, number] of names) most.set(word, Math.max(most.get(word) ?? 0, number));
   for (const [word, times] of alone) if (times > 1)
@@ -105,7 +105,7 @@ export function graphFromText(text, vocab) {        // clauses between ";" or li
     if (parts.length === 3) triples.push([rows[0], parts[1], rows[1]]);
     else if (names[rows[0]][1] === 1) alone.set(names[rows[0]][0], (alone.get(names[rows[0]][0]) ?? 0) + 1);
   }
-  if (!names.length && !faults.size) throw new GraphError("the text holds no object; write for example 'sheep looking at tree; sky above grass'".replace("sheep looking at tree; sky above grass", example(vocab)));
+  if (!names.length && !faults.size) throw new GraphError(`the text holds no object; write for example ${quoted(example(vocab))}`);
   const told = [...faults, ...numberFaults(names, alone)];
   if (told.length) throw new GraphError(told.slice(0, 8).join("; "));
   return inOrder(names, triples);

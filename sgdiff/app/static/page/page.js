@@ -186,7 +186,7 @@ function sheet() {                                  // the pictures in one row, 
 }
 function python() {
   const text = JSON.stringify(graphToText(editor.graph)), { steps: s, guidance, relations } = settings();
-  return `from sgdiff import SGDiffPipeline\n\npipe = SGDiffPipeline.from_pretrained("data/toy")\nout = pipe(${text},\n           seed=${$("seed").value.trim()}, num_images_per_graph=${$("n").value}, num_inference_steps=${s},\n           guidance_scale=${guidance}, relation_scale=${relations})\nout.figure()\n`;
+  return `from sgdiff import SGDiffPipeline\n\npipe = SGDiffPipeline.from_pretrained("data/toy")     # the folder of the weights\nout = pipe(${text},\n           seed=${$("seed").value.trim()}, num_images_per_graph=${$("n").value}, num_inference_steps=${s},\n           guidance_scale=${guidance}, relation_scale=${relations})\nout.figure()\n`;
 }
 
 // --- tying it all

@@ -32,6 +32,7 @@ async function file(name, told) {                   // from the last visit, or f
   if (!response?.ok) throw new Error(`${name} could not be fetched${response ? ` (${response.status})` : ""}: is there a network? Then load the page again`);
   const data = await received(response);
   if (!await whole(name, told, data)) throw new Error(`${name} came cut short, or is another file than it was: load the page again`);
+  for (const old of await cache?.keys() ?? []) if (old.url.split("?")[0] === url.split("?")[0]) await cache.delete(old);      // of other weights
   await cache?.put(url, new Response(data)).catch(() => {});       // no room: then it is fetched again next time
   return data;
 }
