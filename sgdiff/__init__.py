@@ -7,6 +7,8 @@ Modules:
 - `sgdiff.app.editor`: Change one relation with the mouse, and see within a second or two what it does to the picture, to the judge's verdict, and to where the model looks.
 - `sgdiff.app.live`: A run in a thread that says how it is doing, stops at a word, goes on to the same weights, and hands over its model at any moment.
 - `sgdiff.app.model`: All that editing a scene graph means - adding, renaming, relating, removing, undoing - in one object that knows nothing of windows, mice or notebooks.
+- `sgdiff.app.onnx_graphs`: The four networks of a pipeline become four files that need no PyTorch: a browser can run them.
+- `sgdiff.app.page`: One command makes a folder with a page that draws from scene graphs: in any browser, on a phone, with nothing installed and nobody asked.
 - `sgdiff.app.picture_files`: A PNG that says which graphs it shows, as they were written and as they were drawn, and by which weights; many graphs on several pages.
 - `sgdiff.app.pictures`: From a graph and a few settings to a row of pictures, with what the judge finds in each and where each word of the graph was looked at.
 - `sgdiff.app.retrain`: Switch a loss off, press Start, and watch what the model loses: curves, retrieval, the flip test and pictures, live, in minutes.

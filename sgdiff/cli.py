@@ -1,7 +1,7 @@
 """One command for each thing one does with a scene graph: draw it, edit it, train on it, measure
 it.
 
-The command line: `sgdiff generate | edit | demo | train | prepare | plan | evaluate`.
+The command line: `sgdiff generate | edit | demo | export | train | prepare | plan | evaluate`.
 
 Nothing heavy is imported until a command runs, so `sgdiff --help` answers at once. What a person
 can mend (an unknown word, a broken file, a full disk) ends in one clear message and exit status 1;
@@ -15,9 +15,9 @@ __all__ = ['MARKS', 'OPTIONS', 'AT_ONCE', 'DEMO_GRAPHS', 'DEMO_EDITS', 'TOY_PRES
            'holds_weights', 'is_full_run', 'check_whole_folder', 'load_pipeline', 'pipeline_class', 'verdicts',
            'print_edit', 'sampling_options', 'settled', 'read_request', 'read_asked', 'check_texts', 'told_of',
            'generate', 'check_out', 'draw_in_parts', 'save_page', 'one_each', 'best_of', 'edit', 'demo', 'check_demo',
-           'train', 'refuse', 'train_toy', 'evaluate', 'evaluate_toy', 'check_toy', 'add_device', 'add_sampling',
-           'add_drawing', 'add_generate', 'add_edit', 'add_data', 'add_train', 'add_evaluate', 'add_plan',
-           'make_parser', 'in_options', 'main']
+           'train', 'refuse', 'train_toy', 'evaluate', 'evaluate_toy', 'check_toy', 'export', 'add_device',
+           'add_sampling', 'add_drawing', 'add_generate', 'add_edit', 'add_data', 'add_train', 'add_evaluate',
+           'add_plan', 'add_export', 'make_parser', 'in_options', 'main']
 
 # %% ../nbs/cli.ipynb #18a90264
 import argparse
@@ -454,6 +454,18 @@ def check_toy(folder: Path) -> None:
                 "can be measured"
             )
 
+# %% ../nbs/cli.ipynb #b1f02be6
+def export(args) -> None:
+    "A folder with a page that draws in the browser."
+    from sgdiff.app.page import check_place, write_page
+    check_folder(args.out)
+    out = Path(args.out)
+    check_place(out)
+    pipe, judge = load_pipeline(args.weights)
+    print("writing the networks: a minute or two ...")
+    write_page(pipe, judge, out, args.runtime and Path(args.runtime))
+    print(f"wrote {out}; to look at it: python -m http.server --directory {shlex.quote(str(out))}")
+
 # %% ../nbs/cli.ipynb #e316523f
 def add_device(c) -> None:
     "Where to compute; None stands for the CPU."
@@ -588,6 +600,16 @@ def add_plan(c) -> None:
     option("--images-per-second", type=decimal(1e-9, 1e9),
            help="of one GPU in stage 2 (default: measured on a smaller model, here)")
 
+
+def add_export(c) -> None:
+    "The options of `export`."
+    c.add_argument("form", choices=("web",), help="web: a page that draws in the browser")
+    c.add_argument("--weights", "--folder", dest="weights",
+                   help="folder of a pipeline or of a toy run (default: the shipped toy weights)")
+    c.add_argument("--out", type=local, required=True, help="folder for the page")
+    c.add_argument("--runtime", help="folder with the files of onnxruntime-web (default: npm "
+                                     "fetches them)")
+
 # %% ../nbs/cli.ipynb #518083a6
 def make_parser() -> argparse.ArgumentParser:
     "All commands and their options."
@@ -607,6 +629,7 @@ def make_parser() -> argparse.ArgumentParser:
     c = command(demo, "draw, edit and judge a fixed set of graphs", add_device, add_sampling)
     c.add_argument("--out", type=local, default="demo",
                    help="folder for the pictures (default: demo)")
+    command(export, "write a page that draws in the browser", add_export)
     c = command(train, "train from scratch, or go on with a run", add_device, add_train)
     add_data(c, "toy")
     add_prepare(sub)

@@ -23,6 +23,7 @@ import yaml
 
 import make_slides
 import site_doors
+import site_draw
 import site_pages
 import site_widgets
 from site_chapters import chapter
@@ -57,7 +58,7 @@ def stage_config(
     said["project"] |= {
         "output-dir": os.path.relpath(out, stage),
         "render": ["*.ipynb", "*.qmd", "**/*.ipynb", "**/*.qmd"],
-        "resources": ["gallery/*", "files/**", "slides/**"],
+        "resources": ["gallery/*", "files/**", "slides/**", "draw/**", "images/*"],
     }
     said["website"]["sidebar"]["contents"].append(
         {"section": "Reference", "contents": site_pages.module_list(stage, ROOT / "sgdiff")}
@@ -149,16 +150,17 @@ def build(
     names = site_pages.reference(stage, ROOT)
     figures = stage_pages(stage, names, quarto)
     make_slides.write_decks(stage / "slides")
+    undrawn = site_draw.add(stage, ROOT)
     stage_config(stage, out, quarto)
     if quarto:
         subprocess.run(["quarto", "render", str(stage)], check=True)
         site_doors.write_copies(NBS, out)
-        return figures, []
+        return figures, undrawn
     from smalldocs.site import build as render
 
     site = render(stage, quiet=True)
     site_doors.write_copies(NBS, out)
-    return figures, site.warnings + mend(out, site_widgets.states(stage))
+    return figures, site.warnings + undrawn + mend(out, site_widgets.states(stage))
 
 
 def main():

@@ -31,8 +31,8 @@ def segment_mean(
 
     On a GPU the order of the additions is not fixed: two runs may differ in the last bits."""
     total = values.new_zeros(n_segments, values.shape[1]).index_add(0, index, values)
-    count = torch.bincount(index, minlength=n_segments).clamp(min=1)  # an empty segment: 0 / 1
-    return total / count.to(values.dtype).unsqueeze(1)
+    count = index.new_zeros(n_segments).index_add(0, index, torch.ones_like(index))
+    return total / count.clamp(min=1).to(values.dtype).unsqueeze(1)  # an empty segment: 0 / 1
 
 # %% ../../nbs/method/03_graph_encoder.ipynb #f7e5b53d
 def triple_conv(
@@ -48,7 +48,7 @@ def triple_conv(
     H: int = net2[0].in_features  # type: ignore[assignment]
     to_subject, new_pred, to_object = net1(triples).tensor_split((H, -H), dim=1)
     messages = torch.cat([to_subject, to_object]).to(obj_vecs.dtype)  # (2T, H), full precision
-    pooled = segment_mean(messages, torch.cat([subject, object_]), len(obj_vecs))  # (O, H)
+    pooled = segment_mean(messages, torch.cat([subject, object_]), obj_vecs.shape[0])  # (O, H)
     return net2(pooled), new_pred
 
 # %% ../../nbs/method/03_graph_encoder.ipynb #9c7ae148

@@ -291,7 +291,7 @@ def with_positions(x) -> torch.Tensor:  # (B, c, h, w) float -> (B, c + 2, h, w)
     "Two more channels: how far down and right a place is, -1 to 1. Source: arXiv 1807.03247."
     down, right = (torch.linspace(-1, 1, n, device=x.device, dtype=x.dtype) for n in x.shape[2:])
     where = torch.stack(torch.meshgrid(down, right, indexing="ij"))  # (2, h, w)
-    return torch.cat([x, where.expand(len(x), -1, -1, -1)], dim=1)
+    return torch.cat([x, where.expand(x.shape[0], -1, -1, -1)], dim=1)
 
 
 def check_inputs(config: UNetConfig, x, context) -> None:

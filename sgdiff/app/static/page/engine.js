@@ -1,0 +1,82 @@
+// The four networks in onnxruntime, and what stands between them: a graph and seeds in, pictures, verdicts and attention out.
+// Nothing here knows a page: the same file runs in a worker and in Node.js, where it is tested against Python.
+import { startNoise } from "./noise.js";
+import { Schedule, asked, sample, weighed } from "./sampler.js";
+
+const whole = numbers => BigInt64Array.from(numbers, BigInt);
+
+export class Engine {
+  // ort: onnxruntime-web; manifest: manifest.json; bytes: name of a network -> Uint8Array, taken when it is needed
+  constructor(ort, manifest) { this.ort = ort; this.manifest = manifest; this.schedule = new Schedule(manifest.schedule); this.sessions = {}; }
+
+  async load(name, bytes) { this.sessions[name] = await this.ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] }); }
+
+  async run(name, inputs, wanted) {                 // inputs: name -> [type, data, shape]
+    const feeds = Object.fromEntries(Object.entries(inputs).map(([k, v]) => [k, new this.ort.Tensor(...v)]));
+    return this.sessions[name].run(feeds, wanted);
+  }
+
+  async tokens({ objects, triples }) {              // rows of words; -> rows of tokens: relations, objects, the graph, no graph
+    const n = objects.length, all = [...triples, ...objects.map((_, i) => [i, 0, n])];
+    const out = await this.run("encoder", { objects: ["int64", whole([...objects, 0]), [n + 1]], triples: ["int64", whole(all.flat()), [all.length, 3]] });
+    const [rows, C] = out.tokens.dims;
+    return Array.from({ length: rows }, (_, i) => out.tokens.data.slice(i * C, (i + 1) * C));
+  }
+
+  async conditions(graph) {                         // name -> { rows of tokens, all of one number; mask }
+    const told = await this.tokens(graph), alone = await this.tokens({ ...graph, triples: [] }), L = told.length - 1;
+    const fill = rows => {                          // the token of the whole comes last, whatever there is before
+      const pad = Array(L - rows.length).fill(new Float32Array(rows[0].length));
+      return { rows: [...rows.slice(0, -1), ...pad, rows.at(-1)], mask: [...rows.slice(0, -1).fill(1).map(Number), ...pad.map(() => 0), 1] };
+    };
+    return { graph: fill(told.slice(0, -1)), objects: fill(alone.slice(0, -1)), nothing: fill(told.slice(-1)) };
+  }
+
+  denoiser(conditions, n, weights, look) {          // denoise(x, t) for n pictures; look(attention): of the graph's own rows
+    const [c, h, w] = this.manifest.latent_shape, parts = weights.map(([name]) => conditions[name]), L = parts[0].rows.length;
+    const C = parts[0].rows[0].length, B = n * parts.length, context = new Float32Array(B * L * C), mask = new Uint8Array(B * L);
+    for (let b = 0; b < B; b++) {
+      const { rows, mask: read } = parts[Math.floor(b / n)];
+      rows.forEach((row, l) => context.set(row, (b * L + l) * C));
+      mask.set(read, b * L);
+    }
+    return async (x, t) => {
+      const again = new Float32Array(B * c * h * w);
+      for (let k = 0; k < parts.length; k++) again.set(x, k * x.length);
+      const out = await this.run("denoiser", { x: ["float32", again, [B, c, h, w]], t: ["int64", whole(Array(B).fill(t)), [B]], context: ["float32", context, [B, L, C]], mask: ["bool", mask, [B, L]] });
+      look(out.attention.data.slice(-out.attention.data.length / parts.length));
+      return weighed(out.answer.data, weights.map(([, weight]) => weight));
+    };
+  }
+
+  async decode(latents, n) {                        // -> (n, 3, H, W) in [-1, 1]
+    return (await this.run("decoder", { latents: ["float32", latents, [n, ...this.manifest.latent_shape]] })).pixels.data;
+  }
+
+  // graph: { objects: rows of the vocabulary, triples }; seeds: one a picture; tell(step, x0) as in `sample`
+  async draw({ graph, seeds, steps, guidance, relations }, tell) {
+    const n = seeds.length, size = this.manifest.latent_shape.reduce((a, b) => a * b), noise = new Float32Array(n * size);
+    seeds.forEach((seed, i) => noise.set(startNoise(size, seed), i * size));
+    let attention = null;
+    const look = maps => { attention = attention ? attention.map((v, i) => v + maps[i]) : maps; };
+    const conditions = await this.conditions(graph), denoise = this.denoiser(conditions, n, asked(guidance, relations), look);
+    const latents = await sample({ schedule: this.schedule, denoise, noise, steps, tell });
+    if (!latents) return null;
+    return { tokens: conditions.graph.rows, latents, pixels: await this.decode(latents, n), attention: attention.map(v => v / steps) };
+  }
+
+  // questions: [[subject, predicate, object] as words of the judge, or null], the same for all pictures; -> true, false or null
+  async judge(pixels, n, questions) {
+    const { words, predicates, min_pixels } = this.manifest.judge, side = this.manifest.image_size;
+    const rows = questions.map(q => q && [words.indexOf(q[0]), predicates.indexOf(q[1]), words.indexOf(q[2])]);
+    const real = rows.map((r, i) => [r, i]).filter(([r]) => r), asked = real.length ? real : [[[0, 0, 0], 0]];
+    const pairs = Array.from({ length: n }, (_, b) => asked.flatMap(([[s, , o]]) => [b, s, o])).flat();
+    const out = await this.run("judge", { pixels: ["float32", pixels, [n, 3, side, side]], pairs: ["int64", whole(pairs), [pairs.length / 3, 3]] });
+    const there = (b, k) => Number(out.seen.data[b * words.length + k]) >= min_pixels, R = predicates.length;
+    return Array.from({ length: n }, (_, b) => {
+      const verdicts = questions.map(() => null);
+      real.forEach(([[s, p, o], i], k) => { verdicts[i] = there(b, s) && there(b, o) && out.answers.data[(b * real.length + k) * R + p] > 0.5; });
+      return { verdicts, sees: words.filter((_, k) => there(b, k)) };
+    });
+  }
+}

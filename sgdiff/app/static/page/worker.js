@@ -1,0 +1,102 @@
+// A thread of its own for the networks: it fetches and checks their files, draws the newest wish, and tells what it sees on the way.
+// In: { draw: { id, graph, seeds, steps, guidance, relations, questions } }, { cancel: true }. Out: { loading }, { ready }, { step }, { drawn }, { failed }.
+import { Engine } from "./engine.js";
+
+const MB = bytes => (bytes / 1e6).toFixed(1);
+const hex = buffer => [...new Uint8Array(buffer)].map(b => b.toString(16).padStart(2, "0")).join("");
+const pause = () => new Promise(then => setTimeout(then));        // lets a newer wish in
+
+let got = 0, total = 0;
+async function received(response) {                 // the bytes of a response, with news of how far it is
+  const parts = [], reader = response.body.getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    parts.push(part.value); got += part.value.length;
+    postMessage({ loading: `fetching the networks: ${MB(Math.min(got, total))} of ${MB(total)} MB` });
+  }
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
+}
+
+async function whole(name, { bytes, sha256 }, data) {              // whether a file is the one that the manifest describes
+  if (data.length !== bytes) return false;
+  return !globalThis.crypto?.subtle || hex(await crypto.subtle.digest("SHA-256", data)) === sha256;
+}
+
+async function file(name, told) {                   // from the last visit, or fetched; checked either way
+  const url = new URL(`${name}?v=${told.sha256.slice(0, 12)}`, import.meta.url).href;
+  const cache = globalThis.caches ? await caches.open("sgdiff-page").catch(() => null) : null, kept = await cache?.match(url);
+  if (kept) {
+    const data = new Uint8Array(await kept.arrayBuffer());
+    if (await whole(name, told, data)) { got += data.length; return data; }
+  }
+  const response = await fetch(url).catch(() => null);
+  if (!response?.ok) throw new Error(`${name} could not be fetched${response ? ` (${response.status})` : ""}: is there a network? Then load the page again`);
+  const data = await received(response);
+  if (!await whole(name, told, data)) throw new Error(`${name} came cut short, or is another file than it was: load the page again`);
+  for (const old of await cache?.keys() ?? []) if (old.url.split("?")[0] === url.split("?")[0]) await cache.delete(old);      // of other weights
+  await cache?.put(url, new Response(data)).catch(() => {});       // no room: then it is fetched again next time
+  return data;
+}
+
+async function unpacked(data) {                     // some servers unpack by themselves
+  if (data[0] !== 0x1f || data[1] !== 0x8b) return data;
+  return new Uint8Array(await new Response(new Blob([data]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
+}
+
+async function start() {
+  const manifest = await (await fetch(new URL("manifest.json", import.meta.url))).json(), { files } = manifest;
+  total = Object.values(files).reduce((sum, f) => sum + f.bytes, 0);
+  const names = Object.keys(files), coming = Object.fromEntries(names.map(name => [name, file(name, files[name])]));
+  for (const data of Object.values(coming)) data.catch(() => {});   // the one that fails is told where it is waited for
+  const ort = await import("./runtime/ort.wasm.min.mjs"), runtime = names.find(name => name.startsWith("runtime/"));
+  ort.env.wasm.numThreads = 1;
+  ort.env.wasm.wasmPaths = { mjs: new URL("runtime/ort-wasm-simd-threaded.mjs", import.meta.url).href };
+  ort.env.wasm.wasmBinary = await unpacked(await coming[runtime]);
+  const engine = new Engine(ort, manifest);
+  for (const name of ["encoder", "decoder", "denoiser"]) await engine.load(name, await coming[`model/${name}.onnx`]);
+  ort.env.wasm.wasmBinary = undefined;
+  return [engine, coming["model/judge.onnx"]];
+}
+
+const rgba = (pixels, n, side) => {                 // (n, 3, H, W) in [-1, 1] -> n pictures of bytes
+  const size = side * side;
+  return Array.from({ length: n }, (_, b) => {
+    const out = new Uint8ClampedArray(4 * size);
+    for (let i = 0; i < size; i++) {
+      for (let k = 0; k < 3; k++) out[4 * i + k] = Math.round((pixels[(3 * b + k) * size + i] + 1) * 127.5);
+      out[4 * i + 3] = 255;
+    }
+    return out;
+  });
+};
+
+let engine = null, judge = null, wish = null, busy = false;
+async function work() {
+  if (busy || !engine) return;
+  busy = true;
+  for (let now = wish; now; now = wish) {
+    wish = null;
+    try { await draw(now); } catch (error) { postMessage({ failed: error.message ?? String(error), id: now.id }); }
+  }
+  busy = false;
+}
+
+async function draw(request) {
+  const { id, seeds, steps } = request, n = seeds.length, side = engine.manifest.image_size, begun = performance.now();
+  const drawn = await engine.draw(request, async (step, x0) => {
+    if (step < steps) postMessage({ step, steps, id, pictures: rgba(await engine.decode(x0, n), n, side) });
+    await pause();
+    return !wish && !cancelled;
+  });
+  if (!drawn) return;
+  const { tokens, latents, attention, pixels } = drawn, seconds = (performance.now() - begun) / 1000;
+  const told = { drawn: rgba(pixels, n, side), id, seconds, tokens, latents, attention };
+  postMessage({ ...told, found: null });
+  if (!judge) return;
+  if (!engine.sessions.judge) await engine.load("judge", await judge);
+  postMessage({ ...told, found: await engine.judge(pixels, n, request.questions) });
+}
+
+let cancelled = false;
+onmessage = ({ data }) => { cancelled = Boolean(data.cancel); wish = data.draw ?? null; work(); };
+start().then(([found, reader]) => { [engine, judge] = [found, reader]; postMessage({ ready: true }); work(); },
+  error => postMessage({ failed: error.message ?? String(error), id: null }));

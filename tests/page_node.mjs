@@ -1,0 +1,51 @@
+// Runs the scripts of the exported page in Node.js: node page_node.mjs FOLDER < requests.json > answers.json
+import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { gunzipSync } from "node:zlib";
+
+const folder = process.argv[2], own = name => import(pathToFileURL(`${folder}/${name}`)), bytes = name => new Uint8Array(readFileSync(`${folder}/${name}`));
+const requests = JSON.parse(readFileSync(0, "utf8")), manifest = JSON.parse(readFileSync(`${folder}/manifest.json`, "utf8"));
+const { startNoise, standardNormal, Twister } = await own("noise.js"), { Schedule, angleTimesteps } = await own("sampler.js");
+const graphs = await own("graph.js"), { Editor, placeObjects } = await own("editor.js"), vocab = new graphs.Vocab(manifest.vocab);
+const said = f => { try { return f(); } catch (error) { if (error instanceof graphs.GraphError) return { error: error.message }; throw error; } };
+const read = text => graphs.checkGraph(graphs.readGraph(text, vocab), vocab, manifest.board);
+
+let engine = null;
+async function ready() {
+  if (engine) return engine;
+  const ort = await own("runtime/ort.wasm.min.mjs"), { Engine } = await own("engine.js");
+  ort.env.wasm.numThreads = 1;
+  ort.env.wasm.wasmBinary = gunzipSync(bytes("runtime/ort-wasm-simd-threaded.wasm.gz"));
+  ort.env.wasm.wasmPaths = pathToFileURL(`${folder}/runtime/`).href;
+  engine = new Engine(ort, manifest);
+  for (const name of ["encoder", "denoiser", "decoder", "judge"]) await engine.load(name, bytes(`model/${name}.onnx`));
+  return engine;
+}
+
+const answers = {
+  noise: ({ n, seed }) => [...startNoise(n, seed)],
+  normal: ({ n, seed }) => [...standardNormal(n, new Twister(seed))],
+  timesteps: ({ n }) => angleTimesteps(new Schedule(manifest.schedule), n),
+  read: ({ text }) => said(() => ({ graph: read(text), text: graphs.graphToText(graphs.readGraph(text, vocab)) })),
+  closest: ({ word, known }) => graphs.closestWords(word, known),
+  doubts: ({ text }) => graphs.doubts(read(text), manifest.scenes, manifest.max_things),
+  places: ({ text }) => placeObjects(read(text), manifest.board),
+  async draw({ text, seeds, ...settings }) {
+    const graph = read(text), judged = manifest.judge && graph.triples.map(([s, p, o]) => [graph.objects[s], p, graph.objects[o]]);
+    const drawn = await (await ready()).draw({ graph: vocab.rows(graph), seeds, ...manifest.settings, ...settings });
+    const found = judged && await engine.judge(drawn.pixels, seeds.length, judged.map(q => graphs.judgeable(manifest.judge, q) ? q : null));
+    return { latents: [...drawn.latents], pixels: [...drawn.pixels], attention: [...drawn.attention], found };
+  },
+  async cancelled({ text, after }) {
+    let steps = 0;
+    const drawn = await (await ready()).draw({ graph: vocab.rows(read(text)), seeds: [0], ...manifest.settings }, step => { steps = step; return step < after; });
+    return { drawn, steps };
+  },
+  edits({ commands }) {
+    const editor = new Editor(vocab, manifest.board);
+    return commands.map(([command, args]) => ({ done: editor.do(command, args), error: editor.error, graph: editor.graph, board: editor.board }));
+  },
+};
+const found = [];
+for (const { what, ...request } of requests) found.push(await answers[what](request));
+process.stdout.write(JSON.stringify(found));

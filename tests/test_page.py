@@ -1,0 +1,506 @@
+"""The page that draws in the browser: its scripts against Python, in Node.js; then the page itself in Chromium, as a reader uses
+it. Skipped where ONNX, Node.js or npm is missing; screenshots go to out/browser/ (not in git)."""
+import contextlib
+import functools
+import http.server
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from contrast import FAINT
+from run_notebooks import ROOT
+from sgdiff.app import page as pages
+from sgdiff.app.model import SERIES, EditorModel
+from sgdiff.cli import main
+from sgdiff.errors import SGDiffError, default_weights
+from sgdiff.graphs.drawing import place_objects
+from sgdiff.graphs.text import graph_from_text
+from sgdiff.graphs.vocab import closest_words
+from sgdiff.method.noise import initial_noise
+from sgdiff.method.pipeline import SGDiffPipeline
+from sgdiff.method.samplers import sampling_timesteps
+from sgdiff.method.unet import record_attention, triple_attention
+from sgdiff.toy.judge import judge_beside
+
+for needed in ("onnx", "onnxscript"):
+    pytest.importorskip(needed, reason=f"no {needed}: pip install 'sgdiff[web]'")
+NODE = shutil.which("node")
+if NODE is None or shutil.which("npm") is None:
+    pytest.skip("no Node.js with npm", allow_module_level=True)
+
+SHEEP = "sheep looking at tree; sheep left of tree; sky above grass"
+
+
+@pytest.fixture(scope="session")
+def pipe():
+    return SGDiffPipeline.from_pretrained(default_weights())
+
+
+@pytest.fixture(scope="session")
+def judge():
+    return judge_beside(default_weights())
+
+
+@pytest.fixture(scope="session")
+def runtime():
+    "The folder of onnxruntime-web, fetched once into the cache that the site's builder uses."
+    try:
+        return pages.fetch_runtime(ROOT / "build" / "npm")
+    except SGDiffError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory, runtime):
+    "The page, as the command writes it."
+    out = tmp_path_factory.mktemp("page") / "draw"
+    assert main(["export", "web", "--out", str(out), "--runtime", str(runtime)]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def manifest(folder):
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def node(folder):
+    "node(requests) -> answers of the page's scripts."
+    def ask(*requests):
+        done = subprocess.run(
+            [NODE, ROOT / "tests" / "page_node.mjs", folder],
+            input=json.dumps(requests), capture_output=True, text=True,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout)
+    return ask
+
+
+# --- the folder
+
+def test_the_folder_holds_what_the_manifest_says_and_is_small_enough(folder, manifest):
+    sizes = {name: (folder / name).stat().st_size for name in manifest["files"]}
+    assert {name: told["bytes"] for name, told in manifest["files"].items()} == sizes
+    model = sum(size for name, size in sizes.items() if name.startswith("model/"))
+    assert model < 12e6 and sum(p.stat().st_size for p in (folder / "runtime").iterdir()) < 6e6
+
+
+def test_what_cannot_be_written_is_refused_in_words(tmp_path, runtime, capsys):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert main(["export", "web", "--out", str(tmp_path)]) == 1
+    assert "holds other files" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+    broken = tmp_path / "runtime"
+    shutil.copytree(runtime, broken)
+    (broken / "ort.wasm.min.mjs").write_text("half")
+    with pytest.raises(SGDiffError, match="ort.wasm.min.mjs is missing or another file"):
+        pages.check_runtime(broken)
+
+
+def test_the_second_visit_has_every_file(folder):
+    "sw.js names what it keeps; what it leaves out is the networks and the runtime, which worker.js keeps."
+    named = re.search(r"PARTS = \[(.*?)\]", (folder / "sw.js").read_text(encoding="utf-8"), re.S)[1]
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*.*") if not p.name.startswith(".")}
+    kept = set(json.loads(f"[{named}]")) - {"."}
+    assert kept == {name for name in files if not name.endswith((".onnx", ".gz", "sw.js"))}
+
+
+def test_the_scripts_know_no_word_of_these_weights(pipe):
+    words = [w for w in pipe.vocab.objects if len(w) > 3 and not w.startswith("__")]
+    for script in (pages.STATIC / "page").glob("*.js"):
+        code = re.sub(r"//.*", "", script.read_text(encoding="utf-8"))
+        assert [w for w in words if re.search(rf"\b{w}\b", code)] == [], script.name
+
+
+# --- the scripts, in Node.js
+
+def test_noise_is_pythons(node):
+    n = 512
+    seeds = [0, 1, 7, 2**31, 2**32, 2**63 - 1]
+    found = node(*[dict(what="noise", n=n, seed=str(s)) for s in seeds],
+                 *[dict(what="normal", n=k, seed=5) for k in (16, 17, 53, 700)])
+    for seed, numbers in zip(seeds, found):
+        assert torch.allclose(torch.tensor(numbers), initial_noise((n,), [seed])[0], atol=1e-6)
+    for k, numbers in zip((16, 17, 53, 700), found[len(seeds):]):
+        wanted = torch.randn(k, generator=torch.Generator().manual_seed(5))
+        assert torch.allclose(torch.tensor(numbers), wanted, atol=1e-6), k
+
+
+def test_timesteps_are_pythons(node, pipe):
+    counts = [1, 2, 3, 7, 16, 30, 50, 999]
+    found = node(*[dict(what="timesteps", n=n) for n in counts])
+    assert found == [sampling_timesteps(pipe.schedule, n) for n in counts]
+
+
+GRAPHS = [SHEEP, "dog", "house; boat; sky", "person holding kite; person left of kite; sky above sand",
+          "bird inside tree", "sheep; sheep#2; sheep left of sheep#2; night above snow"]
+
+
+@pytest.mark.parametrize("text", GRAPHS)
+def test_the_page_draws_what_python_draws(node, pipe, judge, text):
+    "The same noise, latents, picture, attention and verdicts; other settings than the usual ones too."
+    seeds, usual = [3, 4], {}
+    other = dict(steps=5, guidance=2.0, relations=0.0)
+    for settings in (usual, other):
+        found, = node(dict(what="draw", text=text, seeds=seeds, **settings))
+        named = dict(num_inference_steps=settings.get("steps", 16), relation_scale=settings.get("relations", 1.0),
+                     guidance_scale=settings.get("guidance"))
+        total = 0
+        with record_attention(pipe.unet) as maps:
+            def look(step, latents):
+                nonlocal total
+                total = total + triple_attention(maps, pipe.image_size)[-len(seeds):]
+            out = pipe(text, seed=seeds, num_images_per_graph=len(seeds), callback=look, **named)
+        assert torch.allclose(torch.tensor(found["latents"]), out.latents.flatten(), atol=1e-3)
+        apart = (torch.tensor(found["pixels"]) - out.pixels.flatten()).abs()
+        assert (apart <= 2 * 2 / 255).float().mean() >= 0.99
+        attention = total.flatten() / named["num_inference_steps"]
+        assert torch.allclose(torch.tensor(found["attention"]), attention, atol=1e-3)
+        questions = [out.graphs[0].named_triples()] * len(seeds)
+        assert [f["verdicts"] for f in found["found"]] == judge.answer(out.pixels, questions)
+        assert [set(f["sees"]) for f in found["found"]] == judge.objects(out.pixels)
+
+
+def test_verdicts_are_pythons_on_twenty_graphs(node, pipe, judge):
+    texts = pages.random_texts(pipe, 20)
+    found = node(*[dict(what="draw", text=text, seeds=[i], steps=8) for i, text in enumerate(texts)])
+    for i, (text, drawn) in enumerate(zip(texts, found)):
+        out = pipe(text, seed=i, num_inference_steps=8)
+        assert drawn["found"][0]["verdicts"] == judge.answer(out.pixels, [out.graphs[0].named_triples()])[0]
+
+
+def test_a_newer_wish_stops_the_drawing(node):
+    assert node(dict(what="cancelled", text="dog", after=3)) == [dict(drawn=None, steps=3)]
+
+
+TEXTS = [
+    *GRAPHS, *[t for series in SERIES.values() for t in series], "a Zebra standing on the meadow",
+    "SHEEP  Left Of  tree", "sheep#2 left of sheep", "tree\nsky above grass\r\nsheep;; ", "a puppy watching a man",
+    "night sky above sea; ship in the sea", "ball #2; ball",
+]
+WRONG = [
+    "", " ; ", "unicorn", "sheep left of", "sheep eats tree", "sheep left of sheep", "sheep#3 left of tree",
+    "sheep left of tree; sheep left of tree", "sheep over tree; sheep above tree", "sheep; sheep", "__image__",
+    "sheep left of tree right of dog", "sheep, dog", "sheep and dog", "shep left of tre", "#", "sheep#0",
+    ";".join(f"sheep#{i}" if i > 1 else "sheep" for i in range(1, 32)), "sheep __in_image__ tree", "x" * 100_001,
+]
+
+
+def test_texts_are_read_as_by_python(node, pipe):
+    found = node(*[dict(what="read", text=text) for text in TEXTS])
+    for text, there in zip(TEXTS, found):
+        graph, written = pipe.read(text), graph_from_text(text, pipe.vocab)
+        assert there["graph"] == json.loads(json.dumps(dict(objects=graph.objects, triples=graph.triples))), text
+        assert pipe.read(there["text"]) == pipe.read(written.to_text()), text
+
+
+def test_what_python_refuses_is_refused_in_words(node, pipe):
+    found = node(*[dict(what="read", text=text) for text in WRONG])
+    for text, there in zip(WRONG, found):
+        with pytest.raises(SGDiffError):
+            pipe.read(text)
+        assert there.get("error"), text
+    told = dict(zip(WRONG, (there["error"] for there in found)))
+    for text in ("unicorn", "shep left of tre", "sheep#3 left of tree", "sheep; sheep", "#", "sheep left of tree right of dog"):
+        with pytest.raises(SGDiffError, match=re.escape(told[text])):
+            pipe.read(text)
+    for text in ('{"objects": ["sheep"], "relationships": [[0, "left of", 3]]}', "[]", "{", '[{"objects": "sheep"}]'):
+        answer, = node(dict(what="read", text=text))
+        assert answer.get("error"), text
+
+
+def test_close_words_are_pythons(node, pipe):
+    known = [w for w in (*pipe.vocab.objects, *pipe.vocab.object_aliases) if not w.startswith("__")]
+    words = ["shep", "Treee", "unicorn", "x", "", "boats", "nite", "personn", "cra"]
+    found = node(*[dict(what="closest", word=w, known=known) for w in words])
+    assert found == [closest_words(w, known) for w in words]
+
+
+def test_doubts_and_places_are_pythons(node, pipe):
+    texts = [*GRAPHS, "sheep above tree; sheep left of tree", "sheep; dog; boat; car; sky", "car behind house; car left of house"]
+    found = node(*[dict(what="doubts", text=t) for t in texts])
+    assert found == [pipe.doubts(pipe.read(t)) for t in texts]
+    for text, places in zip(texts, node(*[dict(what="places", text=t) for t in texts])):
+        assert torch.allclose(torch.tensor(places), torch.tensor(place_objects(pipe.read(text))), atol=2e-3), text
+
+
+def some_edits(vocab, seed, n=60):
+    "Commands as the board sends them, right and wrong ones."
+    rng = random.Random(seed)
+    words, predicates = vocab.objects[1:], vocab.predicates[1:]
+    make = {
+        "add_object": lambda: dict(word=rng.choice([*words, "unicorn"]), x=rng.random(), y=rng.random()),
+        "replace_object": lambda: dict(row=rng.randrange(2), word=rng.choice(words)),
+        "remove_object": lambda: dict(row=rng.randrange(2)),
+        "move_object": lambda: dict(row=0, x=0.25, y=0.75),
+        "add_triple": lambda: dict(subject=rng.randrange(3), predicate=rng.choice(predicates), object=rng.randrange(3)),
+        "replace_predicate": lambda: dict(row=0, predicate=rng.choice(predicates)),
+        "turn_triple": lambda: dict(row=0), "remove_triple": lambda: dict(row=0),
+        "load": lambda: dict(graph=rng.choice(GRAPHS)), "undo": dict, "redo": dict,
+    }
+    names = [rng.choice([*make, "add_object", "add_triple", "add_triple", "undo"]) for _ in range(n)]
+    return [("load", dict(graph=SHEEP)), *[(name, make[name]()) for name in names]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_board_is_edited_as_in_python(node, pipe, seed):
+    "Whatever is done, both have the same graph, or both refuse."
+    commands = some_edits(pipe.vocab, seed)
+    found, = node(dict(what="edits", commands=commands))
+    model = EditorModel(pipe.vocab)
+    for (command, arguments), there in zip(commands, found):
+        done = model.do(command, **arguments)
+        assert (there["done"], bool(there["error"])) == (done, not done), (command, arguments, there["error"], model.error)
+        graph = dict(objects=list(model.graph.objects), triples=[list(t) for t in model.graph.triples])
+        assert there["graph"] == graph, (command, arguments)
+        assert there["board"]["can_undo"] == bool(model.past) and there["board"]["can_redo"] == bool(model.future)
+
+
+# --- the page in a browser
+
+SHOTS = ROOT / "out" / "browser"
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'sgdiff[dev]'")
+    found = os.environ.get("SGDIFF_CHROMIUM") or next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no chromium: apt-get install chromium, or set SGDIFF_CHROMIUM to one")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+             "--disable-background-networking", "--disable-component-update"]
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    with sync_api.sync_playwright() as p:
+        started = p.chromium.launch(executable_path=found, args=flags)
+        yield started
+        started.close()
+
+
+@contextlib.contextmanager
+def served(folder):
+    "The address of a server of files, and a function that ends it."
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args): "Nothing is printed."
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    def end():
+        server.shutdown()
+        server.server_close()
+    yield f"http://127.0.0.1:{server.server_port}/", end
+    end()
+
+
+@contextlib.contextmanager
+def opened(browser, address, size="desktop", mode="light", at="", context=None):
+    "A page on which nothing may go wrong: no error in the console, no request to another host."
+    width, height = SIZES[size]
+    own = context or browser.new_context(
+        viewport=dict(width=width, height=height), color_scheme=mode, has_touch=size == "phone",
+        permissions=["clipboard-read", "clipboard-write"], reduced_motion="reduce")
+    page, wrong = own.new_page(), []
+    page.on("console", lambda m: m.type == "error" and wrong.append(m.text))
+    page.on("pageerror", lambda e: wrong.append(str(e)))
+    page.on("request", lambda r: r.url.startswith((address, "blob:", "data:")) or wrong.append(f"outside: {r.url}"))
+    page.set_default_timeout(180_000)       # a busy machine is no broken page
+    page.wrong = wrong
+    page.goto(address + at)
+    yield page
+    page.close()
+    if context is None: own.close()
+    assert wrong == []
+
+
+DONE = "text => document.querySelectorAll('figcaption ul').length && text === document.querySelector('#text').value"
+
+
+def drawn(page, text=None):
+    "Waits for pictures of a graph that the judge has seen; what the captions say."
+    page.wait_for_function(DONE, arg=page.input_value("#text") if text is None else text)
+    return page.locator("figcaption").all_inner_texts()
+
+
+def pixels(page, which="now"):
+    "The bytes of the first picture."
+    return page.evaluate(
+        "name => { const c = document.querySelector(`canvas.${name}`);"
+        " return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]; }", which)
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    with served(folder) as (address, _):
+        yield address
+
+
+def test_the_first_picture_is_pythons(browser, address, pipe, judge):
+    link = "#g=dog%20right%20of%20car%3B%20dog%20looking%20at%20car%3B%20sky%20above%20street&seed=7&n=1"
+    text = "dog right of car; dog looking at car; sky above street"
+    with opened(browser, address, at=link) as page:
+        captions = drawn(page, text)
+        page.screenshot(path=SHOTS / "page.png")
+        out = pipe(text, seed=7)
+        side = out.images[0].width
+        there = torch.tensor(pixels(page)).reshape(side, side, 4)[..., :3]
+        here = torch.tensor(list(out.images[0].tobytes())).reshape(side, side, 3)
+        assert ((there - here).abs() <= 2).float().mean() >= 0.99
+        verdicts, = judge.answer(out.pixels, [out.graphs[0].named_triples()])
+        marks = {True: "✓", False: "✗", None: "–"}
+        for verdict, triple in zip(verdicts, out.graphs[0].named_triples()):
+            assert f"{marks[verdict]} {' '.join(triple)}" in captions[0]
+
+
+def test_an_edit_by_mouse_and_by_keys(browser, address):
+    with opened(browser, address) as page:
+        first = drawn(page)
+        page.locator("[data-id=t0]").click()
+        page.locator(".sgdiff-list [role=option]", has_text="right of").click()
+        page.wait_for_function("document.querySelector('#text').value.includes('right of')")
+        drawn(page)
+        assert page.locator("#wipe").is_visible() and page.locator(".sgdiff-item.changed").count() == 1
+        now = pixels(page)
+        page.locator("#wipe input").fill("100")
+        assert page.locator("canvas.before").first.evaluate("c => c.style.clipPath").startswith("inset(0")
+        assert pixels(page, "before") != now
+        page.locator("[data-id=o0]").focus()
+        page.keyboard.press("Enter")
+        page.keyboard.type("dog")
+        page.keyboard.press("Enter")
+        page.wait_for_function("document.querySelector('#text').value.includes('dog')")
+        drawn(page)
+        page.locator("[data-id=o0]").focus()
+        page.keyboard.press("Control+z")
+        page.wait_for_function("!document.querySelector('#text').value.includes('dog')")
+        page.keyboard.press("Control+z")
+        page.wait_for_function("document.querySelector('#text').value.includes('left of')")
+        assert drawn(page) == first
+
+
+def test_the_way_to_the_picture_and_where_it_looks(browser, address):
+    with opened(browser, address, at="#g=sheep&n=1") as page:
+        drawn(page, "sheep")
+        scale, last = page.locator("#born input"), pixels(page)
+        scale.fill("1")
+        assert "step 1 of" in page.locator("#born output").inner_text() and pixels(page) != last
+        scale.fill(scale.get_attribute("max"))
+        assert pixels(page) == last and not any(pixels(page, "attention"))
+        page.locator("[data-id=o0]").hover()
+        page.wait_for_function("document.querySelector('#status').textContent.includes('attend to')")
+        assert any(pixels(page, "attention"))
+
+
+def test_looking_inside_tells_which_tokens_an_edit_moved(browser, address):
+    with opened(browser, address, at="#g=sheep%20left%20of%20tree%3B%20sky&n=1") as page:
+        drawn(page, "sheep left of tree; sky")
+        page.locator("#inside > summary").click()
+        cards = page.locator("#within .cards").first.locator("figcaption")
+        assert cards.all_inner_texts() == ["sheep left of tree", "sheep in the image", "tree in the image", "sky in the image", "the whole graph"]
+        page.fill("#text", "sheep right of tree; sky")
+        page.keyboard.press("Enter")
+        drawn(page, "sheep right of tree; sky")
+        page.wait_for_function("document.querySelector('#within b')")
+        told = [text.split("\n") for text in cards.all_inner_texts()]
+        moved = {name: float(word.removeprefix("moved by ")) for name, word in told[1:]}
+        assert told[0] == ["sheep right of tree", "new"]
+        assert moved["sheep in the image"] > 2 * moved["sky in the image"]
+
+
+def test_a_link_holds_all_and_the_rest_can_be_taken_along(browser, address):
+    with opened(browser, address, at="#g=sheep%20left%20of%20tree&seed=5&n=2&guidance=2.5") as page:
+        drawn(page, "sheep left of tree")
+        assert [page.input_value(f"#{name}") for name in ("seed", "n", "guidance")] == ["5", "2", "2.5"]
+        page.click("#link")
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert copied == page.url and "g=sheep%20left%20of%20tree&seed=5&n=2&guidance=2.5" in copied
+        page.click("#python")
+        program = page.evaluate("navigator.clipboard.readText()")
+        compile(program, "copied", "exec")
+        assert '"sheep left of tree"' in program and "seed=5" in program and "guidance_scale=2.5" in program
+        for button, name in (("#png", "sgdiff.png"), ("#json", "graph.json")):
+            with page.expect_download() as download: page.click(button)
+            assert download.value.suggested_filename == name
+        saved = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+        assert saved == dict(objects=["sheep", "tree"], relationships=[[0, "left of", 1]])
+
+
+def test_what_is_wrong_is_told_beside_its_field_and_the_page_goes_on(browser, address):
+    with opened(browser, address, at="#g=unicorn&seed=x&n=9") as page:
+        drawn(page)
+        assert "unknown object 'unicorn'" in page.inner_text("#wrong") or "seed=x" in page.inner_text("#wrong")
+        for text, said in (("shep left of tree", "closest known ones are: sheep"), ("", "holds no object"),
+                           ("sheep left of sheep", "ties an object to itself")):
+            page.fill("#text", text)
+            page.click("button[type=submit]")
+            assert said in page.inner_text("#wrong") and page.get_attribute("#text", "aria-invalid")
+        page.fill("#seed", "-1")
+        page.keyboard.press("Tab")
+        assert "a seed is a whole number" in page.inner_text("#status")
+        page.fill("#seed", "3")
+        page.fill("#text", "dog")
+        page.keyboard.press("Enter")
+        drawn(page, "dog")
+        assert page.inner_text("#wrong") == "" and not page.get_attribute("#text", "aria-invalid")
+        page.locator("[data-id=o0]").focus()
+        page.keyboard.press("Delete")
+        page.wait_for_function("document.querySelector('#status').textContent.includes('the board is empty')")
+        page.fill("#text", "dog; cat; sheep; tree; car".replace("cat; ", ""))
+        page.keyboard.press("Enter")
+        drawn(page)
+        assert "these weights were trained on at most" in page.inner_text("#notes")
+
+
+def test_a_model_that_is_cut_short_is_told(browser, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "site")
+    model = tmp_path / "site" / "model" / "decoder.onnx"
+    model.write_bytes(model.read_bytes()[:1000])
+    with served(tmp_path / "site") as (address, _), opened(browser, address) as page:
+        page.wait_for_function("document.querySelector('#status').classList.contains('error')")
+        assert "decoder.onnx came cut short" in page.inner_text("#status")
+        page.fill("#text", "dog")
+        page.keyboard.press("Enter")
+        assert page.locator("[data-id=o0]").get_attribute("aria-label").startswith("dog")
+
+
+def test_the_second_visit_needs_no_network(browser, folder):
+    context = browser.new_context(viewport=dict(width=1440, height=900))
+    with served(folder) as (address, end):
+        with opened(browser, address, at="#g=dog&n=1", context=context) as page:
+            drawn(page, "dog")
+            page.wait_for_function("navigator.serviceWorker.ready.then(r => Boolean(r.active))")
+            first = pixels(page)
+        end()
+        page = context.new_page()
+        page.set_default_timeout(180_000)
+        page.goto(f"{address}#g=dog&n=1")
+        drawn(page, "dog")
+        assert pixels(page) == first
+    context.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_it_fits_the_screen_and_can_be_read(browser, address, size, mode):
+    with opened(browser, address, size, mode) as page:
+        drawn(page)
+        boxes = [page.locator(what).first.bounding_box() for what in (".picture", "#board svg")]
+        assert all(0 <= b["y"] and b["y"] + b["height"] <= SIZES[size][1] for b in boxes), "both are seen together"
+        assert boxes[0]["width"] >= (256 if size == "desktop" else 150)
+        page.locator("summary").click()
+        page.screenshot(path=SHOTS / f"page-{size}-{mode}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+        faint = page.evaluate(f"settings => ({FAINT})(document.body, settings)", dict(large=3, apart=":disabled, option, script, style, noscript"))
+        assert faint == []
+        small = page.evaluate("""[...document.querySelectorAll("button, input, select")].filter(e => e.getClientRects().length && e.type !== "range"
+          && (e.getBoundingClientRect().height < 28)).map(e => e.id || e.textContent)""")
+        nameless = page.evaluate("""[...document.querySelectorAll("button, input, select")].filter(e => e.getClientRects().length
+          && !(e.textContent.trim() || e.getAttribute("aria-label") || e.labels?.length)).map(e => e.id)""")
+        assert small == [] and nameless == []
