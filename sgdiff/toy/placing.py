@@ -10,9 +10,9 @@ before another; what is seen of a thing is at least half of it."""
 
 # %% auto #0
 __all__ = ['THINGS', 'ROOMY', 'FLYING', 'GAP', 'PUT', 'OFTEN', 'Thing', 'Place', 'apart', 'contains', 'can_hold', 'at_hand',
-           'shared_pixels', 'new_thing', 'put_free', 'put_beside', 'put_stacked', 'put_inside', 'put_overlapping',
-           'put_at_hand', 'may_stand', 'may_be_neighbours', 'place_in_order', 'sample_things', 'stretch_arm',
-           'well_seen']
+           'shared', 'shared_pixels', 'new_thing', 'put_free', 'put_beside', 'put_stacked', 'put_inside',
+           'put_overlapping', 'put_at_hand', 'may_stand', 'may_be_neighbours', 'place_in_order', 'sample_things',
+           'stretch_arm', 'well_seen']
 
 # %% ../../nbs/toy/placing.ipynb #2e211ab1
 from collections.abc import Callable
@@ -92,14 +92,19 @@ def at_hand(a: Thing, b: Thing, most: int = GAP + 3) -> bool:   # most: pixels b
     return 0 <= gap <= most and a.y < b.bottom + 2 and b.y < a.bottom + 2
 
 
-def shared_pixels(a: Thing, b: Thing) -> int:
-    "How many pixels both would cover."
+def shared(a: Thing, b: Thing) -> tuple:    # rows and columns as slices, (h, w) bool
+    "The common part of two boxes, and which of its pixels both things would cover."
     x0, x1 = max(a.x, b.x), min(a.right, b.right)
     y0, y1 = max(a.y, b.y), min(a.bottom, b.bottom)
-    if x0 >= x1 or y0 >= y1: return 0
+    if x0 >= x1 or y0 >= y1: return slice(0, 0), slice(0, 0), np.zeros((0, 0), bool)
     part_a = a.solid[y0 - a.y:y1 - a.y, x0 - a.x:x1 - a.x]
     part_b = b.solid[y0 - b.y:y1 - b.y, x0 - b.x:x1 - b.x]
-    return int((part_a & part_b).sum())
+    return slice(y0, y1), slice(x0, x1), part_a & part_b
+
+
+def shared_pixels(a: Thing, b: Thing) -> int:
+    "How many pixels both would cover."
+    return int(shared(a, b)[2].sum())
 
 # %% ../../nbs/toy/placing.ipynb #333e5dbf
 def new_thing(
