@@ -372,6 +372,10 @@ def test_an_edit_by_mouse_and_by_keys(browser, address):
         assert page.locator("canvas.before").first.evaluate("c => c.style.clipPath").startswith("inset(0")
         assert pixels(page, "before") != now
         page.locator("[data-id=o0]").focus()
+        page.keyboard.down("b")
+        assert page.input_value("#wipe input") == "100"
+        page.keyboard.up("b")
+        assert page.input_value("#wipe input") == "0"
         page.keyboard.press("Enter")
         page.keyboard.type("dog")
         page.keyboard.press("Enter")

@@ -126,7 +126,8 @@ function frames(all) {                              // a frame a seed; those tha
   while (box.children.length < all.length) {
     const picture = html("button", { type: "button", className: "picture" }, canvas("now"), canvas("before"), canvas("attention"));
     const figure = html("figure", {}, picture, html("figcaption"));
-    picture.onclick = () => figure.classList.toggle("large");
+    picture.ariaPressed = "false";
+    picture.onclick = () => { picture.ariaPressed = String(figure.classList.toggle("large")); };
     box.append(figure);
   }
   [...box.children].forEach((figure, i) => {
@@ -206,8 +207,8 @@ $("more").onclick = () => { const all = seeds(); $("seed").value = all ? String(
 $("born").oninput = event => { const step = Number(event.target.value); (steps[step - 1] ?? []).forEach(paint); $("born").querySelector("output").textContent = `step ${step} of ${event.target.max}`; };
 $("wipe").oninput = event => wiped(Number(event.target.value));
 const typing = event => event.target.matches("input:not([type=range]), textarea, select, .sgdiff-list") || event.ctrlKey || event.metaKey || event.altKey;
-addEventListener("keydown", event => { if (event.key.toLowerCase() === "b" && before && !event.repeat && !typing(event)) wiped(100); });
-addEventListener("keyup", event => { if (event.key.toLowerCase() === "b" && !typing(event)) wiped(0); });
+addEventListener("keydown", event => { if (event.key.toLowerCase() === "b" && before && !event.repeat && !typing(event)) wiped(100); }, true);     // before the board, which keeps its keys
+addEventListener("keyup", event => { if (event.key.toLowerCase() === "b" && !typing(event)) wiped(0); }, true);
 $("png").onclick = () => sheet().toBlob(blob => save("sgdiff.png", blob));
 $("json").onclick = () => save("graph.json", new Blob([JSON.stringify(graphToJson(editor.graph), null, 1)], { type: "application/json" }));
 $("link").onclick = () => copy(new URL(link(), location.href).href, "link");
