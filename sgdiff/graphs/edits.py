@@ -253,7 +253,8 @@ def _other_thing(graph, row, name, vocab):
 def _make(graph, words, vocab):         # words: of "the red ball small"
     "One object under other attributes; those that they exclude go."
     def begin_at(i): return {*map(vocab.own_attribute, split_attributes(words[i:], vocab))}
-    ends = (i for i in range(1, len(words)) if begin_at(i) <= {*vocab.attributes})
+    likely = range(max(1, len(words) - 10), len(words))
+    ends = (i for i in likely if begin_at(i) <= {*vocab.attributes})
     split = next(ends, len(words) - 1)
     if not split: raise GraphError(f"cannot read the change; write 'make {words[0]} ATTRIBUTE'")
     row = _find_named(graph, without_article(" ".join(words[:split])), vocab)

@@ -76,6 +76,9 @@ class Name(NamedTuple):
     how_many: int = 1       # things it is
 
 
+_LONGEST = 40       # words of a name; more are none
+
+
 def split_attributes(words: list, vocab: Vocab) -> list:    # words: of str; -> of str
     "The attributes that words are, longest ones first; a word that is none stays one by itself."
     said = []
@@ -112,7 +115,7 @@ def read_name(name: str, vocab: Vocab) -> Name:
     count, words = _take_number(told.split(), name)
     if count > 1 and number:
         raise GraphError(f"{shown(name)}: give a number before the word or behind it, not both")
-    found = _thing_at_end(words, vocab)
+    found = _thing_at_end(words, vocab) if len(words) <= _LONGEST else None
     said = split_attributes(found[0], vocab) if found else []
     if not found or not _can_be_said(said, vocab): return Name(" ".join(words), (), number, count)
     if found[2] and count == 1:
