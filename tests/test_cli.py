@@ -213,7 +213,7 @@ def test_the_demo_says_of_every_picture_what_the_judge_sees(tmp_path, monkeypatc
     (["generate", "sheep left of dog; sheep left of dog"], "stands 2 times"),
     (["generate", "; ".join(f"sheep#{i}" for i in range(2, 202))], "at most 30"),
     (["generate", "--graph", "nowhere.json"], "nowhere.json"),
-    (["edit", TEXT, "--change", "make it nicer"], "cannot read the change"),
+    (["edit", TEXT, "--change", "improve it"], "cannot read the change"),
     (["edit", TEXT, "--change", "replace boat by dog"], "neither a relation nor an object"),
     (["edit", TEXT, "--change", "looking at -> lookng at"], "looking at"),
     (["generate", TEXT, "--steps", "5000"], "5000"),

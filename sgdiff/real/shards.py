@@ -95,7 +95,8 @@ def read_index(
     "What `index.json` says, checked. Raises SGDiffError."
     check_files(folder, ("index.json",))
     with described(Path(folder) / "index.json", "packed data") as index:
-        if max(len(index["vocab"][kind]) for kind in ("objects", "predicates")) > MOST_WORDS:
+        kinds = ("objects", "predicates", "attributes")
+        if max(len(index["vocab"].get(kind, ())) for kind in kinds) > MOST_WORDS:
             raise ValueError(f"more than {MOST_WORDS} words")
         vocab, fingerprint, shards = (
             Vocab.from_dict(index["vocab"]),
