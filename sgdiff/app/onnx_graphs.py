@@ -20,6 +20,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -131,7 +132,7 @@ def exported(
                for axes in free.values() for letter in axes.values()}
     shapes = tuple({axis: letters[x] for axis, x in free[name].items()} for name in example)
     with quiet():
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             module, tuple(example.values()), dynamo=True, dynamic_shapes=shapes,
             input_names=list(example), output_names=list(outputs), verbose=False)
     return program.model_proto

@@ -147,7 +147,8 @@ def answers(
     reading: Reading,
 ) -> Counter:  # of (family, "true" or "flipped", answered right)
     "How a reading answers what is true of a scene, and the same with the predicate flipped."
-    row, said = same_things(things, reading.things), Counter()
+    row = same_things(things, reading.things)
+    said: Counter = Counter()
     holds = {*scene_relations(reading.things, clear=1.0)}
     for s, p, o in scene_relations(things):
         asked = {"true": p, "flipped": opposite(things, s, p, o)}

@@ -130,9 +130,10 @@ def scene_relations(
     return [t for i, j in pairs for t in pair_relations(things, i, j, clear)]
 
 # %% ../../nbs/toy/park.ipynb #832d2216
-LAND_COLORS = {"sky": (176, 216, 248), "night": (40, 44, 96), "grass": (126, 194, 96),
-               "sand": (234, 208, 154), "snow": (240, 244, 250), "street": (132, 132, 140),
-               "water": (98, 168, 218)}
+LAND_COLORS = {word: np.array(rgb, np.float32) for word, rgb in {
+    "sky": (176, 216, 248), "night": (40, 44, 96), "grass": (126, 194, 96),
+    "sand": (234, 208, 154), "snow": (240, 244, 250), "street": (132, 132, 140),
+    "water": (98, 168, 218)}.items()}
 
 
 def draw_land(
@@ -144,10 +145,10 @@ def draw_land(
     "Sky, water where there is some, ground."
     S, shore = place.S, place.shore
     image = np.empty((S, S, 3), np.float32)
-    image[:place.horizon] = np.float32(LAND_COLORS[sky]) * tints[0]
-    image[place.horizon:shore] = np.float32(LAND_COLORS[WATER]) * tints[2]
+    image[:place.horizon] = LAND_COLORS[sky] * tints[0]
+    image[place.horizon:shore] = LAND_COLORS[WATER] * tints[2]
     image[place.horizon + 2:shore:3] *= 1.08
-    image[shore:] = np.float32(LAND_COLORS[ground]) * tints[1]
+    image[shore:] = LAND_COLORS[ground] * tints[1]
     if ground == "street": image[(shore + S) // 2, np.arange(S) % 10 < 6] = 232
     return image
 
@@ -262,10 +263,11 @@ def _described(picture, owner, things, relations, land, place, rng):
 # %% ../../nbs/toy/park.ipynb #c8beb042
 def land_relation(graph: SceneGraph, thing: int, rng) -> tuple | None:
     "That a thing is in the sky, on the water or on the ground; None where no such object is named."
-    x0, y0, x1, y1 = graph.boxes[thing]
+    boxes = graph.boxes or ()
+    _, _, _, y1 = boxes[thing]
     for row, word in enumerate(graph.objects):
         if word not in LAND: continue
-        top, bottom = graph.boxes[row][1], graph.boxes[row][3]
+        _, top, _, bottom = boxes[row]
         if word in SKIES and y1 <= bottom: return thing, "inside", row
         if word == WATER and top < y1 <= bottom:
             return thing, ("inside", "above")[rng.integers(2)], row
@@ -281,7 +283,8 @@ def thin_graph(
     drop_land: float = 0.12,  # probability that a sky, ground or water goes unmentioned
     tell_land: float = 0.12,  # probability that it is told where in the land a thing is
 ) -> SceneGraph:
-    "A graph that says less, and true things only."
+    "A graph that says less, and true things only. Raises ValueError where it has no boxes."
+    if graph.boxes is None: raise ValueError("a graph can be thinned where its boxes are known")
     is_land = [word in LAND for word in graph.objects]
     of_land = [t for t in graph.triples if is_land[t[0]] and is_land[t[2]]]
     told = [t for t in graph.triples if not (is_land[t[0]] and is_land[t[2]])]
@@ -319,7 +322,7 @@ def rearranged(graph: SceneGraph, triples: list, attributes: list, gone: set, rn
     return SceneGraph(
         tuple(graph.objects[i] for i in order),
         tuple(triples[i] for i in rng.permutation(len(triples))),
-        tuple(graph.boxes[i] for i in order),
+        tuple((graph.boxes or ())[i] for i in order),
         tuple(attributes[i] for i in order))
 
 # %% ../../nbs/toy/park.ipynb #3be2e3bb

@@ -229,7 +229,7 @@ def sample_things(
             arrangement = rng.choices(tuple(PUT), OFTEN)[0] if things else "free"
             t = PUT[arrangement](things, anchor, place, rng)
             if t is None or not may_stand(t, things, anchor, arrangement, place): continue
-            if arrangement == "holding" and rng.random() < 0.5: stretch_arm(anchor, t)
+            if anchor and arrangement == "holding" and rng.random() < 0.5: stretch_arm(anchor, t)
             things.append(t)
             drawn.insert(place_in_order(drawn, anchor, arrangement, rng), t)
             if len(things) == n: return drawn

@@ -117,7 +117,7 @@ def _painted(category: str, color: str | None, size: tuple) -> Image.Image:
     image = Image.new("RGBA", size, (0, 0, 0, 0))
     draw = ImageDraw.Draw(image)
     for shape, rgb, xy in SHAPES[category]:
-        _paint(draw, shape, COLORS[color] if rgb == OWN else rgb, xy, *size)
+        _paint(draw, shape, COLORS[str(color)] if rgb == OWN else rgb, xy, *size)
     return image
 
 
