@@ -243,15 +243,12 @@ def test_a_perfect_network_is_read_back_to_the_scene(scenes):
             for name in ("color", "reach"):
                 said = getattr(targets, name).clamp(min=0)
                 maps[name][b, said, y, x] = 1
-            pointing = targets.pointing.clone()
-            pointing[:, 0] = pointing[:, 0] * 20 - 10
             land = torch.zeros(len(part), 7)
             rows = torch.arange(len(part))
             land[rows, targets.land[:, 0]] = 1
             land[rows, 2 + targets.land[:, 1]] = 1
             land[:, 6] = targets.land[:, 2] * 2.0 - 1
-            return {"heat": torch.logit(targets.heat, 1e-6), **maps, "pointing": pointing,
-                    "land": land}
+            return {"heat": torch.logit(targets.heat, 1e-6), **maps, "land": land}
 
     exam = reader_exam(Perfect(), part, batch_size=24)
     assert exam["precision"] == exam["colors"] == exam["sizes"] == exam["land"] == 1
@@ -270,7 +267,7 @@ def test_reader_loss_reaches_every_weight(scenes):
     loss, parts = reader_loss(reader, pixels_of(scenes[:8]), make_targets(scenes[:8]))
     loss.backward()
     assert all(w.grad is not None and w.grad.abs().sum() > 0 for w in reader.parameters())
-    assert set(parts) == {"heat", "offset", "color", "facing", "reach", "thing", "pointing", "land"}
+    assert set(parts) == {"heat", "offset", "color", "facing", "reach", "land"}
 
 
 def test_reading_does_not_depend_on_the_batch(scenes):

@@ -155,7 +155,7 @@ PRESETS = {
         latent_channels=32, vae_channels=(32, 64, 128), vae_lr=1e-3, vae_muon=2.0,
         image_patch=8, told_in_full=0.15, guidance=3.0, vae_steps=4000, vae_batch_size=8,
         pretrain_steps=4000, diffusion_steps=16_000, decoder_steps=1000, judge_steps=0,
-        reader_steps=8000, diffusion_lr=1e-3, save_every=100,
+        reader_steps=5000, diffusion_lr=1e-3, save_every=100,
     ),
     "tiny": Preset(
         n_scenes=256, dim=32, model_channels=32, vae_steps=4, pretrain_steps=4, diffusion_steps=4,
