@@ -155,7 +155,7 @@ def test_direction_and_keys_are_never_guessed():
     ):
         with pytest.raises(GraphError, match=f"{key}.*did you mean '{near}"):
             as_graph({"objects": objects, key: triples}, VOCAB)
-    for key in ("triples", "attribution", 5):
+    for key in ("triples", "licence", 5):
         with pytest.raises(
             GraphError, match=f"{key}.*known are objects, relationships, boxes"
         ) as refused:
