@@ -101,7 +101,7 @@ def test_what_cannot_be_written_is_refused_in_words(tmp_path, runtime, capsys):
     broken = tmp_path / "runtime"
     shutil.copytree(runtime, broken)
     (broken / "ort.wasm.min.mjs").write_text("half")
-    with pytest.raises(SGDiffError, match="ort.wasm.min.mjs is missing or another file"):
+    with pytest.raises(SGDiffError, match="missing, or another file: ort.wasm.min.mjs"):
         pages.check_runtime(broken)
 
 

@@ -121,8 +121,8 @@ def check_runtime(folder: Path) -> None:
     "Nothing, if the files of the runtime are those that were tested. Raises SGDiffError."
     wrong = [file for file, digest in RUNTIME_FILES.items()
              if not (folder / file).is_file() or file_sum(folder / file) != digest]
-    if wrong: raise SGDiffError(f"{folder} does not hold {' '.join(RUNTIME)} as it was tested: "
-                                f"{', '.join(wrong)} is missing or another file")
+    if wrong: raise SGDiffError(f"{folder} does not hold {' '.join(RUNTIME)} as it was tested; "
+                                f"missing, or another file: {', '.join(wrong)}")
 
 
 def copy_runtime(folder: Path, out: Path) -> None:
