@@ -187,7 +187,7 @@ def test_a_predicate_beyond_the_vocabulary_is_told_as_an_object_is(copy):
             w: i for w, i in words[f"{kind}_name_to_idx"].items() if i < 3
         }
         words[f"{kind}_idx_to_name"] = words[f"{kind}_idx_to_name"][:3]
-        if kind == "object": words["object_aliases"] = {}
+        words[f"{kind}_aliases"] = {}
 
     whole = (copy / "out" / "vocab.json").read_text()
     for kind in ("object", "pred"):
@@ -450,8 +450,9 @@ def test_a_broken_picture_is_named_by_its_shard(copy, image):
     (lambda d: d["shards"].update({"000000.tar": -1}), "whole number"),
     (lambda d: d["shards"].update({"000000.tar": "3"}), "whole number"),
     (lambda d: d.pop("fingerprint"), "fingerprint"),
-    (lambda d: d["vocab"].update(objects=["__image__"] * 3), "twice"),
-    (lambda d: d["vocab"].update(objects=["__image__", *map(str, range(200_000))]), "more than"),
+    (lambda d: d["vocab"].update(objects=["__image__"] * 3, object_aliases={}), "twice"),
+    (lambda d: d["vocab"].update(objects=["__image__", *map(str, range(200_000))],
+                                 object_aliases={}), "more than"),
     (lambda d: d["vocab"].update(objects=["__image__", 7]), "no word"),
     (lambda d: d.update(shards=[]), "index.json"),
 ])
