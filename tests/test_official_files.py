@@ -295,7 +295,7 @@ def test_safetensors_and_half_precision(files, parts, tmp_path):
     ("ldm", load_ldm, lambda s: without(s, "model.diffusion_model.middle_block.1."), r"missing: middle_block\.1\."),
     ("ldm", load_ldm, lambda s: s | {"betas": torch.linspace(1e-4, 0.02, 1000)}, r"another noise schedule"),
     ("ldm", load_ldm, lambda s: s | {"global_step": torch.ones(1)}, r"left over: global_step"),
-], ids=str)
+])
 def test_what_is_missing_or_left_over_is_listed(files, name, load, change, told):
     path = files(**{name: change(files.states[name])})[name]
     with pytest.raises(SGDiffError, match=told):

@@ -137,7 +137,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("name, place, value, told", WRONG, ids=lambda v: str(v)[:30])
+@pytest.mark.parametrize("name, place, value, told", WRONG, ids=lambda v: None if callable(v) else str(v)[:30])
 def test_a_wrong_reference_is_named_with_file_column_and_row(copy, name, place, value, told):
     path = copy / "out" / "train.h5"
     columns = read_columns(path)
