@@ -10,7 +10,7 @@ PIP_FLAGS ?=
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app lab test notebooks export readme clean-nbs lint docs workshop stick
+.PHONY: help demo app lab test test-page notebooks export readme clean-nbs lint docs workshop stick
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ lab: .venv/.installed-dev  ## the notebooks in JupyterLab, in the browser
 
 test: .venv/.installed-dev  ## run every notebook (shortened) and tests/, in two processes
 	$(BIN)/python -m pytest -v -n 2 --durations=20
+
+test-page: .venv/.installed-dev  ## the page that draws, used in a browser: some minutes, with nothing beside it
+	SGDIFF_TEST_PAGE=1 $(BIN)/python -m pytest -v tests/test_page.py
 
 notebooks: .venv/.installed-dev  ## run the notebooks at full budget, outputs written back; some only: NB="04 vae"
 	$(BIN)/python tools/run_notebooks.py --write $(NB)
