@@ -366,7 +366,7 @@ def check_demo(vocab) -> None:
         )
 
 # %% ../nbs/cli.ipynb #1ec88bf6
-TOY_PRESETS = ("easy", "shipped", "tiny")
+TOY_PRESETS = ("easy", "shipped", "park", "tiny")
 FULL_PRESETS = ("paper", "single_24gb", "eight_gpu", "trial")
 
 

@@ -18,24 +18,11 @@ import pytest
 
 from contrast import FAINT
 from run_notebooks import ROOT
+from small_browser import chromium, needs_chromium
 
 SHOTS = ROOT / "out" / "browser"
-CHROMIUM = os.environ.get("SGDIFF_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]
 HARMLESS = ("favicon", "ResizeObserver")        # what a console says that is no fault of ours
-if CHROMIUM is None:
-    pytest.skip(
-        "no chromium: apt-get install chromium, or set SGDIFF_CHROMIUM to one",
-        allow_module_level=True,
-    )
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="no playwright: pip install 'sgdiff[dev]'"
-)
+sync_api, _ = needs_chromium(allow_module_level=True)
 for needed in ("jupyterlab", "anywidget"):
     pytest.importorskip(needed, reason=f"no {needed}: pip install 'sgdiff[dev]'")
 
@@ -138,10 +125,7 @@ def lab(tree):
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+    with chromium() as started: yield started
 
 
 @pytest.fixture

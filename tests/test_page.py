@@ -1,15 +1,13 @@
 """The page that draws in the browser: its scripts against Python, in Node.js; then the page itself in Chromium, as a reader uses
 it. Skipped where ONNX, Node.js or npm is missing; screenshots go to out/browser/ (not in git)."""
 import contextlib
-import functools
-import http.server
 import json
 import os
 import random
 import re
 import shutil
 import subprocess
-import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from contrast import FAINT
 from run_notebooks import ROOT
 from sgdiff.app import page as pages
 from sgdiff.app.model import SERIES, EditorModel
+from sgdiff.app.onnx_graphs import check_exportable
 from sgdiff.cli import main
 from sgdiff.errors import SGDiffError, default_weights
 from sgdiff.graphs.drawing import place_objects
@@ -29,6 +28,7 @@ from sgdiff.method.pipeline import SGDiffPipeline
 from sgdiff.method.samplers import sampling_timesteps
 from sgdiff.method.unet import record_attention, triple_attention
 from sgdiff.toy.judge import judge_beside
+from small_browser import chromium, served
 
 for needed in ("onnx", "onnxscript"):
     pytest.importorskip(needed, reason=f"no {needed}: pip install 'sgdiff[web]'")
@@ -103,6 +103,13 @@ def test_what_cannot_be_written_is_refused_in_words(tmp_path, runtime, capsys):
     (broken / "ort.wasm.min.mjs").write_text("half")
     with pytest.raises(SGDiffError, match="missing, or another file: ort.wasm.min.mjs"):
         pages.check_runtime(broken)
+
+
+@pytest.mark.parametrize("more", [{"n_attributes": 6}, {"counts": True}])
+def test_weights_that_read_what_the_page_cannot_say_are_refused(pipe, monkeypatch, more):
+    config = replace(pipe.graph_encoder.config, **more)
+    monkeypatch.setattr(pipe.graph_encoder, "config", config)
+    with pytest.raises(SGDiffError, match="read attributes or count"): check_exportable(pipe)
 
 
 def test_the_second_visit_has_every_file(folder):
@@ -274,32 +281,8 @@ SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 def browser():
     if not os.environ.get("SGDIFF_TEST_PAGE"):
         pytest.skip("drawing in a browser wants the processor for itself: run `make test-page`")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'sgdiff[dev]'")
-    found = os.environ.get("SGDIFF_CHROMIUM") or next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("no chromium: apt-get install chromium, or set SGDIFF_CHROMIUM to one")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-             "--disable-background-networking", "--disable-component-update"]
     SHOTS.mkdir(parents=True, exist_ok=True)
-    with sync_api.sync_playwright() as p:
-        started = p.chromium.launch(executable_path=found, args=flags)
-        yield started
-        started.close()
-
-
-@contextlib.contextmanager
-def served(folder):
-    "The address of a server of files, and a function that ends it."
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args): "Nothing is printed."
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    def end():
-        server.shutdown()
-        server.server_close()
-    yield f"http://127.0.0.1:{server.server_port}/", end
-    end()
+    with chromium() as started: yield started
 
 
 @contextlib.contextmanager

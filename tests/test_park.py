@@ -12,14 +12,14 @@ from sgdiff.graphs.graph import SceneGraph, check_graph
 from sgdiff.toy.marks import Marks, marks, reader_exam, same_things
 from sgdiff.toy.park import (
     LAND, PARK, flippable, random_flip, scene_relations, thin_graph)
-from sgdiff.toy.placing import THINGS, Thing, apart
+from sgdiff.toy.placing import THINGS, Thing
 from sgdiff.toy.reader import (
     Reader, ReaderConfig, Reading, heat_loss, load_reader, make_targets, pixels_of, reader_loss,
     save_reader)
 from sgdiff.toy.recipes import PRESETS, Preset, train_all
-from sgdiff.toy.splits import SPLITS, UNSEEN_ROLES, UNSEEN_TRIPLES, facts, has_unseen_role
+from sgdiff.toy.splits import SPLITS, UNSEEN_ROLES, UNSEEN_TRIPLES, has_unseen_role
 from sgdiff.toy.sprites import SPRITE_SIZES
-from sgdiff.toy.world import FACING, FAMILY_OF, make_dataset, turn
+from sgdiff.toy.world import FACING, FAMILY_OF, apart, facts, make_dataset, turn
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,11 @@
 network; then in a browser."""
 import base64
 import configparser
-import functools
-import http.server
 import json
 import os
 import re
 import shutil
 import sys
-import threading
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
@@ -26,6 +23,7 @@ import site_pages
 import site_widgets
 from contrast import FAINT
 from run_notebooks import NBS, ROOT, find_notebooks
+from small_browser import chromium, served
 from tidy_notebook import STATE, VIEW
 
 PIXEL = base64.b64encode(
@@ -590,34 +588,13 @@ SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    path = (
-        shutil.which("chromium")
-        or shutil.which("chromium-browser")
-        or shutil.which("google-chrome")
-    )
-    if not path: pytest.skip("no chromium on the PATH")
-    flags = [
-        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    ]
-    with playwright.sync_playwright() as p:
-        b = p.chromium.launch(executable_path=path, args=flags)
-        yield b
-        b.close()
+    with chromium() as started: yield started
 
 
 @pytest.fixture(scope="module")
 def address(site):
     "Where the site is served on this machine."
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args): "Nothing is printed."
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(site.out))
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
+    with served(site.out) as (where, _): yield where
 
 
 def window(browser, size="desktop", mode="light"):

@@ -236,11 +236,8 @@ class NodeEncoder(nn.Module):
         if c.n_attributes: self.attribute_embeddings = _small_table(c.n_attributes, c.dim)
         if c.counts: self.count_embeddings = _small_table(5, c.dim)  # 1, 2, 3, 4 and more
 
-    def encode_nodes(
-        self,
-        batch: SceneGraphBatch,  # B graphs, O objects, T triples
-    ) -> tuple[Tensor, Tensor]:  # (O, D), (T, D) float
-        """The vectors of all objects and of all triples' predicates after the convolutions.
+    def encode_nodes(self, batch: SceneGraphBatch) -> tuple[Tensor, Tensor]:  # (O, D), (T, D)
+        """The vectors of all O objects and of all T triples' predicates after the convolutions.
 
         Raises: ValueError if an id has no row in its table."""
         objects, predicates, edges = batch.objects, batch.triples[:, 1], batch.triples[:, [0, 2]]
@@ -250,6 +247,10 @@ class NodeEncoder(nn.Module):
         if self.config.n_attributes:
             obj_vecs = _add_attributes(obj_vecs, batch, self.attribute_embeddings)
         if self.config.counts: obj_vecs = _add_counts(obj_vecs, batch, self.count_embeddings)
+        return self.convolved(obj_vecs, pred_vecs, edges)
+
+    def convolved(self, obj_vecs: Tensor, pred_vecs: Tensor, edges: Tensor) -> tuple:
+        "The vectors (O, D), (T, D) after all convolutions. Arguments: as of `triple_conv`."
         obj_vecs, pred_vecs = self.graph_conv(obj_vecs, pred_vecs, edges)
         obj_vecs, pred_vecs = self.graph_net(obj_vecs, pred_vecs, edges)
         return self.obj_norm(obj_vecs), self.pred_norm(pred_vecs)

@@ -15,7 +15,8 @@ Axis letters: B images, K words, P ordered pairs of things, R predicates, D widt
 # %% auto #0
 __all__ = ['KIND_WEIGHTS', 'LESSONS', 'JudgeConfig', 'askable', 'known_answers', 'Block', 'Body', 'pool_pairs',
            'centre_and_spread', 'PairHead', 'Judge', 'roughen', 'answer_table', 'category_maps', 'judge_loss',
-           'judging_loss', 'judge_accuracy', 'judged_families', 'save_judge', 'load_judge', 'judge_beside']
+           'judging_loss', 'judge_accuracy', 'judged_families', 'save_examined', 'load_examined', 'save_judge',
+           'load_judge', 'judge_beside']
 
 # %% ../../nbs/toy/judge.ipynb #020ef660
 import itertools
@@ -23,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -464,26 +466,47 @@ def judged_families(accuracy: dict,         # of `judge_accuracy`
     return tuple(f for f in FAMILIES if good(accuracy[f]))
 
 # %% ../../nbs/toy/judge.ipynb #4ac1223b
-def save_judge(judge: Judge, folder) -> None:
-    "Nothing; writes config.json, model.safetensors (float16) and accuracy.json into a folder."
+def save_examined(
+    model: Any,  # a module with a `config`
+    folder,  # made if need be
+    exam: str,  # name of the file for `told`
+    told: dict | None,  # what an exam found
+) -> None:
+    "Nothing; writes config.json, model.safetensors (float16), the exam and their sums."
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_json(asdict(judge.config), folder / "config.json")
-    save_json(judge.accuracy, folder / "accuracy.json")
-    save_weights(judge, folder / "model.safetensors", dtype=torch.float16)
+    save_json(asdict(model.config), folder / "config.json")
+    save_json(told, folder / exam)
+    save_weights(model, folder / "model.safetensors", dtype=torch.float16)
     write_sums(folder)
+
+
+def load_examined(
+    model_class: type,
+    config_class: type,
+    folder,
+    exam: str,  # as in `save_examined`
+) -> tuple:  # the model in eval mode, and what its exam found, or None
+    "What `save_examined` has written. Raises SGDiffError."
+    folder = Path(folder)
+    check_sums(folder)
+    with described(folder / "config.json", config_class.__name__) as told:
+        config = config_class(**told)
+    model = load_module(folder / "model.safetensors", lambda: model_class(config))
+    found = load_json(folder / exam) if (folder / exam).exists() else None
+    return model.requires_grad_(False), found
+
+
+def save_judge(judge: Judge, folder) -> None:
+    "Nothing; writes a judge and its accuracy into a folder."
+    save_examined(judge, folder, "accuracy.json", judge.accuracy)
 
 
 def load_judge(folder) -> Judge:
     "A judge as it was saved, in eval mode. Raises SGDiffError."
-    folder = Path(folder)
-    check_sums(folder)
-    with described(folder / "config.json", "JudgeConfig") as found: config = JudgeConfig(**found)
-    judge = load_module(folder / "model.safetensors", lambda: Judge(config))
-    judge.accuracy = (
-        load_json(folder / "accuracy.json") if (folder / "accuracy.json").exists() else None
-    )
-    return judge.requires_grad_(False)
+    judge, judge_exam = load_examined(Judge, JudgeConfig, folder, "accuracy.json")
+    judge.accuracy = judge_exam
+    return judge
 
 
 def judge_beside(folder) -> Judge | None:

@@ -20,7 +20,7 @@ from itertools import permutations, product
 from ..graphs.graph import SceneGraph
 from .park import LAND, scene_relations
 from .placing import Thing, can_hold
-from .reader import Reader, Reading, attributes_of, centre, pixels_of
+from .reader import Reader, Reading, attributes_of, pixels_of
 from .world import FAMILIES, FAMILY_OF, FLIPS, turn
 
 # %% ../../nbs/toy/marks.ipynb #a03008b7
@@ -108,7 +108,7 @@ def _marked(way, colors, said, wanted, holds):
     "Attributes and relations met under one matching."
     pairs = [(word, said[row]) for row, words in zip(way, colors) if row is not None
              for word in words]
-    relations: dict[str, list] = {}
+    relations = {}
     lost = 0
     for s, p, o in wanted:
         if way[s] is None or way[o] is None:
@@ -127,7 +127,7 @@ def same_things(
     near: float = 4.0,  # pixels between the centres at most
 ) -> list:  # for each true thing the row of the one that was read, or None
     "Which of the things that were read is which: of the same kind, and near."
-    far = lambda a, b: max(abs(p - q) for p, q in zip(centre(a), centre(b)))
+    far = lambda a, b: max(abs(p - q) for p, q in zip(a.center, b.center))
     pairs = sorted((far(a, b), i, j) for i, a in enumerate(shown) for j, b in enumerate(read)
                    if a.category == b.category and far(a, b) <= near)
     found: dict[int, int] = {}

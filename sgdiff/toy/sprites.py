@@ -1,7 +1,7 @@
 """Ten things that everybody tells apart at a glance, in four colours and two sizes.
 
-The things of the park as small pictures: shapes in the unit square, painted at eight times their size,
-given an outline and averaged down.
+The things of the park as small pictures: shapes in the unit square, painted at eight times their
+size, given an outline and averaged down.
 
 Axis letters: h w pixels of a sprite."""
 

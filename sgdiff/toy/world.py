@@ -17,13 +17,15 @@ graphs can be met so.) Axis letters: N scenes, M objects of a scene (padded), H 
 __all__ = ['FAMILIES', 'LAYOUT_FAMILIES', 'FAMILY_OF', 'FLIPS', 'INVERSE', 'SKIES', 'GROUNDS', 'SPRITE_SIZES', 'FACING',
            'HOLDABLE', 'ROOMY', 'OBJECT_ALIASES', 'PREDICATE_ALIASES', 'EASY', 'MEDIUM', 'HARD', 'WORLDS', 'WOOL',
            'INK', 'SKIN', 'BLUE', 'RED', 'BROWN', 'LEAF', 'TEAL', 'ORANGE', 'STONE', 'SPRITES', 'LARGE', 'SMALL', 'GAP',
-           'HELD_SIZES', 'SHARED_PIXELS', 'ARRANGEMENTS', 'COLORS', 'ToyWorldConfig', 'sprite', 'Thing',
-           'sample_things', 'pair_relations', 'scene_relations', 'draw_things', 'ToyScene', 'graph_signature',
-           'is_test_graph', 'ToyWorld', 'turn', 'flippable', 'flip_triple', 'random_flip', 'never_together',
-           'training_scenes', 'thin_graph', 'ToyData', 'make_dataset']
+           'HELD_SIZES', 'SHARED_PIXELS', 'ARRANGEMENTS', 'COLORS', 'ToyWorldConfig', 'sprite', 'Box', 'apart',
+           'contains', 'Thing', 'sample_things', 'pair_relations', 'scene_relations', 'draw_things', 'ToyScene',
+           'told_once', 'facts', 'signature', 'is_test', 'graph_signature', 'is_test_graph', 'ToyWorld', 'turn',
+           'flippable', 'flip_triple', 'turn_row', 'flip_one', 'random_flip', 'never_together', 'training_scenes',
+           'thin_graph', 'told_anew', 'ToyData', 'make_dataset']
 
 # %% ../../nbs/toy/world.ipynb #cfd9b070
 import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations, product
@@ -265,8 +267,37 @@ def sprite(
     return a.reshape(size[1], 4, size[0], 4, 4).mean((1, 3))
 
 # %% ../../nbs/toy/world.ipynb #3847d4cc
+class Box:
+    "What takes up a rectangle of pixels."
+    __slots__ = ()
+    x: int              # left edge
+    y: int              # top edge
+    w: int              # width
+    h: int              # height
+
+    @property
+    def right(self): return self.x + self.w
+
+    @property
+    def bottom(self): return self.y + self.h
+
+    @property
+    def center(self): return self.x + self.w / 2, self.y + self.h / 2
+
+
+def apart(a: Box, b: Box, gap: int = 0) -> bool:    # gap: pixels between them at least
+    "Whether two boxes do not touch."
+    return (a.right + gap <= b.x or b.right + gap <= a.x
+            or a.bottom + gap <= b.y or b.bottom + gap <= a.y)
+
+
+def contains(a: Box, b: Box) -> bool:
+    "Whether `b` lies within `a`."
+    return a.x <= b.x and a.y <= b.y and a.right >= b.right and a.bottom >= b.bottom
+
+
 @dataclass(frozen=True)
-class Thing:
+class Thing(Box):
     "One thing of a scene."
     category: str
     x: int              # left edge, pixels
@@ -276,9 +307,6 @@ class Thing:
     # 1 looks right, -1 left; things without a front are mirrored too, which says nothing
     facing: int = 1
     reach: int = 0      # 1: an arm stretched out to the right, -1: to the left (holding)
-
-    @property
-    def center(self): return self.x + self.w / 2, self.y + self.h / 2
 
 
 LARGE, SMALL = 1.8, 0.7     # scales of a thing that holds another one inside, and of that other one
@@ -426,21 +454,15 @@ def _add_more(config, things, n, rng, gap=2, tries=30):
     return things
 
 # %% ../../nbs/toy/world.ipynb #47b887f6
-def _overlap(s, o):
-    return s.x < o.x + o.w and o.x < s.x + s.w and s.y < o.y + o.h and o.y < s.y + s.h
-
-def _contains(s, o):
-    return s.x <= o.x and s.y <= o.y and s.x + s.w >= o.x + o.w and s.y + s.h >= o.y + o.h
-
 def pair_relations(things: list,    # of Thing in drawing order
                    i: int,          # row of the first
                    j: int,          # row of the second
                    ) -> list:       # of (subject row, predicate, object row), each fact once
     "All that holds between two things of a scene."
     s, o = things[i], things[j]
-    if _contains(s, o) or _contains(o, s):
-        return [(i, "surrounding", j) if _contains(s, o) else (j, "surrounding", i)]
-    if _overlap(s, o): return [(max(i, j), "in front of", min(i, j))]
+    if contains(s, o) or contains(o, s):
+        return [(i, "surrounding", j) if contains(s, o) else (j, "surrounding", i)]
+    if not apart(s, o): return [(max(i, j), "in front of", min(i, j))]
     relation = geometric_relation(
         (s.x, s.y, s.x + s.w, s.y + s.h), (o.x, o.y, o.x + o.w, o.y + o.h)
     )
@@ -538,21 +560,43 @@ class ToyScene:
     depth: tuple            # per object of the graph: its place in the drawing order, 0 first
 
 
-def graph_signature(graph: SceneGraph) -> str:   # equal for graphs that say the same
-    """What a graph says, whatever the order of its objects and triples and the direction in which a
-    relation is told."""
-    said = []
-    for s, p, o in graph.named_triples():
-        if p in ("right of", "below", "behind", "inside") or (p == "next to" and s > o):
-            s, p, o = o, INVERSE[p], s
-        said.append(f"{s} {p} {o}")
-    return "; ".join(sorted(graph.objects)) + " | " + "; ".join(sorted(set(said)))
+def told_once(s: str, predicate: str, o: str) -> tuple[str, str, str]:
+    "A fact in words, in one of the two ways in which it can be told."
+    turned = predicate in ("right of", "below", "behind", "inside")
+    if turned or (predicate == "next to" and s > o): return o, INVERSE[predicate], s
+    return s, predicate, o
+
+
+def facts(
+    words: Sequence[str],  # one per object
+    triples: Iterable,  # of (subject row, predicate, object row)
+) -> set:  # of (subject word, predicate, object word)
+    "What triples say, each fact once."
+    return {told_once(words[s], p, words[o]) for s, p, o in triples}
+
+
+def signature(
+    words: Iterable[str],  # of all objects
+    said: set,  # as `facts` gives it
+) -> str:  # equal for graphs that say the same
+    "What is said, whatever the order and the direction in which it is told."
+    return "; ".join(sorted(words)) + " | " + "; ".join(sorted(map(" ".join, said)))
+
+
+def is_test(signed: str, share: float) -> bool:     # signed: as `signature` gives it
+    """Whether what is said is kept for testing: a hash of it, so a property of that and of nothing
+    else."""
+    return zlib.crc32(signed.encode()) % 10_000 < share * 10_000
+
+
+def graph_signature(graph: SceneGraph) -> str:
+    "What a graph says, as `signature`."
+    return signature(graph.objects, facts(graph.objects, graph.triples))
 
 
 def is_test_graph(graph: SceneGraph, share: float) -> bool:
-    """Whether a graph is kept for testing: a hash of what it says, so a property of the graph and
-    of nothing else."""
-    return zlib.crc32(graph_signature(graph).encode()) % 10_000 < share * 10_000
+    "Whether a graph is kept for testing."
+    return is_test(graph_signature(graph), share)
 
 
 @dataclass(frozen=True)
@@ -636,22 +680,31 @@ def flip_triple(graph: SceneGraph, row: int) -> SceneGraph:
     return replace(graph, triples=triples)
 
 
-def random_flip(graph: SceneGraph, rng) -> SceneGraph | None:  # None: nothing can be flipped
+def turn_row(graph: SceneGraph, row: int) -> SceneGraph:
+    "The graph with one triple told from the other end."
+    triples = (*graph.triples[:row], turn(graph.triples[row]), *graph.triples[row + 1:])
+    return replace(graph, triples=triples)
+
+
+def flip_one(
+    graph: SceneGraph,
+    rng,  # numpy Generator
+    rows_of,  # function of graph and family that gives the rows that may be flipped
+) -> SceneGraph | None:  # None: nothing can be flipped
     """The graph with one triple flipped: first a family is drawn (those that boxes cannot tell
     three times as often as the others), then a triple of it, told from either end."""
-    rows = [
-        r
-        for family in FAMILIES
-        for r in [flippable(graph, family)] * (1 if family in LAYOUT_FAMILIES else 3)
-        if r
-    ]
+    rows = [r for family in FAMILIES if (r := rows_of(graph, family))
+            for _ in range(1 if family in LAYOUT_FAMILIES else 3)]
     if not rows: return None
     r = rows[rng.integers(len(rows))]
-    i = r[rng.integers(len(r))]
-    graph = flip_triple(graph, i)
-    if rng.random() >= 0.5: return graph
-    turned = (*graph.triples[:i], turn(graph.triples[i]), *graph.triples[i + 1:])
-    return replace(graph, triples=turned)
+    row = r[rng.integers(len(r))]
+    graph = flip_triple(graph, row)
+    return graph if rng.random() >= 0.5 else turn_row(graph, row)
+
+
+def random_flip(graph: SceneGraph, rng) -> SceneGraph | None:  # None: nothing can be flipped
+    "The graph with one triple flipped, as `flip_one`."
+    return flip_one(graph, rng, flippable)
 
 # %% ../../nbs/toy/world.ipynb #02nt0002
 def never_together(graph: SceneGraph) -> list:      # of (triple, triple), in words
@@ -713,6 +766,17 @@ def thin_graph(
         if i not in fixed and graph.boxes is not None and rng.random() < ground_relation:
             j = fixed[rng.integers(len(fixed))]
             triples.append((i, geometric_relation(graph.boxes[i], graph.boxes[j]), j))
+    return told_anew(graph, triples, graph.each_attributes, gone, rng)
+
+
+def told_anew(
+    graph: SceneGraph,
+    triples: list,  # of rows of `graph`: what is said this time
+    attributes: Sequence,  # of each object
+    gone: set,  # rows of objects that go unmentioned
+    rng,  # numpy Generator
+) -> SceneGraph:
+    "The graph in another order of objects and triples, each triple told from either end."
     order = [i for i in rng.permutation(len(graph)).tolist() if i not in gone]
     row = {old: new for new, old in enumerate(order)}
     triples = [(row[s], p, row[o]) for s, p, o in triples if s in row and o in row]
@@ -721,7 +785,7 @@ def thin_graph(
         tuple(graph.objects[i] for i in order),
         tuple(triples[i] for i in rng.permutation(len(triples))),
         None if graph.boxes is None else tuple(graph.boxes[i] for i in order),
-        tuple(graph.each_attributes[i] for i in order),
+        tuple(attributes[i] for i in order),
     )
 
 # %% ../../nbs/toy/world.ipynb #c617d165
