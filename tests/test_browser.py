@@ -43,6 +43,14 @@ def wait_until(condition, seconds, what):
     pytest.fail(f"after {seconds} s still not: {what}", pytrace=False)
 
 
+# a notebook that is run before its kernel has answered asks which kernel it should have
+READY = """async () => {
+    const context = jupyterapp.shell.currentWidget.sessionContext;
+    await context.ready;
+    await context.session.kernel.info;
+}"""
+
+
 @contextlib.contextmanager
 def serving(command, url, tree, log):
     "A server in `tree`, with folders and a home of its own, until the block ends."
@@ -112,6 +120,7 @@ def lab(tree):
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
         "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", f"--IdentityProvider.token={token}",
         f"--ServerApp.root_dir={tree}", "--ServerApp.open_browser=False", "--LabApp.news_url=",
+        "--LabApp.expose_app_in_browser=True",
     ]
     address = f"http://127.0.0.1:{port}"
     with serving(command, f"{address}/api", tree, tree.parent / "lab.log"):
@@ -147,28 +156,15 @@ def run_all(page, url):
     "Opens a notebook in JupyterLab and runs every cell; fails where a cell fails."
     page.goto(url)
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-    wait_until(
-        lambda: page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").count(),
-        60,
-        "a kernel",
-    )
+    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext")
+    page.evaluate(READY)
     page.complaints.clear()  # what the page said before it had a kernel is JupyterLab's business
     prompts = lambda: page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
     failed = lambda: page.locator(
         ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']"
     ).all_inner_texts()
-    # a kernel that has only just come may miss the first call, or ask which it should be
-    for _ in range(8):
-        for asked in page.locator(".jp-Dialog .jp-mod-accept").all():
-            asked.click()
-        try:
-            page.get_by_role("menuitem", name="Run", exact=True).click(timeout=5000)
-            page.get_by_text("Run All Cells", exact=True).click(timeout=5000)
-        except sync_api.TimeoutError:  # a question has come in between: the next round answers it
-            continue
-        page.wait_for_timeout(3000)
-        if any(re.search(r"[0-9*]", p) for p in prompts()):
-            break
+    page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")
+    wait_until(lambda: any(re.search(r"[0-9*]", p) for p in prompts()), 60, "a cell that runs")
     wait_until(
         lambda: failed() or all(re.search(r"[0-9]", p) for p in prompts()), 600, "all cells run"
     )
