@@ -75,7 +75,9 @@ Modules:
 - `sgdiff.toy.compliance`: Numbers for "does the picture obey the graph?": what the judge finds of each family of relations, beside what it finds of their opposites and beside what it finds in real scenes.
 - `sgdiff.toy.judge`: A small network that looks at a picture, says what is in it, and answers questions such as "does the sheep look at the tree?". It marks the exam papers of the models that draw.
 - `sgdiff.toy.marks`: Two sheep were asked for, three are there: which is which, and is all that was said true?
+- `sgdiff.toy.obedience`: Shares of things, colours and relations; of everything at once against the number of facts; of what an edit left alone.
 - `sgdiff.toy.park`: A world of real scene graphs: up to six things, several of a kind, colours and sizes, chains of relations.
+- `sgdiff.toy.park_report`: All that is claimed of the weights that draw the park, as one table with one command.
 - `sgdiff.toy.placing`: One thing after another looks for a place beside, above, inside, before or in the hand of one that is there.
 - `sgdiff.toy.reader`: A small network that turns a picture of the park into its scene graph: what is there, how often, in which colours and sizes, and how it stands to each other.
 - `sgdiff.toy.recipes`: A few stages, one preset, one command: from an empty folder to a pipeline that draws.

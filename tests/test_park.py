@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from sgdiff.graphs.graph import SceneGraph, check_graph
-from sgdiff.toy.marks import Marks, marks, reader_exam, same_things
+from sgdiff.toy.marks import marks, reader_exam, same_things
+from sgdiff.toy.obedience import drawn, edit_marks, edit_pairs, shares, tally, with_facts
 from sgdiff.toy.park import (
     LAND, PARK, flippable, random_flip, scene_relations, thin_graph)
+from sgdiff.toy.park_report import variety
 from sgdiff.toy.placing import THINGS, Thing
 from sgdiff.toy.reader import (
     Reader, ReaderConfig, Reading, heat_loss, load_reader, make_targets, pixels_of, reader_loss,
@@ -192,7 +194,9 @@ def test_marks_do_not_depend_on_the_order_of_nodes(scenes):
             tuple(graph.objects[i] for i in order),
             tuple((row[s], p, row[o]) for s, p, o in graph.triples), None,
             tuple(graph.each_attributes[i] for i in order))
-        assert marks(graph, reading) == marks(again, reading)
+        said, anew = marks(graph, reading), marks(again, reading)
+        for what in ("things", "attributes", "relations", "land", "asked", "full"):
+            assert getattr(said, what) == getattr(anew, what)
 
 
 def sheep(x, size=0, facing=1):
@@ -211,7 +215,7 @@ def test_of_two_equal_things_the_better_matching_counts():
 def test_a_thing_too_many_is_seen_and_a_missing_one_loses_its_relations():
     asked = SceneGraph(("sheep", "ball"), ((0, "left of", 1),))
     mark = marks(asked, Reading([sheep(4), sheep(34)], ("sky", "grass")))
-    assert mark == Marks((1, 2, 2), (0, 0), {}, 1, (0, 0))
+    assert mark.things == (1, 2, 2) and mark.relations == {0: False} and not mark.full
     assert not mark.exact_things and not mark.full and mark.asked == 3
     alone = marks(SceneGraph(("sheep",)), Reading([sheep(4), sheep(34)], ("sky", "grass")))
     assert alone.full and not alone.exact_things
@@ -310,3 +314,52 @@ def test_every_stage_of_the_park_runs_and_leaves_weights(tmp_path):
     assert drawn.images[0].size == (64, 64)
     assert load_reader(tmp_path / "weights" / "reader").exam["scenes"] == 64
     assert isinstance(small, Preset) and "judge" not in small.stages
+
+
+# -- obedience
+def test_true_scenes_answer_all_questions_about_themselves(scenes):
+    for i, scene in enumerate(scenes[:40]):
+        reading = Reading(scene.things, land_of(scene))
+        told = tally(thin_graph(scene.graph, np.random.default_rng(i)), reading)
+        for what, kind in [*told]:
+            if kind == "yes" and "flipped" not in what: assert told[what, "asked"] == told[what, kind]
+
+
+def test_graphs_of_k_facts_say_true_things_and_exactly_so_many(scenes):
+    found = {k: [(s, g) for i, s in enumerate(scenes)
+                 if (g := with_facts(s.graph, k, np.random.default_rng(i)))] for k in range(1, 9)}
+    for k, pairs in found.items():
+        assert pairs
+        for scene, graph in pairs:
+            mark = marks(graph, Reading(scene.things, land_of(scene)))
+            assert mark.full and mark.exact_things and mark.asked == k
+
+
+def test_an_edit_that_is_not_drawn_is_no_edit(scenes):
+    graphs = [s.graph for s in scenes]
+    readings = {s.graph.to_text(): Reading(s.things, land_of(s)) for s in scenes}
+    pairs = edit_pairs(graphs, 10)["looking"]
+    same = [readings[g.to_text()] for g, _, _ in pairs]
+    told = shares([edit_marks(pairs, same, same)])
+    assert len(pairs) > 3 and told["changed"] == 0 and told["unchanged"] == 1
+
+
+def test_pictures_do_not_depend_on_the_batch():
+    asked = []
+    def draw(graphs, seed):
+        asked.extend(seed + i for i in range(len(graphs)))
+        return torch.zeros(len(graphs), 3, 8, 8)
+    for batch_size in (2, 5): assert drawn(draw, [None] * 5, 3, batch_size).shape[0] == 5
+    assert asked == 2 * [30_000 + i for i in range(5)]
+
+
+def test_variety_of_one_picture_is_none_and_of_real_scenes_some(scenes):
+    graph = SceneGraph(("dog",))
+    dog = lambda x, size: Thing("dog", None, size, x, 40, *SPRITE_SIZES["dog"][size], 1)
+    same = variety(graph, [Reading([dog(4, 0)], ())] * 4)
+    assert same == (0.0, 0.0)
+    place, look = variety(graph, [Reading([dog(x, x % 2)], ()) for x in (4, 15, 22, 33)])
+    centers = [dog(x, x % 2).center for x in (4, 15, 22, 33)]
+    assert place == pytest.approx(np.std(centers, axis=0).mean())
+    assert look == pytest.approx(4 / 6)             # of six pairs, two are of one size
+    assert variety(graph, [Reading([], ())] * 9) == (None, None)
