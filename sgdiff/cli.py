@@ -422,17 +422,21 @@ def evaluate_toy(args, folder: Path) -> None:
     "A table, and a JSON file with seeds and counts."
     from sgdiff.core import find_device
     from sgdiff.errors import save_json
-    from sgdiff.toy.report import evaluate_weights, format_report
+    from sgdiff.toy.park_report import evaluate_park_weights, park_rows
+    from sgdiff.toy.report import evaluate_weights, format_rows, report_rows
     refuse(args, ("split", "batch", "features", "images"), f"{folder} is no full run")
     if args.data != "toy": refuse(args, ("data",), f"{folder} knows the toy world alone")
     if args.out: check_writable(args.out)
     with aside(args.out):
         check_toy(folder)
         settings = settled(sampling_options(args), pipeline_class(folder))
-        report = evaluate_weights(
+        park = (folder / "reader").is_dir()
+        measure, rows = (
+            (evaluate_park_weights, park_rows) if park else (evaluate_weights, report_rows))
+        report = measure(
             folder, n_scenes=args.n or 400, seed=args.seed, n_seeds=args.seeds or 3,
             device=find_device(args.device or "cpu"), **settings)
-        print(format_report(report))
+        print(format_rows(rows(report)))
         if not args.out: return
         save_json(report, args.out)
         print(f"wrote {args.out}")
@@ -448,6 +452,7 @@ def check_toy(folder: Path) -> None:
             "nothing but the toy world"
         )
     for part in ("judge", "pretraining"):
+        if part == "judge" and (folder / "reader").is_dir(): continue
         if folder.is_dir() and not (folder / part).is_dir():
             raise SGDiffError(
                 f"{folder} has no folder `{part}`: only the weights of a whole toy run "

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from sgdiff.cli import main
+from sgdiff.errors import load_json
 from sgdiff.graphs.graph import SceneGraph, check_graph
 from sgdiff.toy.marks import marks, reader_exam, same_things
 from sgdiff.toy.obedience import drawn, edit_marks, edit_pairs, shares, tally, with_facts
@@ -302,7 +304,7 @@ def test_the_same_things_are_near_and_of_a_kind():
 
 # -- the recipe
 
-def test_every_stage_of_the_park_runs_and_leaves_weights(tmp_path):
+def test_every_stage_of_the_park_runs_and_leaves_weights_that_can_be_measured(tmp_path, capsys):
     small = replace(
         PRESETS["park"], n_scenes=64, dim=16, model_channels=32, latent_channels=4, vae_muon=0.0,
         vae_channels=(8, 8, 8), vae_steps=2, pretrain_steps=2, diffusion_steps=2, decoder_steps=2,
@@ -314,6 +316,10 @@ def test_every_stage_of_the_park_runs_and_leaves_weights(tmp_path):
     assert drawn.images[0].size == (64, 64)
     assert load_reader(tmp_path / "weights" / "reader").exam["scenes"] == 64
     assert isinstance(small, Preset) and "judge" not in small.stages
+    card, folder = tmp_path / "card.json", str(tmp_path / "weights")
+    assert main(["evaluate", "--weights", folder, "--n", "12", "--seeds", "2", "--steps", "2",
+                 "--out", str(card)]) == 0
+    assert "sheep series" in capsys.readouterr().out and load_json(card)["settings"]
 
 
 # -- obedience

@@ -32,16 +32,12 @@ class Marks:
     attributes: tuple       # colours and sizes met, asked; only of things that are met
     relations: dict         # row of each relation between things in the graph -> whether it is met
     land: tuple             # sky, ground and water met, asked
+    asked: int              # facts of the graph: things, attributes and relations between things
 
     @property
     def exact_things(self) -> bool:
         "Whether kinds and numbers are those of the graph: none lacks, none is too many."
         return len({*self.things}) == 1
-
-    @property
-    def asked(self) -> int:
-        "Facts that the graph asks for: its things, attributes and relations."
-        return self.things[1] + self.attributes[1] + len(self.relations)
 
     @property
     def full(self) -> bool:
@@ -94,9 +90,10 @@ def marks(
     found = [(at, attributes_met(graph, reading, at), met(at)) for at in ways]
     at, said, relations = max(found, key=lambda way: sum(way[1]) + sum(way[2].values()))
     land = [word for word in graph.objects if word in LAND]
+    facts = len(asked) + sum(len(graph.each_attributes[i]) for i in asked) + len(wanted)
     return Marks(at, (sum(row is not None for row in at.values()), len(asked), len(shown)),
                  (sum(said), len(said)), relations,
-                 (sum(word in reading.land for word in land), len(land)))
+                 (sum(word in reading.land for word in land), len(land)), facts)
 
 
 def attributes_met(graph: SceneGraph, reading: Reading, at: dict) -> list:  # at: as in `Marks`
