@@ -2,11 +2,12 @@
 time of one as a share of the other's.
 
     pip install -e ".[dev]"                        # it needs diffusers
-    python benchmarks/unet_against_diffusers.py    # ten minutes on two free cores
+    python benchmarks/unet_against_diffusers.py    # six minutes on two free cores
 
 Both have random weights and see the same latents. They run in turn, A B B A ..., and what counts is
 the median of the ratios of neighbours: whatever else the machine does slows both. Beside the clock
-on the wall stands the processor time of all threads, which a busy machine spoils less. Writes benchmarks/unet_against_diffusers.json.
+on the wall stands the processor time of all threads, which a busy machine spoils less. Writes
+benchmarks/unet_against_diffusers.json.
 """
 import argparse
 import statistics
