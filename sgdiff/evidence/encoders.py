@@ -18,6 +18,7 @@ __all__ = ['COST', 'ROWS', 'BUDGETS', 'EncoderRow', 'EncoderBudget', 'ThingsOnly
 # %% ../../nbs/evidence/encoders.ipynb #86b5a491
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -132,7 +133,8 @@ def train_encoder(
     if not row.relations: data = ThingsOnly(data.config, data.graphs, data.images)
     loss = pretraining_loss(data, budget.batch_size, seed, keep_all=0.7)
     model = pretrained_model(row, seed)
-    return fit(model, loss, schedule(row, seed, budget), progress=False).model_ema.eval()
+    mean: Any = fit(model, loss, schedule(row, seed, budget), progress=False).model_ema
+    return mean.eval()
 
 # %% ../../nbs/evidence/encoders.ipynb #52b53882
 def found_in_blocks(

@@ -234,7 +234,7 @@ def _left(done: int, all_: int, start: float) -> str:  # in words
     told = f"({done + 1} of {all_}"
     if not done: return f"{told})"
     minutes = (time.perf_counter() - start) / done * (all_ - done) / 60
-    return f"{told}, about {minutes:.0f} minutes left)"
+    return f"{told}, about {minutes:.0f} min left)"
 
 # %% ../../nbs/evidence/parts.ipynb #f29b5f52
 def told(e: Estimate, sign: str = "") -> str:  # sign: "+" for a difference
