@@ -407,6 +407,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'sgdiff.evidence.parts.Results.save': ( 'evidence/parts.html#results.save',
                                                                                'sgdiff/evidence/parts.py'),
                                        'sgdiff.evidence.parts._as_json': ('evidence/parts.html#_as_json', 'sgdiff/evidence/parts.py'),
+                                       'sgdiff.evidence.parts._cell': ('evidence/parts.html#_cell', 'sgdiff/evidence/parts.py'),
                                        'sgdiff.evidence.parts._is_text': ('evidence/parts.html#_is_text', 'sgdiff/evidence/parts.py'),
                                        'sgdiff.evidence.parts._left': ('evidence/parts.html#_left', 'sgdiff/evidence/parts.py'),
                                        'sgdiff.evidence.parts._meaning': ('evidence/parts.html#_meaning', 'sgdiff/evidence/parts.py'),

@@ -206,7 +206,7 @@ def drawing_errors(
     embedding = model.graph_encoder(SceneGraphBatch.from_graphs(graphs, vocab))
     return _errors(model.reconstruct(images, hidden, embedding), images, hidden)
 
-# %% ../../nbs/evidence/encoders.ipynb #6364d92e
+# %% ../../nbs/evidence/encoders.ipynb #b05d7e43
 @torch.no_grad()
 def drawn_fits(model, images, hidden, graphs: list, vocab) -> Tensor:  # (B, B) float
     "How well graph (row) and image (column) fit: by how much less than the mean graph it errs."
@@ -240,7 +240,7 @@ def ask_by_drawing(
         answers[f"drawn, flip: {family}"] = (true < turned).numpy()
     return answers
 
-# %% ../../nbs/evidence/encoders.ipynb #aba0b685
+# %% ../../nbs/evidence/encoders.ipynb #ce6ff415
 def run_encoder(
     row: EncoderRow,
     seed: int,

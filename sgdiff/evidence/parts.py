@@ -217,17 +217,22 @@ def run_part(
         wanted = [(row, seed) for seed in range(seeds or budget.seeds) for row in part.rows]
         todo = [cell for cell in wanted if cell not in results.cells]
         start = time.perf_counter()
-        for done, (row, seed) in enumerate(todo):
-            tell(f"{part.name}: {row}, seed {seed} {_left(done, len(todo), start)}")
-            began = time.perf_counter()
-            answers = part.run(part.rows[row], seed, budget)
-            results.cells[row, seed] = {
-                "seconds": round(time.perf_counter() - began, 1),
-                "answers": {name: packed(a) for name, a in answers.items()}}
-            results.save()
-        with atomic_write(results.path.with_suffix(".md")) as file:
-            file.write(to_markdown(part, results))
+        try:
+            for done, (row, seed) in enumerate(todo):
+                tell(f"{part.name}: {row}, seed {seed} {_left(done, len(todo), start)}")
+                results.cells[row, seed] = _cell(part, row, seed, budget)
+                results.save()
+        finally:  # a table that is stopped shows what it has
+            with atomic_write(results.path.with_suffix(".md")) as file:
+                file.write(to_markdown(part, results))
     return results
+
+
+def _cell(part: Part, row: str, seed: int, budget) -> dict:
+    began = time.perf_counter()
+    answers = part.run(part.rows[row], seed, budget)
+    return {"seconds": round(time.perf_counter() - began, 1),
+            "answers": {name: packed(a) for name, a in answers.items()}}
 
 
 def _left(done: int, all_: int, start: float) -> str:  # in words
@@ -238,10 +243,12 @@ def _left(done: int, all_: int, start: float) -> str:  # in words
 
 # %% ../../nbs/evidence/parts.ipynb #f29b5f52
 def told(e: Estimate, sign: str = "") -> str:  # sign: "+" for a difference
-    "An estimate in percent: mean, and the interval where there is one."
+    "An estimate in percent: mean, spread between seeds, ends of the interval."
     mean = f"{100 * e.mean:{sign}.1f}"
-    if e.low is None or e.high is None: return f"{mean} (one seed)"
-    return f"{mean} ({100 * e.low:{sign}.1f} to {100 * e.high:{sign}.1f})"
+    if e.spread is None or e.low is None or e.high is None: return f"{mean} (one seed)"
+    low, high = (e.low, e.high) if sign else (max(e.low, 0.0), min(e.high, 1.0))  # of a share
+    ends = f"{100 * low:{sign}.1f} to {100 * high:{sign}.1f}"
+    return f"{mean} ± {100 * e.spread:.1f} ({ends})"
 
 
 def claimed(claim: Claim, results: Results) -> Estimate | None:  # None: not asked yet
