@@ -42,9 +42,9 @@ RETRIEVAL = Part(
     name="retrieval",
     title="Retrieval: which loss does what",
     about=("The world `easy`: 32 pixels, a pair of things, five families of relations; means in "
-           "percent, spread between seeds, 95 % intervals. It has ten kinds of things and our image encoder is "
-           "trained along: what a frozen CLIP and a hundred thousand photographs would change "
-           "cannot be told here."),
+           "percent, spread between seeds, 95 % intervals. It has ten kinds of things, and our "
+           "image encoder is trained along: what a frozen CLIP and a hundred thousand photographs "
+           "would change cannot be told here."),
     rows=ROWS,
     budgets=BUDGETS,
     run=run_encoder,
