@@ -390,8 +390,9 @@ ROOMS = {
     "real": "toy pretrained",
     "app": "toy pretrained",
     "workshop": "toy pretrained",
+    "evidence": "toy pretrained",
     "full": "real app workshop",
-    "cli": "full",
+    "cli": "full evidence",
 }
 
 

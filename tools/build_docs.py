@@ -90,7 +90,8 @@ def stage_pages(
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(nbformat.writes(nb), encoding="utf-8")
     report = json.loads((ROOT / "data" / "toy" / "report.json").read_text(encoding="utf-8"))
-    made = {"gallery": site_pages.gallery(figures, stage), "results": site_pages.results(report)}
+    made = {"gallery": site_pages.gallery(figures, stage), "results": site_pages.results(report),
+            "evidence": site_pages.evidence(ROOT / "data" / "results")}
     for path in sorted(NBS.rglob("*.qmd")):
         target = stage / path.relative_to(NBS)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -156,6 +156,16 @@ def results(
     return head + "\n\n```{=html}\n" + "\n".join([*lines, "</tbody></table>"]) + "\n```"
 
 
+def evidence(
+    folder,  # of what `sgdiff ablate` wrote
+):  # Markdown
+    "The tables of the evidence; of a part that has a long and a quick one, the long one."
+    tables = {path.stem: path for path in sorted(folder.glob("*.md"))}
+    shown = [path.read_text(encoding="utf-8") for name, path in tables.items()
+             if name.removesuffix("-quick") == name or name.removesuffix("-quick") not in tables]
+    return "\n\n".join(shown) or "No table is here yet: `sgdiff ablate --quick` computes them."
+
+
 def fill(
     text,  # a hand-written page
     made,  # name of a mark -> Markdown

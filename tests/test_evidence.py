@@ -1,0 +1,240 @@
+"""The evidence: intervals against closed forms, tables that are continued and never mixed, the
+command as a person meets it. The parts here are coins: they take no time."""
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import site_pages
+from run_notebooks import ROOT
+from sgdiff.cli import main
+from sgdiff.errors import SGDiffError
+from sgdiff.evidence import ablate, parts
+from sgdiff.evidence.parts import (
+    Claim, Part, packed, read_results, results_path, run_part, to_markdown, unpacked)
+from sgdiff.evidence.retrieval_table import RETRIEVAL
+from sgdiff.evidence.statistics import difference, estimate, seeds_needed, student, verdict
+
+
+@dataclass(frozen=True)
+class Throws:
+    seeds: int = 3
+    throws: int = 50
+
+
+@dataclass(frozen=True)
+class Coin:
+    heads: float
+
+
+def throw(coin, seed, budget):
+    rng = np.random.default_rng([seed, int(100 * coin.heads)])
+    return {"heads": rng.random(budget.throws) < coin.heads}
+
+
+def coin_part(run=throw, **changes):
+    settings = dict(
+        name="coins", title="Coins", about="Coins.", rows={"a": Coin(0.9), "b": Coin(0.4)},
+        budgets={"full": Throws(), "quick": Throws(2, 20), "trial": Throws(2, 8)}, run=run,
+        tables={"Throws": ("heads",)}, claims=(Claim("a beats b", "a", "b", "heads"),))
+    return Part(**settings | changes)
+
+
+@pytest.fixture(autouse=True)
+def _one_code(monkeypatch):
+    "The coins' code is this file, which is no module of the package."
+    monkeypatch.setattr(parts, "fingerprint", lambda module: "0123456789abcdef")
+
+
+def quiet(line): pass
+
+
+# --- statistics
+
+ANSWERS = st.integers(2, 5).flatmap(lambda seeds: st.lists(
+    st.lists(st.integers(0, 1), min_size=6, max_size=6), min_size=seeds, max_size=seeds))
+
+
+@given(ANSWERS)
+@settings(max_examples=30, deadline=None)
+def test_an_interval_is_that_of_student_and_of_the_bootstrap(rows):
+    x = np.array(rows, float)
+    found = estimate(dict(enumerate(x)))
+    seeds = student(len(x) - 1) * x.mean(1).std(ddof=1) / math.sqrt(len(x))
+    questions = 1.96 * x.mean(0).std() / math.sqrt(6)  # what the bootstrap comes to
+    assert found.mean == pytest.approx(x.mean())
+    assert found.high - found.mean == pytest.approx(found.mean - found.low)
+    assert found.high - found.mean == pytest.approx(math.hypot(seeds, questions), rel=0.1, abs=1e-6)
+
+
+@given(ANSWERS)
+@settings(max_examples=30, deadline=None)
+def test_a_difference_turns_round_and_pairs_by_seed(rows):
+    ours = {seed: np.array(row, float) for seed, row in enumerate(rows)}
+    theirs = {seed: 1 - row for seed, row in ours.items()}
+    there, back = difference(ours, theirs), difference(theirs, ours)
+    assert (there.mean, there.low) == pytest.approx((-back.mean, -back.high))
+    assert difference(ours, ours | {99: np.ones(6)}).high == 0  # a seed that only one has
+    mixed = dict(reversed(ours.items()))
+    assert difference(mixed, theirs) == there
+
+
+def test_a_verdict_needs_the_whole_interval():
+    sure = {seed: np.full(400, 0.03) for seed in range(3)}
+    assert [verdict(estimate(sure), least) for least in (0.01, 0.05)] == ["holds", "does not hold"]
+    wide = {0: np.zeros(400), 1: np.full(400, 0.1), 2: np.zeros(400)}
+    assert verdict(estimate(wide)) == verdict(estimate({0: sure[0]})) == verdict(None)
+    assert verdict(None) == "cannot be told here"
+
+
+def test_seeds_that_are_needed_are_enough_and_one_less_is_not():
+    for spread, gap in ((0.03, 0.05), (0.05, 0.02), (0.01, 0.04)):
+        n = seeds_needed(spread, gap)
+        assert student(n - 1) * spread / math.sqrt(n) <= gap
+        assert n == 2 or student(n - 2) * spread / math.sqrt(n - 1) > gap
+
+
+# --- parts
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_packed_answers_come_back(answers):
+    assert unpacked(json.loads(json.dumps(packed(answers)))).tolist() == answers
+
+
+def test_a_table_that_was_stopped_goes_on(tmp_path):
+    done = []
+
+    def stopped(coin, seed, budget):
+        if len(done) == 3: raise KeyboardInterrupt
+        done.append((coin.heads, seed))
+        return throw(coin, seed, budget)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_part(coin_part(stopped), "full", tmp_path, tell=quiet)
+    assert len(read_results(tmp_path / "coins.json").cells) == 3
+    told = []
+    result = run_part(coin_part(), "full", tmp_path, tell=told.append)
+    whole = run_part(coin_part(), "full", tmp_path / "at once", tell=quiet)
+    assert len(told) == 3 and result.cells.keys() == whole.cells.keys()
+    for cell in whole.cells: assert result.cells[cell]["answers"] == whole.cells[cell]["answers"]
+
+
+def test_results_of_other_code_or_settings_are_refused_and_kept(tmp_path, monkeypatch):
+    run_part(coin_part(), "full", tmp_path, tell=quiet)
+    before = (tmp_path / "coins.json").read_bytes()
+    others = {"settings": coin_part(rows={"a": Coin(0.8), "b": Coin(0.4)}), "code": coin_part()}
+    for what, part in others.items():
+        if what == "code": monkeypatch.setattr(parts, "fingerprint", lambda module: "f" * 16)
+        with pytest.raises(SGDiffError, match=f"results of other {what} .*--anew"):
+            run_part(part, "full", tmp_path, tell=quiet)
+        assert (tmp_path / "coins.json").read_bytes() == before
+    anew = run_part(coin_part(), "full", tmp_path, seeds=1, anew=True, tell=quiet)
+    assert anew.head["code"] == "f" * 16 and len(anew.cells) == 2
+
+
+def test_the_budgets_have_files_of_their_own(tmp_path):
+    for kind in ("full", "quick"): run_part(coin_part(), kind, tmp_path, tell=quiet)
+    names = {results_path(coin_part(), kind, tmp_path).name for kind in ("full", "quick", "trial")}
+    assert names == {"coins.json", "coins-quick.json", "coins-trial.json"}
+    assert sorted(p.name for p in tmp_path.glob("coins*")) == [
+        "coins-quick.json", "coins-quick.md", "coins.json", "coins.md"]
+
+
+@pytest.mark.parametrize("wrong", [
+    {"cells": 3}, {"cells": [{"row": "a", "seed": 0}]}, {"code": None},
+    {"cells": [{"row": "a", "seed": 0, "seconds": 1, "answers": {"heads": {"n": 9, "bits": "f"}}}]},
+    {"cells": [{"row": "a", "seed": 0, "seconds": 1, "answers": {"heads": {"n": 9, "bits": "ff"}}}]},
+])
+def test_a_broken_results_file_is_named(tmp_path, wrong):
+    run_part(coin_part(), "full", tmp_path, tell=quiet)
+    path = tmp_path / "coins.json"
+    whole = json.loads(path.read_text()) | wrong
+    path.write_text(json.dumps({k: v for k, v in whole.items() if v is not None}))
+    with pytest.raises(SGDiffError, match="coins.json"):
+        run_part(coin_part(), "full", tmp_path, tell=quiet)
+
+
+def test_a_table_says_where_it_comes_from_and_what_it_lacks(tmp_path):
+    result = run_part(coin_part(rows={"a": Coin(0.9), "b": Coin(0.4)}), "quick", tmp_path, tell=quiet)
+    text = to_markdown(coin_part(rows={"a": Coin(0.9), "b": Coin(0.4), "c": Coin(0.1)}), result)
+    assert "`sgdiff ablate coins --quick`, seeds 0, 1" in text and "| c |" not in text
+    mean = 100 * np.mean([throw(Coin(0.9), seed, Throws(2, 20))["heads"] for seed in (0, 1)])
+    assert f"| a | {mean:.1f} ± " in text and text == (tmp_path / "coins-quick.md").read_text()
+
+
+def test_a_fingerprint_follows_code_and_not_words(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(
+        parts, "_place", lambda name: tmp_path.joinpath(*name.split(".")[1:]).with_suffix(".py"))
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room" / "low.py").write_text("X = 1\n")
+    high, low = tmp_path / "room" / "high.py", tmp_path / "room" / "low.py"
+    high.write_text("'Doc.'\nfrom .low import X\nimport os\n\n\ndef f(): return X  # one\n")
+    first = parts.fingerprint("sgdiff.room.high")
+    assert parts.modules_read("sgdiff.room.high") == ["sgdiff.room.high", "sgdiff.room.low"]
+    high.write_text("from .low import X\nimport os\ndef f():\n    'The X.'\n    return X\n")
+    assert parts.fingerprint("sgdiff.room.high") == first
+    low.write_text("X = 2\n")
+    assert parts.fingerprint("sgdiff.room.high") != first
+    low.write_text("from sgdiff.room import third\nX = 1\n")
+    (tmp_path / "room" / "third.py").write_text("from . import high\n")
+    assert "sgdiff.room.third" in parts.modules_read("sgdiff.room.high")
+
+
+# --- the command
+
+@pytest.fixture
+def coins(monkeypatch):
+    monkeypatch.delenv("SGDIFF_FAST", raising=False)
+    monkeypatch.setattr(ablate, "load_part", lambda name: coin_part())
+    monkeypatch.setattr(ablate, "PARTS", {"coins": ("", "", "how often heads")})
+
+
+def test_ablate_writes_json_and_markdown(coins, tmp_path, capsys):
+    assert main(["ablate", "--quick", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "a, seed 0 (1 of 4)" in said and "| a beats b | paper |" in said
+    assert len(read_results(tmp_path / "coins-quick.json").cells) == 4
+    assert main(["ablate", "--quick", "--seeds", "3", "--out", str(tmp_path)]) == 0
+    assert "(2 of 2" in capsys.readouterr().out
+
+
+def test_ablate_refuses_in_words(coins, tmp_path, capsys, monkeypatch):
+    (tmp_path / "coins.json").write_text("{")
+    assert main(["ablate", "--out", str(tmp_path)]) == 1
+    assert "coins.json" in capsys.readouterr().err
+    assert main(["ablate", "--out", str(tmp_path / "coins.json")]) == 1
+    monkeypatch.undo()
+    assert main(["ablate", "retrieval", "retreival", "--out", str(tmp_path / "new")]) == 1
+    assert "unknown part 'retreival'; the parts are retrieval" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    assert main(["ablate", "--seeds", "0"]) == 2
+
+
+def test_claims_are_about_rows_and_columns_that_there_are():
+    columns = {measure for measures in RETRIEVAL.tables.values() for measure in measures}
+    for claim in RETRIEVAL.claims:
+        assert {claim.ours, claim.theirs} - {0.5} <= set(RETRIEVAL.rows)
+        assert claim.measure in columns and claim.source in ("paper", "ours")
+    assert not any(RETRIEVAL.rows[c.ours].n_wrong for c in RETRIEVAL.claims if c.source == "paper")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "data" / "results").glob("*.json")), ids=lambda p: p.name)
+def test_a_committed_table_can_be_shown(path):
+    results = read_results(path)
+    text = to_markdown(ablate.load_part(results.head["part"]), results)
+    assert results.head["code"] in text and path.with_suffix(".md").exists()
+
+
+def test_the_results_page_prints_the_tables(tmp_path):
+    assert "sgdiff ablate" in site_pages.evidence(tmp_path)
+    (tmp_path / "coins-quick.md").write_text("## Coins\n\nquickly\n")
+    (tmp_path / "pins.md").write_text("## Pins\n\n| a |\n")
+    shown = site_pages.evidence(tmp_path)
+    assert shown.index("quickly") < shown.index("| a |")
+    (tmp_path / "coins.md").write_text("## Coins\n\nat length\n")
+    assert "quickly" not in (shown := site_pages.evidence(tmp_path)) and "at length" in shown
