@@ -2,9 +2,11 @@
 
 Modules:
 
+- `sgdiff.app.address`: A graph, its seed and its settings stand in the address of the page: a link to share, and to come back to.
 - `sgdiff.app.background`: A thread that always works on the newest wish and drops the older ones; and a letter box through which its news reaches the notebook safely.
 - `sgdiff.app.choice`: An experiment is a choice of a few numbers. Written down as data, it is a form, a command and a full-size run at once.
 - `sgdiff.app.editor`: Change one relation with the mouse, and see within a second or two what it does to the picture, to the judge's verdict, and to where the model looks.
+- `sgdiff.app.kernels`: Each open page of the app is a process; all of them are copies of one that has read PyTorch and the weights already, so they come at once and share its memory.
 - `sgdiff.app.live`: A run in a thread that says how it is doing, stops at a word, goes on to the same weights, and hands over its model at any moment.
 - `sgdiff.app.model`: All that editing a scene graph means - adding, renaming, relating, removing, undoing - in one object that knows nothing of windows, mice or notebooks.
 - `sgdiff.app.onnx_graphs`: The four networks of a pipeline become four files that need no PyTorch: a browser can run them.

@@ -722,23 +722,39 @@ def test_retraining_in_jupyterlab(lab, page):
     assert complaints(page) == []
 
 
+SHADE = """() => Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g))"""
+
+
 def test_the_editor_as_an_app(tree, page, judge):
     pytest.importorskip("voila", reason="no voila: pip install 'sgdiff[dev]'")
     port = free_port()
     command = [
         sys.executable, "-m", "voila", "nbs/app/editor_app.ipynb", "--no-browser", f"--port={port}",
+        "--Voila.config_file_paths=nbs/app", "--SharedKernels.cull_idle_timeout=900",
         "--Voila.ip=127.0.0.1", "--VoilaConfiguration.show_tracebacks=True",
     ]
     with serving(
         command, f"http://127.0.0.1:{port}/voila/static/voila.js", tree, tree.parent / "voila.log"
     ):
-        page.goto(f"http://127.0.0.1:{port}/", timeout=300_000)
+        link = "#g=dog%20left%20of%20car%3B%20sky%20above%20street&seed=4&n=2"
+        page.goto(f"http://127.0.0.1:{port}/{link}", timeout=300_000)
         page.wait_for_selector(".sgdiff-canvas svg", timeout=300_000)
         e = Editor(page)
+        asked = lambda: [
+            e.box.get_by_label(n, exact=True).input_value() for n in ("text", "seed", "pictures")]
+        wait_until(lambda: asked()[1] == "4", 30, "the graph of the link")
+        wait_until(lambda: len(e.sources()) == 2, 60, "as many pictures as the link says")
+        assert asked()[0] == "dog left of car; sky above street"
+        assert page.title() == "Draw from a scene graph · sgdiff"
         e.settled()
         e.box.evaluate("box => box.scrollIntoView({block: 'start'})")
-        first = e.type_graph("dog left of car; sky above street")
+        first = e.sources()
         shot(page, "app-1")
+        page.emulate_media(color_scheme="dark")
+        assert page.evaluate(SHADE) < 60 and e.box.evaluate(FAINT) == [], e.box.evaluate(FAINT)
+        shot(page, "app-1b-in-the-dark")
+        page.emulate_media(color_scheme="light")
+        assert page.evaluate(SHADE) > 200
         box = e.box.get_by_label("seed", exact=True)
         e.box.get_by_text("draw at once").click()
         box.fill("11")
@@ -748,6 +764,7 @@ def test_the_editor_as_an_app(tree, page, judge):
         e.box.get_by_role("button", name="Draw", exact=True).click()
         e.settled()
         assert e.sources() != first and seen(judge, e.sources(), ("dog", "left of", "car")) > 0
+        assert "&seed=11&n=2" in page.url, "the address follows"
         shot(page, "app-2-drawn-by-the-button")
 
         # on a phone, by finger

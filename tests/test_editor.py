@@ -271,7 +271,7 @@ def test_a_demo_chapter_opens_with_its_widget(name):
 
 def test_a_file_is_opened_or_said_to_be_none():
     model = EditorModel(VOCAB, "sheep left of tree")
-    exchange = Exchange(lambda text: model.do("load", graph=text))
+    exchange = Exchange(lambda field, text: model.do("load", field, graph=text))
     model.listeners.append(lambda m: exchange.show(m.graph, m.error))
     def choose(name, content):      # as the browser sends it
         exchange.upload.set_state(

@@ -22,9 +22,8 @@ import ipywidgets as w
 
 from .background import News, NewestWorker
 from .model import SERIES, EditorModel, read_graph, what_changed
-from sgdiff.app.pictures import (
-    Glimpse, PictureRequest, Pictures, attention_overlays, data_url, difference_overlays,
-    draw_pictures)
+from .pictures import (
+    PictureRequest, Pictures, attention_overlays, data_url, difference_overlays, draw_pictures)
 from .views import GraphCanvas, GraphForm, PictureView, alert
 from ..method.pipeline import SGDiffPipeline, changed_words, pictures_figure
 from ..graphs.graph import check_graph
@@ -87,19 +86,19 @@ class PictureSettings(w.VBox):
 
 class Exchange(w.VBox):
     "The graph as JSON: to copy, to save, to paste, to open."
-    def __init__(self, load):           # load(text)
+    def __init__(self, load):           # load(this, text)
         self.text = w.Textarea(rows=6, description="JSON", layout=w.Layout(width="95%"))
         self.link = w.HTML()
         self.error = w.HTML()
         self.upload = w.FileUpload(accept=".json", description="Open a file")
         button = w.Button(description="Read JSON")
-        button.on_click(lambda _: load(self.text.value))
+        button.on_click(lambda _: load(self, self.text.value))
         def opened(change):
             if not change.new: return
             name, content = change.new[0].name, bytes(change.new[0].content)
             # some programs write UTF-16, or begin a file with a mark
             text = content.decode(json.detect_encoding(content), "replace").lstrip("\ufeff")
-            load(text) if text.lstrip()[:1] in ("{", "[") else self.show(
+            load(self, text) if text.lstrip()[:1] in ("{", "[") else self.show(
                 None, f"{name} holds no JSON"
             )
             self.upload.value = ()          # so that the same file can be opened again
@@ -174,7 +173,7 @@ class GraphEditor(w.VBox):
         self.form = GraphForm(self.model, listen=False)
         self.view = PictureView()
         self.settings = PictureSettings(**{"guidance": pipe.diffusion.guidance_scale} | settings)
-        self.exchange = Exchange(lambda text: self.model.do("load", self.exchange, graph=text))
+        self.exchange = Exchange(self._read)
         pictures = w.VBox(
             [self.settings.bar, self.view, self.settings],
             layout=w.Layout(flex="1 1 380px", max_width="540px", min_width="280px"),
@@ -232,7 +231,7 @@ class GraphEditor(w.VBox):
         w.jslink((self.canvas, "hover"), (self.view, "hover"))
         self.preset.observe(lambda c: c.new and self.load(c.new), "value")
         self.text.observe(lambda c: self._typed(c.new), "value")
-        self.read.on_click(lambda _: self._read(self.text.value))
+        self.read.on_click(lambda _: self._read(self.text, self.text.value))
         self.settings.draw.on_click(lambda _: self.draw())
         self.settings.cancel.on_click(lambda _: self.cancel())
         for box in (
@@ -277,13 +276,13 @@ class GraphEditor(w.VBox):
             else "cancelled"
         )
 
-    def _read(self, text):
-        "What is written becomes the graph; why not is said below it."
-        self.model.do("load", self.text, graph=text)
+    def _read(self, field, text):
+        "What is written in a field becomes the graph; why not is said there."
+        self.model.do("load", field, graph=text)
 
     def _typed(self, text):
         self.wrong.value = ""
-        if text.strip() and text != self.graph.to_text(): self._read(text)
+        if text.strip() and text != self.graph.to_text(): self._read(self.text, text)
 
     def _changed(self, model):
         "The model has spoken: a new graph, a moved node, or an error."
@@ -320,7 +319,7 @@ class GraphEditor(w.VBox):
             self.fresh = (news.what, self._moment)
             self._idle(self._drawn())
 
-    def _coming(self, glimpse: Glimpse):
+    def _coming(self, glimpse):         # Glimpse
         "The pictures on their way."
         self.settings.progress.value = glimpse.step
         self.view.message = f"drawing: step {glimpse.step} of {self.settings.progress.max}"

@@ -76,7 +76,7 @@ def record_guesses(pipe: SGDiffPipeline, request: PictureRequest) -> Iterator[li
     """Watches the UNet. The list that comes holds the clean latents (N, c, h, w) that it expected
     last."""
     s, r = request.guidance, request.relations
-    weights, guesses = [w for w in (1 - s, -r, s + r) if w], []
+    weights, guesses = [w for w in (1 - s, -r, s + r) if w], list[torch.Tensor]()
     def watch(unet, asked, answers):        # N rows for each weight, as `GuidedDenoiser` asks
         (x, t), n = asked[:2], len(weights)
         answer = sum(w * a for w, a in zip(weights, answers.chunk(n), strict=True))
