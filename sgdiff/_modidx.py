@@ -117,6 +117,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'sgdiff.app.kernels.be_kernel': ('app/kernels.html#be_kernel', 'sgdiff/app/kernels.py'),
                                     'sgdiff.app.kernels.get_ready': ('app/kernels.html#get_ready', 'sgdiff/app/kernels.py'),
                                     'sgdiff.app.kernels.shipped': ('app/kernels.html#shipped', 'sgdiff/app/kernels.py'),
+                                    'sgdiff.app.kernels.usual_threads': ('app/kernels.html#usual_threads', 'sgdiff/app/kernels.py'),
                                     'sgdiff.app.kernels.wake_fork_server': ('app/kernels.html#wake_fork_server', 'sgdiff/app/kernels.py')},
             'sgdiff.app.live': { 'sgdiff.app.live.LiveTraining': ('app/live.html#livetraining', 'sgdiff/app/live.py'),
                                  'sgdiff.app.live.LiveTraining.__init__': ('app/live.html#livetraining.__init__', 'sgdiff/app/live.py'),
