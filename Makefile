@@ -19,7 +19,7 @@ demo: .venv/.installed  ## draw pictures from scene graphs with the shipped weig
 	$(BIN)/sgdiff demo
 
 app: .venv/.installed-dev  ## the graph editor in the browser
-	$(BIN)/voila nbs/app/editor_app.ipynb
+	$(BIN)/python -m voila nbs/app/editor_app.ipynb --Voila.config_file_paths=nbs/app
 
 lab: .venv/.installed-dev  ## the notebooks in JupyterLab, in the browser
 	$(BIN)/jupyter lab nbs

@@ -207,9 +207,9 @@ class Editor:
         box = self.box.get_by_label("text", exact=True)
         return self.after(lambda: box.fill(text) or box.press("Enter"))
 
-    def sources(self, what="after"):
+    def sources(self, what="picture"):          # or "before", "born"
         # at one moment
-        return self.box.locator(f".sgdiff-frame[title={what}] img.picture").evaluate_all(
+        return self.box.locator(f".sgdiff-frame img.{what}").evaluate_all(
             "all => all.map(i => i.getAttribute('src'))"
         )
 
@@ -404,6 +404,91 @@ def test_a_thing_is_described_on_the_board(page):
     assert page.complaints == []
 
 
+def test_two_clicks_change_delete_removes_and_the_right_button_opens_the_list(page):
+    page.evaluate(ALONE, (ROOT / "sgdiff" / "app" / "static" / "graph_canvas.js").read_text())
+    sheep, popup = page.locator("[data-id=o0]"), page.locator(".sgdiff-popup")
+    title = lambda: popup.locator("> div").first.text_content()
+    sheep.dblclick()
+    assert title() == "in place of sheep" and page.evaluate("sent") == [], "nothing is removed"
+    page.keyboard.type("ba")
+    page.keyboard.press("Enter")
+    assert page.evaluate("sent.pop()") == ["replace_object", {"row": 0, "word": "ball"}]
+    for press in (lambda: sheep.click(), lambda: sheep.focus()):    # with its list open, and without
+        press()
+        page.keyboard.press("Delete")
+        assert page.evaluate("sent.pop()") == ["remove_object", {"row": 0}] and not popup.count()
+    page.evaluate("window.menus = 0; addEventListener('contextmenu', () => { menus++; })")
+    page.locator("[data-id=o1]").click(button="right")
+    assert title() == "in place of tree"
+    page.keyboard.press("Escape")
+    page.locator("svg").click(button="right", position={"x": 20, "y": 20})
+    assert title() == "add an object"
+    page.keyboard.press("Enter")
+    command, arguments = page.evaluate("sent.pop()")
+    assert command == "add_object" and arguments["x"] < 0.1 and arguments["y"] < 0.1
+    assert page.evaluate("menus") == 0 and page.evaluate("sent") == [] and page.complaints == []
+
+
+PICTURES = """async ([source, css, values]) => {       // the view of pictures in an empty page
+  const { default: widget } = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  const heard = {}, square = (colour, side) => { const c = document.createElement("canvas"); c.width = c.height = side; const ink = c.getContext("2d"); ink.fillStyle = colour; ink.fillRect(0, 0, side, side); return c.toDataURL(); };
+  document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
+  window.square = square;
+  window.news = more => { Object.assign(values, more); Object.keys(more).forEach(name => heard[`change:${name}`]?.()); };
+  widget.render({ el: document.body.appendChild(document.createElement("div")), model: {
+    get: name => values[name], on: (name, f) => { heard[name] = f; }, off: () => {} } });
+}"""
+
+
+def test_pictures_come_are_compared_and_are_saved(page):
+    import json
+    from PIL import Image
+    static = ROOT / "sgdiff" / "app" / "static"
+    values = dict(pictures=[], overlays={}, born=[], hover="", names={}, message="", empty="…",
+                  told_before="dog", told_after="cat", graph='{"objects": ["cat"]}')
+    sources = [(static / name).read_text() for name in ("picture_view.js", "views.css")]
+    page.evaluate(PICTURES, [*sources, values])
+    frames, visible = page.locator(".sgdiff-frame"), lambda name: page.locator(name).is_visible()
+    # on their way: what is expected, and nothing to compare or to save yet
+    page.evaluate("""news({ born: [square("grey", 32), square("grey", 32)], message: "drawing",
+        pictures: [1, 2].map(i => ({ before: square("red", 32), after: null, label: `seed ${i}` })) })""")
+    assert page.locator("img.born").count() == 2 and not page.locator("img.picture").count()
+    assert page.get_by_role("button", name="PNG").is_disabled() and not visible("kbd")
+    # there: 256 pixels each, the one before under cover, the outline only if it is asked for
+    page.evaluate("""news({ born: [], message: "drawn", overlays: { changed: [square("lime", 32), square("lime", 32)] },
+        pictures: [1, 2].map(i => ({ before: square("red", 32), after: square("blue", 32), label: `seed ${i}` })) })""")
+    assert frames.first.bounding_box()["width"] == 256 and not page.locator("img.born").count()
+    assert not page.locator("img.overlay").count()
+    page.get_by_label("outline the pixels").check()
+    assert page.locator("img.overlay").count() == 2
+    page.get_by_label("outline the pixels").uncheck()
+    def colours():      # of the first picture as it is seen: left and right
+        image = Image.open(io.BytesIO(frames.first.screenshot())).convert("RGB")
+        return [image.getpixel((x, 128)) for x in (10, 245)]
+    red, blue = (255, 0, 0), (0, 0, 255)
+    assert colours() == [blue, blue]
+    page.get_by_label("how much of the picture before").fill("50")
+    assert colours() == [red, blue]
+    frames.first.focus()
+    page.keyboard.down("b")
+    assert colours() == [red, red]
+    page.keyboard.up("b")
+    assert colours() == [blue, blue]
+    page.keyboard.press("Enter")            # larger, by keys
+    assert frames.first.get_attribute("aria-pressed") == "true"
+    assert frames.first.bounding_box()["width"] > 500
+    page.evaluate("news({ message: 'said' })")
+    assert page.evaluate("document.activeElement.className") == "sgdiff-frame", "it keeps the focus"
+    def saved(name):
+        with page.expect_download() as download: page.get_by_role("button", name=name).click()
+        assert download.value.suggested_filename in ("sgdiff.png", "graph.json")
+        return download.value.path()
+    sheet = Image.open(saved("PNG")).convert("RGB")
+    assert sheet.size == (512, 256) and sheet.getpixel((300, 100)) == blue
+    assert json.loads(saved("JSON").read_text()) == {"objects": ["cat"]}
+    assert page.complaints == []
+
+
 def test_a_narrow_board_has_room_for_fingers(page):
     page.set_viewport_size({"width": 640, "height": 800})
     page.evaluate(ALONE, (ROOT / "sgdiff" / "app" / "static" / "graph_canvas.js").read_text())
@@ -463,7 +548,7 @@ def test_the_editor_in_jupyterlab(lab, page, judge):
     )
     shot(page, "editor-3-changed-by-mouse")
 
-    # a relation drawn from one object to another, a node dragged, a double click
+    # a relation drawn from one object to another, a node dragged, a relation deleted
     dot = e.item("sheep, object").locator(".dot")
     e.drag(e.centre(dot), e.centre(e.item("tree, object")))
     e.after(lambda: e.choose("looking at"))
@@ -475,7 +560,8 @@ def test_the_editor_in_jupyterlab(lab, page, judge):
     assert e.place(e.item("sheep, object"))["y"] - where["y"] > 40 and e.sources() == before, (
         "moving draws nothing"
     )
-    e.after(lambda: e.item("sheep looking at tree").dblclick())
+    e.item("sheep looking at tree").click()     # its list opens
+    e.after(lambda: page.keyboard.press("Delete"))
     assert "sheep looking at tree" not in e.items() and "tree" in e.items()
     e.after(lambda: e.box.get_by_role("button", name="Undo", exact=True).first.click())
     assert "sheep looking at tree" in e.items()
@@ -533,15 +619,11 @@ def test_the_editor_in_jupyterlab(lab, page, judge):
     box = e.box.get_by_label("text", exact=True)
     box.fill("a unicorn")
     box.press("Enter")
-    wait_until(
-        lambda: (
-            "unknown object 'unicorn'"
-            in e.box.locator(".sgdiff-canvas .sgdiff-status").inner_text()
-        ),
-        10,
-        "an error in words",
-    )
-    assert "boat" in e.items()
+    wrong = e.box.get_by_role("alert").filter(has_text="unknown object 'unicorn'")
+    wait_until(wrong.is_visible, 10, "an error in words")
+    under = e.place(wrong)["y"] - e.place(box)["y"]
+    assert 0 < under < 60 and "boat" in e.items(), "the words stand below the field"
+    assert "unicorn" not in e.box.locator(".sgdiff-canvas .sgdiff-status").inner_text()
     shot(page, "editor-6-an-error")
 
     # the form, on the same model
@@ -636,23 +718,39 @@ def test_retraining_in_jupyterlab(lab, page):
     assert complaints(page) == []
 
 
+SHADE = """() => Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g))"""
+
+
 def test_the_editor_as_an_app(tree, page, judge):
     pytest.importorskip("voila", reason="no voila: pip install 'sgdiff[dev]'")
     port = free_port()
     command = [
         sys.executable, "-m", "voila", "nbs/app/editor_app.ipynb", "--no-browser", f"--port={port}",
+        "--Voila.config_file_paths=nbs/app", "--SharedKernels.cull_idle_timeout=900",
         "--Voila.ip=127.0.0.1", "--VoilaConfiguration.show_tracebacks=True",
     ]
     with serving(
         command, f"http://127.0.0.1:{port}/voila/static/voila.js", tree, tree.parent / "voila.log"
     ):
-        page.goto(f"http://127.0.0.1:{port}/", timeout=300_000)
+        link = "#g=dog%20left%20of%20car%3B%20sky%20above%20street&seed=4&n=2"
+        page.goto(f"http://127.0.0.1:{port}/{link}", timeout=300_000)
         page.wait_for_selector(".sgdiff-canvas svg", timeout=300_000)
         e = Editor(page)
+        asked = lambda: [
+            e.box.get_by_label(n, exact=True).input_value() for n in ("text", "seed", "pictures")]
+        wait_until(lambda: asked()[1] == "4", 30, "the graph of the link")
+        wait_until(lambda: len(e.sources()) == 2, 60, "as many pictures as the link says")
+        assert asked()[0] == "dog left of car; sky above street"
+        assert page.title() == "Draw from a scene graph · sgdiff"
         e.settled()
         e.box.evaluate("box => box.scrollIntoView({block: 'start'})")
-        first = e.type_graph("dog left of car; sky above street")
+        first = e.sources()
         shot(page, "app-1")
+        page.emulate_media(color_scheme="dark")
+        assert page.evaluate(SHADE) < 60 and e.box.evaluate(FAINT) == [], e.box.evaluate(FAINT)
+        shot(page, "app-1b-in-the-dark")
+        page.emulate_media(color_scheme="light")
+        assert page.evaluate(SHADE) > 200
         box = e.box.get_by_label("seed", exact=True)
         e.box.get_by_text("draw at once").click()
         box.fill("11")
@@ -662,6 +760,7 @@ def test_the_editor_as_an_app(tree, page, judge):
         e.box.get_by_role("button", name="Draw", exact=True).click()
         e.settled()
         assert e.sources() != first and seen(judge, e.sources(), ("dog", "left of", "car")) > 0
+        assert "&seed=11&n=2" in page.url, "the address follows"
         shot(page, "app-2-drawn-by-the-button")
 
         # on a phone, by finger

@@ -199,6 +199,16 @@ def test_the_editor_says_beside_the_pictures_what_it_draws_instead():
     assert editor.wait() and "of 2 graphs in the list this is the first" in editor.view.message
 
 
+def test_the_pictures_are_seen_while_they_come():
+    from small_models import small_pipeline
+    from sgdiff.app.editor import GraphEditor
+    editor, shown = GraphEditor(small_pipeline(VOCAB), graph="sheep", pictures=2, steps=3), []
+    editor.view.observe(lambda change: shown.append(change.new), "born")
+    assert editor.wait() and [len(images) for images in shown] == [2, 2, 0]
+    assert shown[0] != shown[1] and all(p["after"] for p in editor.view.pictures)
+    assert json.loads(editor.view.graph) == {"objects": ["sheep"], "relationships": []}
+
+
 def test_the_buttons_of_a_row_and_what_it_says():
     model = EditorModel(VOCAB, "sheep left of tree; sky above grass")
     form, start = GraphForm(model), model.now
@@ -271,7 +281,7 @@ def test_a_demo_chapter_opens_with_its_widget(name):
 
 def test_a_file_is_opened_or_said_to_be_none():
     model = EditorModel(VOCAB, "sheep left of tree")
-    exchange = Exchange(lambda text: model.do("load", graph=text))
+    exchange = Exchange(lambda field, text: model.do("load", field, graph=text))
     model.listeners.append(lambda m: exchange.show(m.graph, m.error))
     def choose(name, content):      # as the browser sends it
         exchange.upload.set_state(

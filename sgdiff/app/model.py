@@ -188,6 +188,7 @@ class EditorModel:
     def __init__(self, vocab: Vocab,
                  graph=None):       # anything that `read_graph` reads; None: an empty board
         self.vocab, self.error, self.version = vocab, "", 0
+        self.asker: object = None       # who gave the last command
         self.listeners: list[Callable] = []
         self.past: list[Moment] = []
         self.future: list[Moment] = []
@@ -215,9 +216,11 @@ class EditorModel:
         return first + [told_substitution(*pair) for pair in dict.fromkeys(pairs) if pair[0]]
 
     def do(self, command: str,      # one of COMMANDS
-           **arguments) -> bool:    # whether it was done
+           asker: object = None,    # the view that is to say why not; None: every view
+           /, **arguments) -> bool:     # whether it was done
         """Runs a command for a view; the reason why not ends in `error`. All listeners are told
         either way."""
+        self.asker = asker
         try:
             if command not in COMMANDS:
                 raise GraphError(f"unknown command {command!r}; there are {', '.join(COMMANDS)}")
@@ -229,6 +232,10 @@ class EditorModel:
             self.error = f"{command} cannot use {shown(arguments)}: {e}"
         for listener in self.listeners: listener(self)
         return not self.error
+
+    def error_for(self, view) -> str:
+        "Why the last command was not done, for the view that gave it; the others say nothing."
+        return self.error if self.asker is None or self.asker is view else ""
 
     def _check_arguments(self, command, arguments):
         "Nothing. Raises GraphError where an argument lacks or is none of the command's."

@@ -1,7 +1,7 @@
 // The board of the graph editor: an SVG edited by pointing or by keys. What is on it comes from the kernel (`board`), what is
 // done on it goes back as commands ({command, arguments}); nothing is decided here, so this view can never disagree with another.
 const NS = "http://www.w3.org/2000/svg";
-const HINT = "Click: change. Double click or Delete: remove. Drag: move. Drag the dot of an object to another: relate. " +
+const HINT = "Click a word: change it. Delete: remove it. Drag: move. Drag the dot of an object to another: relate. " +
   "Keys: Tab, Enter change, R relate, T turn, A add, arrows move, Ctrl+Z, Ctrl+Y.";
 const TOUCH_HINT = "Tap a word: change, relate, remove. Drag: move. Drag the dot of an object to another: relate. Tap twice beside them: add.";
 const WAITING = "No answer yet: the kernel is busy with another cell, or this page has none (then open the notebook in JupyterLab).";
@@ -188,7 +188,8 @@ function render({ model, el }) {
       const found = choices.findIndex(([label]) => label.toLowerCase().startsWith(typed));
       if (found >= 0) choose(found);
     };
-    const keys = { ArrowDown: () => choose(row + 1), ArrowUp: () => choose(row - 1), Home: () => choose(0), End: () => choose(options.length - 1), Enter: take };
+    const gone = actions.Remove && (() => finish(actions.Remove));   // what the list is about
+    const keys = { ...(gone ? { Delete: gone, Backspace: gone } : {}), ArrowDown: () => choose(row + 1), ArrowUp: () => choose(row - 1), Home: () => choose(0), End: () => choose(options.length - 1), Enter: take };
     list.onkeydown = ev => {
       if (ev.key === "Tab" || ev.ctrlKey || ev.metaKey || ev.altKey) return;
       if (ev.key in keys) keys[ev.key](); else if (ev.key === " " && !typed) take(); else if (ev.key.length === 1) find(ev.key.toLowerCase()); else return;
@@ -274,10 +275,17 @@ function render({ model, el }) {
     } else if (!done.moved) {
       const twice = tap && tap.id === done.id && now - tap.time < 400;
       tap = twice ? null : { id: done.id, time: now };
-      if (done.id) twice ? remove(done.id) : change(done.id); else if (twice) addAt(done.to);
+      if (done.id) change(done.id); else if (twice) addAt(done.to);         // the second click of two opens the list once more
     }
   };
   svg.onpointercancel = () => { press = held = null; moved.clear(); draw(); };
+  stage.oncontextmenu = ev => {                     // the right button, the menu key, a long touch: what can be done here, and no menu of the page around
+    const id = ev.target.closest("[data-id]")?.dataset.id;
+    ev.preventDefault(); ev.stopPropagation();
+    if (press || popup?.contains(ev.target)) return;
+    close(); settle();
+    if (id) { svg.querySelector(`[data-id="${id}"]`).focus({ preventScroll: true }); change(id); } else addAt(ev.detail || ev.button === 2 ? point(ev) : undefined);
+  };
   const look = id => { if (model.get("hover") !== id) { model.set("hover", id); model.save_changes(); } };
   svg.onpointerover = ev => still || look(ev.target.closest("[data-id]")?.dataset.id ?? "");
   svg.onpointerleave = ev => ev.pointerType !== "touch" && look("");      // a finger leaves at once: what it touched stays shown
