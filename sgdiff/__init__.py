@@ -2,9 +2,11 @@
 
 Modules:
 
+- `sgdiff.app.address`: A graph, its seed and its settings stand in the address of the page: a link to share, and to come back to.
 - `sgdiff.app.background`: A thread that always works on the newest wish and drops the older ones; and a letter box through which its news reaches the notebook safely.
 - `sgdiff.app.choice`: An experiment is a choice of a few numbers. Written down as data, it is a form, a command and a full-size run at once.
 - `sgdiff.app.editor`: Change one relation with the mouse, and see within a second or two what it does to the picture, to the judge's verdict, and to where the model looks.
+- `sgdiff.app.kernels`: Each open page of the app is a process; all of them are copies of one that has read PyTorch and the weights already, so they come at once and share its memory.
 - `sgdiff.app.live`: A run in a thread that says how it is doing, stops at a word, goes on to the same weights, and hands over its model at any moment.
 - `sgdiff.app.model`: All that editing a scene graph means - adding, renaming, relating, removing, undoing - in one object that knows nothing of windows, mice or notebooks.
 - `sgdiff.app.onnx_graphs`: The four networks of a pipeline become four files that need no PyTorch: a browser can run them.
@@ -16,6 +18,11 @@ Modules:
 - `sgdiff.cli`: One command for each thing one does with a scene graph: draw it, edit it, train on it, measure it.
 - `sgdiff.core`: Small tools that every later notebook uses: seeds, shapes, pictures and weights.
 - `sgdiff.errors`: One error for what the user can mend, and files that are written whole or not at all.
+- `sgdiff.evidence.ablate`: One command for each table: in minutes with `--quick`, in hours without; stopped, it goes on where it was.
+- `sgdiff.evidence.encoders`: The same encoder trained on one loss or the other or both, with and without hard negatives, with and without relations: and each asked the same questions, whose answers are kept one by one.
+- `sgdiff.evidence.parts`: A part is a table and the claims it is asked about. Every cell is one training; it is kept as soon as it is done, and results of different code never stand in one file.
+- `sgdiff.evidence.retrieval_table`: Contrastive, masked, or both; with relations or without; with hard negatives or without. Which way finds its pictures, which one knows what was turned round, and how sure are we?
+- `sgdiff.evidence.statistics`: Two trainings differ even when nothing but the seed does. An interval says how much of a difference that explains.
 - `sgdiff.folders`: Three promises about a folder as a whole: what a file names lies inside it, its files are the ones that were written, and one program writes into it at a time.
 - `sgdiff.full.commands`: `sgdiff train --data`, `sgdiff plan` and `sgdiff evaluate --data`: the options, and what they set going.
 - `sgdiff.full.feeding`: A batch that may be cut into parts, prepared while the one before is computed, from images that lie on a disk.

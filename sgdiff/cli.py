@@ -1,7 +1,8 @@
 """One command for each thing one does with a scene graph: draw it, edit it, train on it, measure
 it.
 
-The command line: `sgdiff generate | edit | demo | export | train | prepare | plan | evaluate`.
+The command line: `sgdiff generate | edit | demo | export | train | prepare | plan | evaluate |
+ablate`.
 
 Nothing heavy is imported until a command runs, so `sgdiff --help` answers at once. What a person
 can mend (an unknown word, a broken file, a full disk) ends in one clear message and exit status 1;
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING
 
 from .app.picture_files import aside, page_files, picture_file, save_figure, told_in_png
 from .errors import SGDiffError, default_weights
+from .evidence.ablate import ablate, add_ablate
 from .full import commands as full_runs
 from .full.train import default_folder
 from .real.prepare import add_command as add_prepare
@@ -643,6 +645,7 @@ def make_parser() -> argparse.ArgumentParser:
         evaluate, "measure everything that is claimed", add_device, add_sampling, add_evaluate
     )
     add_data(c, None)
+    command(ablate, "compute the tables of the evidence, with seeds and intervals", add_ablate)
     return parser
 
 
