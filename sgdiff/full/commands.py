@@ -12,12 +12,12 @@ and the data, each stage its weights; so evaluation needs the folder and nothing
 # %% auto #0
 __all__ = ['USUAL', 'check_same', 'open_run', 'check_words', 'assemble_run', 'pretrained_pair', 'toy_judge', 'toy_features',
            'protocol_of', 'run_pipeline', 'check_inception', 'part_company', 'chosen_run', 'same_first_stage', 'usual',
-           'evaluate', 'format_evaluation', 'plan', 'train']
+           'evaluate', 'format_evaluation', 'plan', 'tell_end', 'train']
 
 # %% ../../nbs/full/commands.ipynb #44145aad
 import argparse
 import sys
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,12 +39,12 @@ def check_same(
     """Nothing, if the run's settings are still those that stage 2 was trained with.
 
     Raises SGDiffError."""
+    from sgdiff.training.stages import as_told
     path, free = out / "diffusion" / "stage.json", {*FREE, *ONLY["pretrain"], "toy_scenes"}
     told = {}
     if path.exists():
         with described(path, "a finished stage") as stage: told = dict(stage.get("preset", {}))
-    for name, value in asdict(preset).items():
-        now = list(value) if isinstance(value, tuple) else value
+    for name, now in as_told(preset).items():
         if name in free or told.get(name, now) == now: continue
         raise SGDiffError(f"{out / 'run.json'} says {name}={now!r}, but stage 'diffusion' was "
                           f"trained with {told[name]!r}: put that back")
@@ -55,7 +55,7 @@ def open_run(
 ) -> tuple[dict, "FullPreset"]:  # what run.json says, the preset
     "What a run was trained on, and how. Raises SGDiffError where the folder holds no run."
     from sgdiff.full.presets import FullPreset
-    from sgdiff.training.fit import read_settings
+    from sgdiff.training.stages import read_settings
     path = Path(out) / "run.json"
     if not path.exists():
         raise SGDiffError(
@@ -367,15 +367,24 @@ def plan(args) -> None:
     run(args)
 
 
+def tell_end(
+    done: bool,  # whether a training is finished
+    folder: Path,  # of the run, or of its stage
+    again: str,  # how a person goes on
+) -> None:
+    "Says how a training ended; leaves with status 75 where it was stopped and saved."
+    if not done:
+        print(f"stopped and saved in {folder}; {again} to go on", file=sys.stderr)
+        raise SystemExit(TRY_AGAIN)
+    if process_rank()[0] == 0: print(f"done: {folder}")
+
+
 def train(args) -> None:
-    "Trains a full run, or one stage of it; leaves with status 75 where it was stopped and saved."
+    "Trains a full run, or one stage of it."
     from sgdiff.training.fit import RUN_AGAIN
     request, again = read_request(args), "run the same with --resume"
     try: done = train_run(request)
     except SGDiffError as error:  # `fit` knows no --resume
         error.args = (str(error).replace(RUN_AGAIN, again),)
         raise
-    if not done:
-        print(f"stopped and saved in {request.folder}; {again} to go on", file=sys.stderr)
-        raise SystemExit(TRY_AGAIN)
-    if process_rank()[0] == 0: print(f"done: {request.folder}")
+    tell_end(done, request.folder, again)

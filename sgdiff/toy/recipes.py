@@ -13,16 +13,15 @@ function of the preset, so a run that was cut short goes on to the same weights,
 
 # %% auto #0
 __all__ = ['STAGES', 'OPTIONAL', 'DENOISERS', 'AUTOENCODERS', 'ALL_WORLDS', 'LEAN', 'PRESETS', 'SETUPS', 'DRAWING', 'POLISHING',
-           'NEEDS', 'Preset', 'stage_config', 'check_stages', 'encoder_config', 'build', 'stage_files', 'is_done',
-           'trained', 'denoiser', 'feed', 'rehearse_preset', 'vae_stage', 'pretrain_stage', 'diffusion_stage',
-           'polish_stage', 'denoising', 'decoder_stage', 'judge_stage', 'reader_stage', 'train_stage', 'stage_data',
-           'train_all', 'check_preset', 'assemble', 'load_pretraining', 'pack', 'trained_judge', 'trained_reader',
-           'is_packed', 'keep_packed']
+           'NEEDS', 'Preset', 'encoder_config', 'build', 'stage_files', 'is_done', 'trained', 'denoiser', 'feed',
+           'rehearse_preset', 'images_loss', 'vae_stage', 'pretrain_stage', 'diffusion_stage', 'polish_stage',
+           'denoising', 'decoder_stage', 'judge_stage', 'reader_stage', 'advice', 'save_stage', 'train_stage',
+           'stage_data', 'train_all', 'check_preset', 'pipeline_of', 'assemble', 'load_pretraining', 'pack',
+           'trained_judge', 'trained_reader', 'is_packed', 'keep_packed']
 
 # %% ../../nbs/toy/recipes.ipynb #588f18c5
+import functools
 import shutil
-import time
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -48,7 +47,10 @@ from .marks import reader_exam
 from .park import PARK
 from .reader import Reader, ReaderConfig, load_reader, reading_loss, save_reader
 from .world import WORLDS, make_dataset, training_scenes
-from ..training.fit import Diverged, FitResult, finish_stage, fit, read_settings, stage_faults
+from ..training.fit import Diverged, FitResult
+from sgdiff.training.stages import (
+    as_told, check_done, check_same, check_stages, fit_stage, read_settings, settings_file,
+    stage_faults)
 from ..method.unet import UNet, UNetConfig
 from ..method.vae import (
     VAE, VAEConfig, fit_latent_scale, forgiving_loss, start_from_pca, train_decoder_only, vae_loss)
@@ -135,6 +137,27 @@ class Preset:
     def stages(self):               # -> tuple of names, in order
         return tuple(s for s in STAGES if s not in OPTIONAL or getattr(self, f"{s}_steps"))
 
+    def fit_config(self, stage: str) -> FitConfig:
+        "The optimiser's settings of a stage."
+        steps = getattr(self, f"{stage}_steps")
+        # a CPU's group norms in bfloat16 are slow on channels_last
+        drawing = dict(warmup_steps=200, weight_decay=0.01, muon=self.muon, channels_last=False,
+                       ema_decay=min(0.999, max(0, 1 - 20 / max(1, steps))))
+        looking = dict(learning_rate=3e-3, weight_decay=0.01, ema_decay=0.99, precision="no")
+        own: dict[str, dict] = {
+            "vae": dict(learning_rate=self.vae_lr, warmup_steps=50, weight_decay=0.0,
+                        ema_decay=0.995, muon=self.vae_muon),
+            "pretrain": dict(learning_rate=2e-3, weight_decay=0.05, ema_decay=0.99,
+                             muon=self.muon),
+            "diffusion": drawing | dict(learning_rate=self.diffusion_lr),
+            "polish": drawing | dict(learning_rate=self.diffusion_lr / 2),
+            "decoder": dict(learning_rate=1e-3, warmup_steps=20, weight_decay=0.0, ema_decay=0.95),
+            "judge": looking,
+            "reader": looking,
+        }
+        shared: dict[str, Any] = dict(seed=self.seed, save_every=self.save_every, precision="auto")
+        return FitConfig(steps, **shared | own[stage])
+
 
 # what makes a training of minutes or hours go far
 LEAN: dict[str, Any] = dict(
@@ -164,50 +187,7 @@ PRESETS = {
     ),
 }
 
-
-def stage_config(stage: str, p: Preset) -> FitConfig:
-    "The optimiser's settings of a stage."
-    common: dict[str, Any] = dict(
-        seed=p.seed, log_every=50, save_every=p.save_every,
-        precision="no" if stage in ("judge", "reader") else "auto",
-    )
-    if stage in DENOISERS:
-        steps, rate = (
-            (p.diffusion_steps, p.diffusion_lr)
-            if stage == "diffusion"
-            else (p.polish_steps, p.diffusion_lr / 2)
-        )
-        return FitConfig(
-            steps, rate, 200, weight_decay=0.01,
-            ema_decay=min(0.999, max(0, 1 - 20 / steps)),
-            # a CPU's group norms in bfloat16 are slow on channels_last
-            muon=p.muon,
-            channels_last=False,
-            **common,
-        )
-    # steps, highest learning rate, warm-up steps, weight decay, decay of the mean, muon
-    settings: dict[str, tuple] = {
-        "vae": (p.vae_steps, p.vae_lr, 50, 0.0, 0.995, p.vae_muon),
-        "pretrain": (p.pretrain_steps, 2e-3, 100, 0.05, 0.99, p.muon),
-        "decoder": (p.decoder_steps, 1e-3, 20, 0.0, 0.95, 0.0),
-        "judge": (p.judge_steps, 3e-3, 100, 0.01, 0.99, 0.0),
-        "reader": (p.reader_steps, 3e-3, 100, 0.01, 0.99, 0.0),
-    }
-    steps, rate, warmup, weight_decay, ema_decay, muon = settings[stage]
-    return FitConfig(
-        steps, rate, warmup, weight_decay=weight_decay, ema_decay=ema_decay, muon=muon, **common)
-
 # %% ../../nbs/toy/recipes.ipynb #932d56b1
-def check_stages(p: Preset, stages) -> None:
-    "Raises SGDiffError where the preset lacks one of the stages."
-    for stage in stages:
-        if stage not in p.stages:
-            raise SGDiffError(
-                f"unknown stage {stage!r}; the stages of this preset are "
-                f"{', '.join(p.stages)}, or all"
-            )
-
-
 def encoder_config(p: Preset) -> SceneGraphEncoderConfig:
     "The graph encoder's sizes; where things have attributes, they and equal things count."
     vocab = p.config.vocab
@@ -269,9 +249,7 @@ def trained(
 
     Raises SGDiffError where that stage is not done, or its files are others than those written."""
     folder = Path(out) / stage
-    if faults := stage_faults(folder, stage_files(stage)):
-        raise SGDiffError(f"stage {stage!r} is not done: {faults[0]}; train it first, or train "
-                          f"--stage all")
+    check_done(folder, stage_files(stage))
     model = build(stage, p)
     load_weights(folder / "model.safetensors", model)
     return model.eval()
@@ -306,16 +284,25 @@ def rehearse_preset(p: Preset, stages=None) -> None:  # stages: names; None: all
     rehearse({stage: (lambda stage=stage: build(stage, p), feed(stage, p)) for stage in asked})
 
 # %% ../../nbs/toy/recipes.ipynb #7245701b
+def images_loss(
+    p: Preset,
+    data,
+    batch_size: int,
+    stage: str,  # of which the draws are
+    loss: Callable,  # loss(model, images, generator) -> scalar, metrics
+) -> Callable:  # loss_fn(model, step) for `fit`
+    "A loss that asks for pictures alone."
+    def loss_fn(model, step):
+        images = data.pixels(batch_indices(len(data), batch_size, step, p.seed))
+        return loss(model, images.to(device_of(model)), step_generator(p.seed, step, stage))
+    return loss_fn
+
+
 def vae_stage(p, data, out) -> tuple:
     "(model, loss_fn) of the first stage."
-    def loss_fn(model, step):
-        images = data.pixels(batch_indices(len(data), p.vae_batch_size, step, p.seed)).to(
-            device_of(model)
-        )
-        return vae_loss(model, images, step_generator(p.seed, step, "vae"))
     model = build("vae", p)
     start_from_pca(model, data.images[:1000])
-    return model, loss_fn
+    return model, images_loss(p, data, p.vae_batch_size, "vae", vae_loss)
 
 
 def pretrain_stage(p, data, out) -> tuple:
@@ -327,7 +314,7 @@ def pretrain_stage(p, data, out) -> tuple:
 def diffusion_stage(p, data, out) -> tuple:
     "(model, loss_fn) of stage 2: latents are made once, the graph encoder comes from stage 1."
     return denoising(
-        p, data, trained("vae", p, out),
+        p, data, encode_latents(trained("vae", p, out), data),
         trained("pretrain", p, out).graph_encoder,
         build("diffusion", p),
     )
@@ -335,23 +322,20 @@ def diffusion_stage(p, data, out) -> tuple:
 
 def polish_stage(p, data, out) -> tuple:
     "(model, loss_fn) of stage 2 once more, from the weights it left."
-    return denoising(p, data, trained("vae", p, out), *denoiser("diffusion", p, out))
+    latents = encode_latents(trained("vae", p, out), data)
+    return denoising(p, data, latents, *denoiser("diffusion", p, out))
 
 
-def denoising(p, data, vae, graph_encoder, unet) -> tuple:
+def denoising(p, data, latents, graph_encoder, unet) -> tuple:
     "(model, loss_fn) of both: learn to draw the latents of the scenes from their graphs."
     model = GraphToLatent(graph_encoder, unet, p.diffusion, p.train_encoder)
     return model, generation_loss(
-        data, encode_latents(vae, data), p.diffusion_batch_size, p.seed, p.told_in_full)
+        data, latents, p.diffusion_batch_size, p.seed, p.told_in_full)
 
 
 def decoder_stage(p, data, out) -> tuple:
     "(model, loss_fn) of the decoder's last lesson: to forgive what a denoiser gets wrong."
-    def loss_fn(model, step):
-        images = data.pixels(batch_indices(len(data), 2 * p.vae_batch_size, step, p.seed)).to(
-            device_of(model)
-        )
-        return forgiving_loss(model, images, step_generator(p.seed, step, "decoder"))
+    loss_fn = images_loss(p, data, 2 * p.vae_batch_size, "decoder", forgiving_loss)
     return train_decoder_only(trained("vae", p, out)), loss_fn
 
 
@@ -372,6 +356,21 @@ SETUPS = {
 }
 
 # %% ../../nbs/toy/recipes.ipynb #0b1e2dd1
+def advice(error) -> str:  # error: Unfinished, of `fit`
+    "How to go on after what has ended a stage."
+    if not isinstance(error, Diverged): return error.advice
+    return (": a preset has its learning rate fixed, so begin in another folder with another "
+            "--seed")
+
+
+def save_stage(stage: str, model, folder: Path) -> None:
+    "Nothing; the weights that a stage has trained are written into its folder."
+    if stage in DENOISERS:
+        save_weights(model.graph_encoder, folder / "graph_encoder.safetensors")
+        model = model.unet
+    save_weights(model, folder / "model.safetensors")
+
+
 def train_stage(
     stage: str,
     p: Preset,
@@ -385,29 +384,22 @@ def train_stage(
     """Trains one stage, or goes on with it; its weights (the running mean) are left in
     `out/stage/model.safetensors`. Raises SGDiffError."""
     check_stages(p, [stage])
-    folder, files = Path(out) / stage, stage_files(stage)
-    faults = stage_faults(folder, files)
-    if not faults: return None
-    if any((folder / name).exists() for name in ("stage.json", "model.safetensors")):
-        warnings.warn(f"stage {stage!r} is made again: {faults[0]}", stacklevel=2)
-    if data is None: data = stage_data(stage, p, progress is not False)
-    model, loss_fn = SETUPS[stage](p, data, Path(out))
-    start = time.perf_counter()
-    try:
-        result = fit(model.to(device), loss_fn, stage_config(stage, p), folder, on_log, should_stop,
-                     progress)
-    except Diverged as error:
-        raise Diverged(error.what, ": a preset has its learning rate fixed, so begin in another "
-                                   "folder with another --seed") from error
-    if not result.finished: return result
-    final: Any = result.model_ema.cpu()
-    if stage == "vae": fit_latent_scale(final, data.images[:2000], loudness=0.5)
-    if stage in DENOISERS: save_weights(final.graph_encoder, folder / "graph_encoder.safetensors")
-    save_weights(final.unet if stage in DENOISERS else final, folder / "model.safetensors")
-    finish_stage(folder, files, stage=stage, preset=asdict(p),
-                 parameters=sum(w.numel() for w in final.parameters()),
-                 seconds_of_last_run=round(time.perf_counter() - start))
-    return result
+    folder = Path(out) / stage
+
+    @functools.cache
+    def scenes(): return stage_data(stage, p, progress is not False) if data is None else data
+
+    def prepare():
+        model, loss_fn = SETUPS[stage](p, scenes(), Path(out))
+        return model.to(device), loss_fn
+
+    def save(model):
+        if stage == "vae": fit_latent_scale(model, scenes().images[:2000], loudness=0.5)
+        save_stage(stage, model, folder)
+
+    return fit_stage(
+        folder, stage_files(stage), p, p.fit_config(stage), prepare, save, advice,
+        on_log=on_log, should_stop=should_stop, progress=progress)
 
 
 # beside, stacked, containment, occlusion, holding: more of what is difficult to draw
@@ -467,36 +459,29 @@ def train_all(
 def check_preset(p: Preset, out: Path) -> None:
     """Writes the preset into a new run's folder; raises SGDiffError where the folder holds a run of
     another preset."""
-    path = out / "preset.json"
-    if (out / "run.json").exists():
-        raise SGDiffError(f"{out} holds a full run (run.json): choose another --out")
+    path = settings_file(out, "preset.json")
     if path.exists():
-        old = read_settings(path)
-        changed = [
-            f"{k} {old.get(k)!r} -> {v!r}"
-            for k, v in asdict(p).items()
-            if k != "save_every" and old.get(k) != (list(v) if isinstance(v, tuple) else v)
-        ]
-        if changed:
-            raise SGDiffError(
-                f"{out} holds a run with other settings ({', '.join(changed)}); choose another "
-                "folder with --out"
-            )
+        check_same(out, read_settings(path), as_told(p), loose=("save_every",))
     save_json(asdict(p), path)
+
+
+def pipeline_of(
+    p: Preset,
+    graph_encoder: SceneGraphEncoder,
+    unet: UNet,
+    vae: VAE,
+) -> SGDiffPipeline:
+    "The pipeline of networks that were trained in a preset's world."
+    world = p.config
+    return SGDiffPipeline(graph_encoder, unet, vae, world.vocab, p.diffusion, world.image_size,
+                          world.n_things[1], training_scenes(world))
 
 
 def assemble(p: Preset, out) -> SGDiffPipeline:
     "The pipeline of a run whose stages are done, but for the judge."
-    last_of = lambda kind: [stage for stage in p.stages if stage in kind][-1]
-    return SGDiffPipeline(
-        *denoiser(last_of(DENOISERS), p, out),
-        trained(last_of(AUTOENCODERS), p, out),
-        p.config.vocab,
-        p.diffusion,
-        p.config.image_size,
-        p.config.n_things[1],
-        training_scenes(p.config),
-    )
+    drawer = next(stage for stage in reversed(p.stages) if stage in DENOISERS)
+    coder = next(stage for stage in reversed(p.stages) if stage in AUTOENCODERS)
+    return pipeline_of(p, *denoiser(drawer, p, out), trained(coder, p, out))
 
 # %% ../../nbs/toy/recipes.ipynb #01013cab
 def load_pretraining(path) -> PretrainingModel:     # in eval mode
