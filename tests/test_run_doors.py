@@ -266,8 +266,8 @@ def test_a_full_run_that_ends_early_says_what_its_own_command_needs(tmp_path, ca
             "--out", str(tmp_path / "run")]
     real = SharedPretraining.forward
 
-    def forward(self, *args):
-        loss, metrics = real(self, *args)
+    def forward(self, *args, **more):
+        loss, metrics = real(self, *args, **more)
         if (tmp_path / "run" / "pretrain" / "checkpoint.pt").exists(): loss = loss * torch.nan
         return loss, metrics
 

@@ -12,8 +12,8 @@ SIGUSR1 save and leave with status 75, try again; Ctrl-C saves and leaves with 1
 
 # %% auto #0
 __all__ = ['FREE', 'ONLY', 'PATIENCE', 'TRY_AGAIN', 'PREPARE', 'PARTS', 'Request', 'check_parts', 'check_devices',
-           'check_settings', 'prepare_pretraining', 'prepare_diffusion', 'stage_files', 'check_finished', 'save_stage',
-           'say', 'checked_stages', 'advice', 'train_request', 'train_run', 'default_folder', 'warn_of_settings',
+           'check_settings', 'prepare_pretraining', 'prepare_diffusion', 'stage_files', 'save_stage', 'say',
+           'checked_stages', 'advice', 'train_request', 'train_run', 'default_folder', 'warn_of_settings',
            'read_request']
 
 # %% ../../nbs/full/train.ipynb #7154929a
@@ -210,15 +210,6 @@ def stage_files(
             "../vocab.json")
 
 
-def check_finished(
-    out: Path,  # folder of a run
-    stage: str,
-) -> None:
-    "Nothing, if a stage is finished and its files are those that were written. Raises SGDiffError."
-    from sgdiff.training.stages import check_done
-    check_done(out / stage, stage_files(stage))
-
-
 def save_stage(
     request: Request,
     vocab,  # Vocab
@@ -256,7 +247,7 @@ def checked_stages(
     Raises SGDiffError before anything is written."""
     from sgdiff.full.presets import (
         check_first_stage, first_stage_sizes, open_data, rehearse_run)
-    from sgdiff.training.stages import check_stages
+    from sgdiff.training.stages import check_done, check_stages
     p, checked = request.preset, []
     stages = p.stages if request.stage == "all" else (request.stage,)
     if "pretrain" in {*stages} - {*p.stages}:
@@ -265,7 +256,8 @@ def checked_stages(
     check_stages(p, stages)
     for stage in stages: check_parts(replace(request, stage=stage), process_rank()[1])
     if "diffusion" in stages: check_first_stage(p)  # now, not when stage 1 is done
-    if "pretrain" in p.stages and "pretrain" not in stages: check_finished(request.out, "pretrain")
+    if "pretrain" in p.stages and "pretrain" not in stages: 
+        check_done(request.out / "pretrain", stage_files("pretrain"))
     for stage in stages:
         size = p.pretrain_size if stage == "pretrain" else p.image_size
         data = open_data(request.data, "train", size, request.images, p.toy_scenes, p.fit)

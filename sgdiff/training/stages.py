@@ -18,7 +18,6 @@ import contextlib
 import shutil
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
@@ -115,12 +114,13 @@ def check_same(
     then: dict,  # its settings
     now: dict,  # those that are asked for
     loose=(),  # names that may differ
+    mend: str = "Choose another --out.",  # what to do
 ) -> None:
     "Nothing, if a run is asked for the settings that it has. Raises SGDiffError."
     differing = [f"  {name}: {then.get(name)!r} there, {value!r} now"
                  for name, value in now.items() if name not in loose and then.get(name) != value]
     if not differing: return
-    lines = [f"{out} holds a run with other settings:", *differing, "Choose another --out."]
+    lines = [f"{out} holds a run with other settings:", *differing, mend]
     raise SGDiffError("\n".join(lines))
 
 # %% ../../nbs/training/stages.ipynb #d91a10b5
@@ -219,22 +219,20 @@ def fit_stage(
     model, loss_fn = prepare()
     # weights, their mean, two averages of AdamW
     check_space(folder, 16 * sum(w.numel() for w in model.parameters()) / 2**30)
-    start = time.perf_counter()
     try:
         with warned() as asked:
             result = fit(model, loss_fn, config, folder, **watch,
                          should_stop=lambda: asked.is_set() or (should_stop and should_stop()))
     except Unfinished as error:
         raise type(error)(error.what, advice(error) if advice else error.advice) from error
-    if result.finished:
-        first_does(lambda: _finish(result, folder, files, preset, save, start))
+    if result.finished: first_does(lambda: _finish(result, folder, files, preset, save))
     return result
 
 
-def _finish(result: FitResult, folder: Path, files, preset, save, start: float) -> None:
+def _finish(result: FitResult, folder: Path, files: tuple, preset, save: Callable) -> None:
     "Nothing; the mean weights are written, and at last what is known of them."
     model: nn.Module = result.model_ema.cpu()
     save(model)
     finish_stage(folder, files, stage=folder.name, preset=asdict(preset),
                  parameters=sum(w.numel() for w in model.parameters()),
-                 seconds_of_last_run=round(time.perf_counter() - start))
+                 seconds=round(result.history[-1]["seconds"]))
