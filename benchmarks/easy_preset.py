@@ -95,7 +95,7 @@ def main() -> None:
     minutes = json.loads((out / "minutes.json").read_text())
     found = measure(out / "weights")
     stages = {
-        stage: json.loads((out / stage / "stage.json").read_text())["seconds_of_last_run"]
+        stage: json.loads((out / stage / "stage.json").read_text())["seconds"]
         for stage in PRESETS["easy"].stages
     }
     told = {

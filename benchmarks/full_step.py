@@ -20,7 +20,7 @@ from sgdiff.errors import save_json
 from sgdiff.pretrained.first_stages import FirstStage
 from sgdiff.full.losses import generation_in_parts, pretraining_in_parts
 from sgdiff.full.presets import (
-    PRESETS, build_generation, build_pretraining, fit_config, open_image_encoder)
+    PRESETS, build_generation, build_pretraining, open_image_encoder)
 from sgdiff.pretrained.official import OfficialPipeline
 from sgdiff.full.planner import SIZES, numbered_vocab, plan
 from sgdiff.real.records import RealConfig, Record, make_graph
@@ -81,7 +81,7 @@ def training_step(stage, preset, steps, device):
     # as `prepare_diffusion` does
     if stage == "diffusion" and preset.compile: model.unet.compile(dynamic=False)
     config = replace(
-        fit_config(stage, preset, len(data)), max_steps=steps, warmup_steps=1, log_every=2
+        preset.fit_config(stage, len(data)), max_steps=steps, warmup_steps=1, log_every=2
     )
     history = fit(model.to(device), loss_fn, config, progress=False).history
     speed = statistics.median(line["steps_per_second"] for line in history[len(history) // 3:])

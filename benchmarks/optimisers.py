@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from sgdiff.training.muon import make_optimizers, set_learning_rate
-from sgdiff.toy.recipes import PRESETS, SETUPS, stage_config, stage_data
+from sgdiff.toy.recipes import PRESETS, set_up, stage_data
 from sgdiff.training.steps import learning_rate_at
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,8 +32,8 @@ def train(run: Path, racer: str, seconds: float) -> dict:  # racer: a key of RAC
     "What is reached in a time."
     preset = replace(PRESETS["easy"], **RACERS[racer])
     data = stage_data("diffusion", preset, False)
-    model, loss_fn = SETUPS["diffusion"](preset, data, run)
-    config = replace(stage_config("diffusion", preset), warmup_steps=WARMUP)
+    model, loss_fn = set_up("diffusion", preset, data, run)
+    config = replace(preset.fit_config("diffusion"), warmup_steps=WARMUP)
     optimizers = make_optimizers(model, config)
     weights = [w for w in model.parameters() if w.requires_grad]
 

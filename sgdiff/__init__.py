@@ -95,6 +95,7 @@ Modules:
 - `sgdiff.training.distributed`: One batch spread over many processes, and results that do not tell how many there were.
 - `sgdiff.training.fit`: One `fit` for every model of this library: a loop that can be stopped at any moment and still ends in the same place, bit for bit.
 - `sgdiff.training.muon`: Steps that move a matrix in all of its directions alike: more is learnt in the same minutes.
+- `sgdiff.training.stages`: A run is a folder: what was asked of it, one stage after the other, and of each whether it is done.
 - `sgdiff.training.steps`: Its batch, its part of it and its learning rate are functions of the step, so nothing about them has to be remembered; which weights decay, and a running mean of the weights, which a checkpoint keeps.
 - `sgdiff.workshop.checks`: A checker that tries an answer on cases it has not seen, says what is wrong in one sentence, and never stops the notebook."""
 

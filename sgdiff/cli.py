@@ -16,9 +16,9 @@ __all__ = ['MARKS', 'OPTIONS', 'AT_ONCE', 'DEMO_GRAPHS', 'DEMO_EDITS', 'TOY_PRES
            'holds_weights', 'is_full_run', 'check_whole_folder', 'load_pipeline', 'pipeline_class', 'verdicts',
            'print_edit', 'sampling_options', 'settled', 'read_request', 'read_asked', 'check_texts', 'told_of',
            'generate', 'check_out', 'draw_in_parts', 'save_page', 'one_each', 'best_of', 'edit', 'demo', 'check_demo',
-           'train', 'refuse', 'train_toy', 'evaluate', 'evaluate_toy', 'check_toy', 'export', 'add_device',
-           'add_sampling', 'add_drawing', 'add_generate', 'add_edit', 'add_data', 'add_train', 'add_evaluate',
-           'add_plan', 'add_export', 'make_parser', 'in_options', 'main']
+           'train', 'refuse', 'train_toy', 'train_recipe', 'train_live', 'evaluate', 'evaluate_toy', 'check_toy',
+           'export', 'add_device', 'add_sampling', 'add_drawing', 'add_generate', 'add_edit', 'add_data', 'add_train',
+           'add_evaluate', 'add_plan', 'add_export', 'make_parser', 'in_options', 'main']
 
 # %% ../nbs/cli.ipynb #18a90264
 import argparse
@@ -368,7 +368,7 @@ def check_demo(vocab) -> None:
         )
 
 # %% ../nbs/cli.ipynb #1ec88bf6
-TOY_PRESETS = ("easy", "shipped", "park", "tiny")
+TOY_PRESETS = ("easy", "shipped", "park", "tiny", "live")
 FULL_PRESETS = ("paper", "single_24gb", "eight_gpu", "trial")
 
 
@@ -393,21 +393,40 @@ def refuse(args, options: tuple, why: str) -> None:
 
 
 def train_toy(args) -> None:
-    "Trains the stages of a toy run."
-    from sgdiff.core import find_device
-    from sgdiff.full.presets import changed
-    from sgdiff.toy.recipes import PRESETS, train_all
+    "Trains a toy run."
+    from sgdiff.training.fit import RUN_AGAIN
     if args.data != "toy":
         raise SGDiffError(f"the preset {args.preset!r} trains in the toy world; for --data "
                           f"{args.data} take one of {', '.join(FULL_PRESETS)}")
     refuse(args, ("images",), "the toy world draws its own pictures")
+    train = train_live if args.preset == "live" else train_recipe
+    out = Path(args.out or f"runs/{args.preset}")
+    full_runs.tell_end(train(args, out), out, RUN_AGAIN)
+
+
+def train_recipe(args, out: Path) -> bool:  # whether all is done
+    "Trains the stages of a recipe."
+    from sgdiff.core import find_device
+    from sgdiff.toy.recipes import PRESETS, train_all
+    from sgdiff.training.stages import changed
     preset = changed(PRESETS[args.preset], args.settings)
     stages = preset.stages if args.stage == "all" else tuple(args.stage.split(","))
-    out = Path(args.out or f"runs/{args.preset}")
     check_folder(out)
     device = find_device(args.device or "cpu")
-    train_all(preset, out, stages, progress=not args.quiet, device=device)
-    print(f"done: {out}")
+    return train_all(preset, out, stages, progress=not args.quiet, device=device)
+
+
+def train_live(args, out: Path) -> bool:  # True: who stops it is told by an error
+    "Trains what the form of `app/retrain` trains, without its window."
+    from sgdiff.app.choice import TrainingChoice
+    from sgdiff.app.live import train_choice
+    from sgdiff.training.stages import changed
+    refuse(args, ("device",), "the preset 'live' trains on the CPU")
+    if args.stage != "all": raise SGDiffError("the preset 'live' has no --stage but all")
+    choice = changed(TrainingChoice(), args.settings)
+    check_folder(out)
+    train_choice(choice, out, args.quiet)
+    return True
 
 # %% ../nbs/cli.ipynb #8a14961d
 def evaluate(args) -> None:
@@ -549,8 +568,9 @@ def add_train(c) -> None:
     option(
         "--preset",
         help="toy runs: easy (default; live, about 15 minutes on 2 cores), shipped (one to two "
-        "hours, as the weights in data/ were trained), tiny; full runs: paper (default with "
-        "real data), single_24gb, eight_gpu, trial (to try things out)",
+        "hours, as the weights in data/ were trained), park, tiny, live (what JupyterLab's form "
+        "trains); full runs: paper (default with real data), single_24gb, eight_gpu, trial (to "
+        "try things out)",
     )
     option(
         "--stage",

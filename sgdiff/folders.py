@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import SGDiffError, atomic_write, read_text
+from .errors import SGDiffError, atomic_write, cannot_read, read_text
 
 # %% ../nbs/folders.ipynb #d2fe9427
 def inside(
@@ -42,13 +42,17 @@ SUMS = "SHA256SUMS"
 
 
 def file_sum(
-    path: str | Path,
+    *paths: str | Path,
 ) -> str:  # 64 hexadecimal digits
-    "The SHA-256 of a file. Raises SGDiffError if it cannot be read."
-    try:
-        with open(path, "rb") as file: return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise SGDiffError(f"cannot read {path}: {error.strerror or error}") from error
+    """The SHA-256 of a file, or of several as if they were one. Raises SGDiffError if one cannot be
+    read."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                while piece := file.read(2**20): digest.update(piece)
+        except OSError as error: raise cannot_read(path, error) from error
+    return digest.hexdigest()
 
 
 def _written_files(folder: Path, names) -> list:

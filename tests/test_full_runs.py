@@ -22,11 +22,12 @@ from sgdiff.method.contrastive import ImageEncoder
 from sgdiff.core import load_weights
 from sgdiff.errors import SGDiffError, load_json
 from sgdiff.full.presets import (
-    PRESETS, build_generation, changed, open_data, open_first_stage, open_image_encoder)
+    PRESETS, build_generation, open_data, open_first_stage, open_image_encoder)
 from sgdiff.pretrained.official import OfficialPipeline
 from sgdiff.pretrained.official_weights import official_ddim
 from sgdiff.full.protocol import Protocol, pipeline_draw
 from sgdiff.full.train import Request, check_settings
+from sgdiff.training.stages import changed
 
 
 def train(argv):
@@ -371,7 +372,7 @@ def test_an_unfinished_run_is_not_evaluated(tmp_path):
         )
         == 0
     )
-    with pytest.raises(SGDiffError, match="stage 'diffusion' is not finished"):
+    with pytest.raises(SGDiffError, match="stage 'diffusion' is not done"):
         full_commands.assemble_run(tmp_path, None)
     assert cli.main(["evaluate", *options(folder=tmp_path / "nothing")]) == 1
 

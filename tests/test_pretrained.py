@@ -10,7 +10,9 @@ open_clip = pytest.importorskip(
 )
 pytest.importorskip("diffusers", reason="first stages need diffusers: pip install 'sgdiff[hub]'")
 
+from sgdiff.core import step_generator  # noqa: E402
 from sgdiff.errors import SGDiffError  # noqa: E402
+from sgdiff.method.masked import choose_objects  # noqa: E402
 from sgdiff.pretrained.first_stages import FirstStage, FirstStageConfig, load_first_stage  # noqa: E402
 from sgdiff.pretrained.clip import (
     ClipConfig, ClipImageEncoder, build_tower, clip_from_official, clip_pixels,
@@ -92,7 +94,7 @@ def test_takes_the_place_of_the_small_encoder_in_pretraining(pretraining):
     from sgdiff.method.pretraining import PretrainingModel
     config, images, batch = pretraining
     model = PretrainingModel(config)
-    loss, metrics = model.train()(images, batch, None, torch.Generator().manual_seed(0))
+    loss, metrics = model.train()(images, batch, choose_objects(batch, step_generator(0, 0)))
     loss.backward()
     assert (
         set(metrics) == {"contrastive", "accuracy", "masked"}
@@ -115,7 +117,7 @@ def test_a_run_beside_clip_saves_what_it_trains_and_goes_on_from_there(pretraini
     settings = FitConfig(4, 1e-3, 1, log_every=1)
 
     def loss_fn(model, step):
-        return model(images, batch, None, torch.Generator().manual_seed(step))
+        return model(images, batch, choose_objects(batch, step_generator(0, step)))
 
     def run(folder, stop=None):
         torch.manual_seed(0)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -265,8 +266,8 @@ def test_a_full_run_that_ends_early_says_what_its_own_command_needs(tmp_path, ca
             "--out", str(tmp_path / "run")]
     real = SharedPretraining.forward
 
-    def forward(self, *args):
-        loss, metrics = real(self, *args)
+    def forward(self, *args, **more):
+        loss, metrics = real(self, *args, **more)
         if (tmp_path / "run" / "pretrain" / "checkpoint.pt").exists(): loss = loss * torch.nan
         return loss, metrics
 
@@ -280,6 +281,27 @@ def test_a_full_run_that_ends_early_says_what_its_own_command_needs(tmp_path, ca
         assert train([*long, "--resume"]) == 130
     said = capsys.readouterr().err
     assert "run the same with --resume to go on" in said and "again" not in said
+
+
+def test_a_schedulers_signal_saves_a_toy_run_too(finished, tmp_path, capsys, monkeypatch):
+    from sgdiff.toy import recipes
+    asked = ["--preset", "tiny", "--set", "n_scenes=64", "--stage", "vae", "--quiet", "--out",
+             str(tmp_path / "run")]
+    real = recipes.vae_loss
+
+    def loss(*args):
+        signal.raise_signal(signal.SIGTERM)
+        return real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipes, "vae_loss", loss)
+        assert train(asked) == 75
+    said = capsys.readouterr().err
+    assert f"stopped and saved in {tmp_path / 'run'}; run the same again to go on" in said
+    assert torch.load(tmp_path / "run" / "vae" / "checkpoint.pt", weights_only=True)["step"] == 1
+    assert train(asked) == 0
+    place = Path("vae") / "model.safetensors"
+    assert (tmp_path / "run" / place).read_bytes() == (finished / place).read_bytes()
 
 
 def test_figures_that_were_left_out_say_why(full, tmp_path, capsys):

@@ -3,8 +3,8 @@ gradients."""
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from sgdiff.core import set_seed
-from sgdiff.full.losses import given_loss, rounded_up
+from sgdiff.core import set_seed, step_generator
+from sgdiff.full.losses import FewShapes
 from sgdiff.method.generation import DiffusionConfig, GraphToLatent
 from sgdiff.method.graph_encoder import GraphEmbedding, SceneGraphEncoder, SceneGraphEncoderConfig
 from sgdiff.graphs.batch import SceneGraphBatch
@@ -37,7 +37,7 @@ def test_batches_of_a_few_lengths_are_one_program_and_the_padding_changes_nothin
     encoder = SceneGraphEncoder(
         SceneGraphEncoderConfig(EASY.vocab.n_objects, EASY.vocab.n_predicates, 32, 64, 3, 32)
     )
-    model = GraphToLatent(
+    model = FewShapes(
         encoder,
         UNet(
             UNetConfig(
@@ -45,27 +45,17 @@ def test_batches_of_a_few_lengths_are_one_program_and_the_padding_changes_nothin
                 global_dim=32, context_dim=64, zero_init=False,
             )
         ),
-        DiffusionConfig(),
+        DiffusionConfig(drop_probability=0.5),
     )
     words = ["sheep", "tree", "grass", "house", "dog"]
     latents = torch.randn(2, 8, 8, 8)
-    t = torch.tensor([3, 700])
-    told = torch.tensor([False, True])
 
     def losses():
         given = []
         for n in (1, 2, 3, 4, 2):  # triples: each batch has another length
             graph = SceneGraph(words, [(i, "left of", i + 1) for i in range(n)])
-            given.append(
-                given_loss(
-                    model,
-                    latents,
-                    SceneGraphBatch.from_graphs([graph, graph], EASY.vocab),
-                    t,
-                    latents.flip(0),
-                    told,
-                )[0]
-            )
+            batch = SceneGraphBatch.from_graphs([graph, graph], EASY.vocab)
+            given.append(model(latents, batch, step_generator(0, n))[0])
         return torch.stack(given)
 
     expected, counter = losses(), CompileCounterWithBackend("aot_eager")
@@ -76,15 +66,13 @@ def test_batches_of_a_few_lengths_are_one_program_and_the_padding_changes_nothin
     torch.testing.assert_close(out, expected, atol=1e-4, rtol=1e-4)
     got, = torch.autograd.grad(out.sum(), model.unet.context_local_mlp[0].weight)
     torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-3)
-    alone = model.embed(
-        SceneGraphBatch.from_graphs([SceneGraph(words, [(0, "left of", 1)])], EASY.vocab)
-    )
-    padded = rounded_up(alone)
+    one = SceneGraphBatch.from_graphs([SceneGraph(words, [(0, "left of", 1)])], EASY.vocab)
+    alone, padded = GraphToLatent.embed(model, one), model.embed(one)
     assert (padded.local.shape[1] + 1) % 16 == 0 and padded.mask.sum() == alone.mask.sum()
     x, c, u = latents[:1], model.unet.make_context, UNet.forward  # not compiled
     torch.testing.assert_close(
-        u(model.unet, x, t[:1], *c(padded)),
-        u(model.unet, x, t[:1], *c(alone)),
+        u(model.unet, x, torch.tensor([3]), *c(padded)),
+        u(model.unet, x, torch.tensor([3]), *c(alone)),
         atol=1e-5,
         rtol=1e-4,
     )

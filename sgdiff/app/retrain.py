@@ -27,12 +27,11 @@ from PIL import Image
 
 from ..core import show_images
 from .pictures import data_url
-from ..errors import SGDiffError, default_weights
+from ..errors import SGDiffError
 from .editor import GraphEditor
 from .live import LiveTraining
-from ..toy.judge import judge_beside
 from ..toy.world import FAMILIES, WORLDS
-from .choice import TrainingChoice, full_size, live_config
+from .choice import TrainingChoice, full_size
 
 # %% ../../nbs/app/retrain.ipynb #51935c06
 def curves_figure(training: LiveTraining) -> Figure:
@@ -255,12 +254,7 @@ class Retrain(w.VBox):
         "A graph editor below, with the pipeline of the latest look; the training may go on."
         if self.training is None or self.training.pipeline is None:
             raise SGDiffError("there is no picture model yet")
-        judge = (
-            judge_beside(self.weights or default_weights())
-            if self.training.choice.world == "easy"
-            else None
-        )
-        self.editor = GraphEditor(self.training.pipeline, judge)
+        self.editor = GraphEditor(self.training.pipeline, self.training.judge)
         self.below.children = [
             w.HTML(f"<b>drawn by the model of step {self.training.samples[-1][0]}</b>"),
             self.editor,
@@ -309,7 +303,7 @@ class Retrain(w.VBox):
             else ""
         )
         self.state.value = f"<b>{t.state}</b>: {html.escape(t.message + left)}"
-        self.progress.max = sum(live_config(s, t.choice).max_steps for s in t.choice.stages)
+        self.progress.max = sum(t.choice.fit_config(s).max_steps for s in t.choice.stages)
         self.progress.value = sum(t.lines[s][-1]["step"] for s in t.choice.stages if t.lines[s])
         self._enable(t.state)
         if (t.busy and not at_once and time.monotonic() - self._drawn < self.every) or not any(

@@ -21,6 +21,7 @@ import functools
 import statistics
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,6 +35,8 @@ from .presets import (
     FullPreset, build_pretraining, encoder_config, first_stage_sizes, image_config, named_preset,
     rehearse_run, unet_config)
 from ..method.graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
+from ..method.pretraining import PretrainingConfig
+from ..pretrained.clip import ClipConfig
 from ..graphs.batch import SceneGraphBatch
 from ..graphs.graph import SceneGraph
 from ..graphs.vocab import Vocab
@@ -193,12 +196,9 @@ def pretraining_memory(
     in CLIP's place."""
     model: nn.Module
     if preset.clip:
-        model = FrozenPretraining(
-            SceneGraphEncoder(encoder_config(preset, vocab)),
-            768,
-            float(preset.masked),
-            preset.contrastive,
-        )
+        image: Any = ClipConfig(global_dim=preset.dim, class_token=False)
+        model = FrozenPretraining(PretrainingConfig(
+            encoder_config(preset, vocab), image, preset.contrastive, preset.masked, n_wrong=0))
         frozen = clip_tower()
     else: model, frozen = build_pretraining(preset, vocab), nn.Identity()
     size = preset.pretrain_size
@@ -212,7 +212,7 @@ def pretraining_memory(
                 torch.zeros(n, 3, size, size),
                 batch,
                 torch.arange(len(batch.objects)) % 3 == 0,
-                look,
+                look=look if preset.clip else None,
             )
         return kept.total
     two, three = kept_for(2), kept_for(3)

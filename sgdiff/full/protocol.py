@@ -33,7 +33,7 @@ from ..terminal import process_rank
 from ..training.distributed import first_does, sharded, shared_writer
 from ..errors import SGDiffError, atomic_write, check_fields, load_json, save_json
 from ..toy.compliance import check_features, fid, inception_score
-from .feeding import file_hash
+from ..folders import file_sum
 from ..graphs.data import Dataset
 from ..method.retrieval import retrieval_at
 from ..graphs.batch import SceneGraphBatch
@@ -308,7 +308,7 @@ def evaluate_run(
         "protocol": asdict(protocol),
         "data": described,
         "n": n,
-        "weights": {name: file_hash(path) for name, path in weights.items()},
+        "weights": {name: file_sum(path)[:16] for name, path in weights.items()},
         **(facts or {}),
     }
     first = process_rank()[0] == 0

@@ -3,7 +3,7 @@ draws a graph, changes a word, and draws again.
 
 Stage 2: a latent diffusion model that reads the graph encoder.
 
-Axis letters: B images, c h w latents, L graph tokens per image (padded), C width of the context.
+Axis letters: B images, b of a part of them, c h w latents, L graph tokens per image (padded), C width of the context.
 Implements the conditional objective of SGDiff (arXiv 2211.11138) on latents of the
 first stage. For guidance (arXiv 2207.12598), some of the graphs are dropped in training."""
 
@@ -23,11 +23,11 @@ from ..core import device_of, step_generator
 from ..errors import check_fields
 from ..graphs.data import Dataset
 from ..graphs.batch import SceneGraphBatch
-from .diffusion import NoiseSchedule, diffusion_loss
+from .diffusion import NoiseSchedule, diffusion_loss_at, stratified_timesteps
 from .graph_encoder import SceneGraphEncoder, SceneGraphEncoderConfig
 from .pretraining import blank_embedding
 from .unet import UNet
-from ..training.fit import batch_indices
+from ..training.steps import Part, batch_indices
 
 # %% ../../nbs/method/10_generating_and_editing.ipynb #051d9710
 @dataclass(frozen=True)
@@ -67,17 +67,21 @@ class GraphToLatent(nn.Module):
         with torch.no_grad(), torch.autocast(batch.objects.device.type, enabled=False):
             return self.graph_encoder(batch)
 
-    def forward(self, latents: Tensor,  # (B, c, h, w) float, about unit variance
-                batch: SceneGraphBatch,  # of B graphs
+    def forward(self, latents: Tensor,  # (b, c, h, w) float, about unit variance
+                batch: SceneGraphBatch,  # of b graphs
                 generator: torch.Generator,  # noise levels, noise, which graphs are dropped
+                part: Part = Part(),  # which part of a batch of B these are: all of it
                 ) -> tuple[Tensor, dict]:  # scalar loss, metrics
-        "The diffusion loss of a batch."
-        drop = torch.rand(len(latents), generator=generator) < self.config.drop_probability
-        context = self.unet.make_context(self.embed(batch), drop.to(latents.device))
-        def denoise(x, t): return self.unet(x, t, *context)  # context: (B, L + 1, C) and its mask
-        loss = diffusion_loss(denoise, self.schedule, latents, generator, self.config.prediction,
-                              self.config.gamma, self.config.timestep_mean)
-        return loss, {"diffusion": loss.item()}
+        "The diffusion loss. All is drawn for the whole batch; a part takes its share."
+        c, unet, B = self.config, self.unet, len(latents) * part.count
+        drop = torch.rand(B, generator=generator) < c.drop_probability
+        t = stratified_timesteps(B, c.n_timesteps, generator, c.timestep_mean)
+        noise = torch.randn(B, *latents.shape[1:], generator=generator)
+        drop, t, noise = (part.take(x).to(latents.device) for x in (drop, t, noise))
+        context = unet.make_context(self.embed(batch), drop if unet.config.null_token else None)
+        def denoise(x, t): return unet(x, t, *context)  # context: (b, L + 1, C) and its mask
+        loss = diffusion_loss_at(denoise, self.schedule, latents, t, noise, c.prediction, c.gamma)
+        return loss, {"diffusion": loss.detach()}
 
 # %% ../../nbs/method/10_generating_and_editing.ipynb #31932223
 def feed_denoiser(

@@ -17,6 +17,7 @@ __all__ = ['PretrainingConfig', 'PretrainingModel', 'blank_embedding', 'feed_pre
 # %% ../../nbs/method/pretraining.ipynb #7f516e59
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,8 @@ from .masked import MaskedHead, MaskedHeadConfig, choose_objects
 from .masked import masked_loss, object_mask
 from ..graphs.data import Dataset
 from ..graphs.batch import SceneGraphBatch
-from ..training.fit import batch_indices
+from ..training.distributed import ratio_over_ranks
+from ..training.steps import batch_indices
 
 # %% ../../nbs/method/pretraining.ipynb #59c8939c
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class PretrainingModel(nn.Module):
         self.graph_encoder = SceneGraphEncoder(c.encoder)
         self.image_encoder = c.image.build()
         self.contrastive_head = ContrastiveHead()
-        self.masked_head = MaskedHead(MaskedHeadConfig(
+        self.masked_head: nn.Module = MaskedHead(MaskedHeadConfig(
             c.image.width, 3 * c.encoder.dim, c.image.patch, c.image.grid))
         if c.image.frozen: self.register_load_state_dict_post_hook(_frozen_is_not_missed)
 
@@ -94,31 +96,52 @@ class PretrainingModel(nn.Module):
         drawn = self.masked_head(tokens, embedding.local, embedding.mask)
         return torch.where(hidden, drawn, images)
 
+    def contrast(
+        self,
+        graph: Tensor,  # (B, G) float, global graph embeddings
+        image: Tensor,  # (B, G) float, of the same scenes
+        wrong: Tensor | None = None,  # (B, K, G) float, K wrong graphs for each image
+    ) -> tuple[Tensor, dict]:  # scalar loss, metrics
+        "The contrastive loss."
+        return self.contrastive_head(graph, image, wrong)
+
+    def missed(
+        self,
+        images: Tensor,  # (B, 3, H, W) float in [-1, 1]
+        hidden: Tensor,  # (B, 1, H, W) bool
+        embedding: GraphEmbedding,  # of B graphs
+        look: Callable,  # as in `forward`
+        tokens: Tensor | None = None,  # (B, N, E) float, of the whole images, where they are known
+    ) -> tuple[Tensor, Tensor]:  # the masked loss is the quotient of the two
+        "The squared error of hidden pixels, and how many numbers they are."
+        drawn = self.masked_head(look(images, hidden)[0], embedding.local, embedding.mask)
+        return ((drawn - images).square() * hidden).sum(), 3 * hidden.sum().float()
+
     def forward(
         self,
         images: Tensor,  # (B, 3, H, W) float in [-1, 1]
         batch: SceneGraphBatch,  # of the B graphs, with boxes
-        wrong: SceneGraphBatch | None,  # of B * K wrong graphs, K for each image in turn; or none
-        generator: torch.Generator,  # decides which objects are hidden
+        chosen: Tensor,  # (O,) bool, objects to hide; the contrastive loss alone asks for none
+        wrong: SceneGraphBatch | None = None,  # of B * K wrong graphs, K for each image in turn
+        # look(images, hidden) -> tokens (B, N, E), global (B, G); None: the model's own encoder
+        look: Callable | None = None,
     ) -> tuple[Tensor, dict]:  # scalar loss, metrics
-        "The pre-training loss of a batch."
+        "The pre-training loss of a batch, or of a part of it."
         c, embedding = self.config, self.graph_encoder(batch)
-        loss = images.new_zeros(())
-        metrics: dict[str, float] = {}
+        if look is None: look = self.image_encoder
+        loss, tokens = images.new_zeros(()), None
+        metrics: dict[str, Any] = {}
         if c.contrastive:
-            _, seen = self.image_encoder(images)
+            tokens, seen = look(images)
             others = None
             if wrong is not None:
                 others = self.graph_encoder(wrong).global_.view(len(images), -1, seen.shape[1])
-            part, m = self.contrastive_head(embedding.global_, seen, others)
-            loss, metrics = loss + part, metrics | m
+            part, metrics = self.contrast(embedding.global_, seen, others)
+            loss = loss + part
         if c.masked:
-            chosen = choose_objects(batch, generator, c.mask_probability)
             hidden = object_mask(batch, images.shape[-1], chosen)
-            tokens, _ = self.image_encoder(images, hidden)
-            drawn = self.masked_head(tokens, embedding.local, embedding.mask)
-            part = masked_loss(drawn, images, hidden)
-            loss, metrics = loss + c.masked_weight * part, metrics | {"masked": part.item()}
+            part = ratio_over_ranks(*self.missed(images, hidden, embedding, look, tokens))
+            loss, metrics = loss + c.masked_weight * part, metrics | {"masked": part.detach()}
         return loss, metrics
 
 # %% ../../nbs/method/pretraining.ipynb #3abc97b4
@@ -176,10 +199,9 @@ def pretraining_loss(
     def loss_fn(model, step):
         indices = batch_indices(len(data), batch_size, step, seed)
         rng = np.random.default_rng([seed, step])
-        images, batch, wrong = pretraining_batch(
-            data, indices, rng, model.config.n_wrong, keep_all)
-        images, batch, wrong = (
-            x if x is None else x.to(device_of(model)) for x in (images, batch, wrong)
-        )
-        return model(images, batch, wrong, step_generator(seed, step, "masks"))
+        c, generator = model.config, step_generator(seed, step, "masks")
+        images, batch, wrong = pretraining_batch(data, indices, rng, c.n_wrong, keep_all)
+        chosen = choose_objects(batch, generator, c.mask_probability) if c.masked else None
+        parts = (images, batch, chosen, wrong)
+        return model(*(x if x is None else x.to(device_of(model)) for x in parts))
     return loss_fn

@@ -14,7 +14,7 @@ running mean of the weights: the pieces are those of `steps` and `muon`. Loshchi
 
 # %% auto #0
 __all__ = ['RUN_AGAIN', 'SEAL', 'SEAL_LENGTH', 'FREE', 'ADJUSTABLE', 'MOST_LOST', 'Unfinished', 'Interrupted', 'Diverged',
-           'FitResult', 'fit', 'finish_stage', 'stage_faults', 'read_settings', 'batch_indices']
+           'FitResult', 'fit', 'batch_indices']
 
 # %% ../../nbs/training/fit.ipynb #c0f8f925
 import atexit
@@ -39,8 +39,7 @@ from torch import nn
 
 from ..core import check_state_dict, device_of, step_generator
 from .distributed import leave_group, shared_writer
-from ..errors import SGDiffError, atomic_write, cannot_write, described, load_json, save_json
-from ..folders import file_sum
+from ..errors import SGDiffError, atomic_write, cannot_write
 from .muon import make_optimizers, set_learning_rate
 from .steps import EMA, FitConfig, Part, batch_indices, learning_rate_at
 
@@ -418,7 +417,7 @@ class Unfinished(SGDiffError):
         advice: str = "",  # how to go on, for whoever called `fit`
     ):
         super().__init__(what + advice)
-        self.what = what
+        self.what, self.advice = what, advice
 
 
 class Interrupted(Unfinished):
@@ -522,49 +521,3 @@ def fit(
         _start_log(run)
         if run.step < config.max_steps: _go_on(run, on_log, should_stop, progress)
     return run.result()
-
-# %% ../../nbs/training/fit.ipynb #44225c89
-def finish_stage(
-    folder: str | Path,  # where the stage has left its files
-    files: tuple,  # their names
-    **facts,  # what else to tell of the stage
-) -> None:
-    "Nothing; `stage.json` says what the stage was, and by which sums its files are known."
-    save_json({**facts, "files": {name: file_sum(Path(folder) / name) for name in files}},
-              Path(folder) / "stage.json")
-
-
-def stage_faults(
-    folder: str | Path,
-    files: tuple,  # names of what the stage leaves
-) -> list[str]:  # empty: the stage is done, and its files are whole
-    "What is missing of a finished stage, or is not as it was written."
-    folder, told = Path(folder), {}
-    if missing := [name for name in files if not (folder / name).is_file()]:
-        return [f"{folder / name} is missing" for name in missing]
-    try:
-        if (folder / "stage.json").exists():
-            told = load_json(folder / "stage.json").get("files", {})
-        if not told and (folder / "checkpoint.pt").exists():
-            return [f"{folder / 'stage.json'} does not tell the sums of its files"]
-        if not told:
-            warnings.warn(f"{folder / 'stage.json'} tells no sums: whether the files beside it "
-                          f"are as they were written cannot be told", stacklevel=2)
-        others = [name for name in files if told and file_sum(folder / name) != told.get(name)]
-        return [f"{folder / name} is not the file that was written" for name in others]
-    except (SGDiffError, AttributeError):
-        return [f"{folder / 'stage.json'} is not as it was written"]
-
-
-def read_settings(
-    path: str | Path,  # run.json, or preset.json
-    needed: tuple = (),  # names that it must have
-) -> dict:
-    "The settings that a run's folder tells. Raises SGDiffError where they are none."
-    with described(path, "the settings of a run") as told:
-        for name in needed: told[name]
-        for name in {"data", "images"} & told.keys():
-            if isinstance(told[name], str) or (name == "images" and told[name] is None): continue
-            raise ValueError(f"{name} is {told[name]!r}, expected a text")
-    return told
-
