@@ -3,7 +3,7 @@ addEventListener("DOMContentLoaded", () => {
   const tables = [...document.querySelectorAll("main table")].filter((table) => table.tHead);
   for (const table of tables) {
     const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
-    for (const row of table.tBodies[0].rows) {
+    for (const row of table.querySelectorAll("tbody tr")) {
       [...row.cells].forEach((cell, i) => { cell.dataset.label = cell.textContent.trim() && names[i]; });
     }
   }
