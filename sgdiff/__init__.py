@@ -79,6 +79,7 @@ Modules:
 - `sgdiff.real.tiny`: Visual Genome, GQA and COCO-Stuff say the same things in three dialects. We learn them by writing a tiny data set in each, traps included.
 - `sgdiff.real.visual_genome`: 108,077 images that thousands of people have described, in their own words. sg2im's rules turn them into 178 kinds of objects and 45 predicates; we follow them to the letter, and keep what they lose by accident.
 - `sgdiff.terminal`: Whatever ends a command, its user reads one line and its script one number; whatever it prints, any terminal can show it.
+- `sgdiff.toy.captions`: Before an image encoder can be asked about whole graphs, it learns to see from captions of one fact each, true ones and lies.
 - `sgdiff.toy.compliance`: Numbers for "does the picture obey the graph?": what the judge finds of each family of relations, beside what it finds of their opposites and beside what it finds in real scenes.
 - `sgdiff.toy.judge`: A small network that looks at a picture, says what is in it, and answers questions such as "does the sheep look at the tree?". It marks the exam papers of the models that draw.
 - `sgdiff.toy.marks`: Two sheep were asked for, three are there: which is which, and is all that was said true?

@@ -34,12 +34,14 @@ class ImageEncoderConfig:
     width: int = 96         # E, width of a token, a multiple of 8
     n_blocks: int = 2       # residual blocks over the tokens
     global_dim: int = 128   # G, width of the global embedding
+    fine_blocks: int = 0    # residual blocks where a patch still has 2 x 2 places
+    queries: int = 0        # K, readers that look for things; 0: own weights for each place
 
     frozen = False          # trained along, and saved
 
     def __post_init__(self):
         check_fields(self, image_size=(1, 1024), patch=(1, 256), width=(8, 8192), n_blocks=(0, 64),
-                     global_dim=(1, 8192))
+                     global_dim=(1, 8192), fine_blocks=(0, 64), queries=(0, 1024))
         if self.patch & (self.patch - 1):
             raise RangeError(f"patch is {self.patch}, expected a power of two")
         if self.width % 8: raise RangeError(f"width is {self.width}, expected a multiple of 8")
@@ -68,8 +70,10 @@ def _stem(config: ImageEncoderConfig) -> nn.Sequential:  # (B, 4, H, W) -> (B, E
     "As many convolutions of stride 2 as make one place of a patch."
     halvings = int(math.log2(config.patch))
     widths = [4, *(max(32, config.width >> i) for i in reversed(range(halvings)))]  # 4, 48, 96
-    return nn.Sequential(*(layer for a, b in zip(widths, widths[1:], strict=False)
-                           for layer in (nn.Conv2d(a, b, 4, stride=2, padding=1), nn.SiLU())))
+    layers = [layer for a, b in zip(widths, widths[1:], strict=False)
+              for layer in (nn.Conv2d(a, b, 4, stride=2, padding=1), nn.SiLU())]
+    fine = [_ResidualBlock(widths[-2]) for _ in range(config.fine_blocks)]
+    return nn.Sequential(*layers[:-2], *fine, *layers[-2:])
 
 
 def _whole(config: ImageEncoderConfig) -> nn.Sequential:  # (B, E, grid, grid) -> (B, G)
@@ -78,6 +82,27 @@ def _whole(config: ImageEncoderConfig) -> nn.Sequential:  # (B, E, grid, grid) -
     return nn.Sequential(nn.Conv2d(config.width, squeezed, 1), nn.SiLU(), nn.Flatten(),
                          nn.Linear(squeezed * config.grid**2, 2 * G), nn.SiLU(),
                          nn.Linear(2 * G, G))
+
+# %% ../../nbs/method/05_contrastive.ipynb #aa79bba4
+class _Readers(nn.Module):
+    "K readers look each for something of their own, and tell what it is like and where it is."
+
+    def __init__(self, config: ImageEncoderConfig, told: int = 32):
+        super().__init__()
+        E, K, G = config.width, config.queries, config.global_dim
+        self.norm = nn.Sequential(nn.GroupNorm(8, E), nn.SiLU())
+        self.look, self.tell = nn.Conv2d(E, K, 1), nn.Conv2d(E, told, 1)
+        line = torch.linspace(-1, 1, config.grid)
+        places = torch.stack(torch.meshgrid(line, line, indexing="xy"))  # (2, grid, grid), x and y
+        self.register_buffer("places", places, persistent=False)
+        self.join = nn.Sequential(nn.LayerNorm(K * (told + 2)), nn.Linear(K * (told + 2), 2 * G),
+                                  nn.SiLU(), nn.Linear(2 * G, G))
+
+    def forward(self, x):  # (B, E, grid, grid) -> (B, G)
+        x = self.norm(x)
+        weights = self.look(x).flatten(2).softmax(-1)  # (B, K, N)
+        said = torch.cat([self.tell(x), self.places.expand(len(x), -1, -1, -1)], 1).flatten(2)
+        return self.join((weights @ said.transpose(1, 2)).flatten(1))
 
 # %% ../../nbs/method/05_contrastive.ipynb #1a87d060
 class ImageEncoder(nn.Module):
@@ -88,7 +113,7 @@ class ImageEncoder(nn.Module):
         self.config = config
         self.stem = _stem(config)
         self.blocks = nn.Sequential(*(_ResidualBlock(config.width) for _ in range(config.n_blocks)))
-        self.to_global = _whole(config)
+        self.to_global = (_Readers if config.queries else _whole)(config)
 
     def forward(
         self,

@@ -2,9 +2,10 @@
 
 Recipes: every stage from scratch, in order, from one preset.
 
-Stages: `vae` (first stage), `pretrain` (graph encoder, both losses), `diffusion` (UNet on frozen
-graph embeddings), `polish` (the same UNet on harder scenes) and `decoder` (the decoder alone, on
-noisy latents), both only where the preset asks for them, `judge`. Each has a folder under `out`
+Stages: `vae` (first stage), `eyes` (an image encoder learns to see), `pretrain` (graph encoder,
+both losses), `diffusion` (UNet on frozen graph embeddings), `polish` (the same UNet on harder
+scenes), `decoder` (the decoder alone, on noisy latents), `judge` and `reader`; some presets have
+not all of them. Each has a folder under `out`
 with checkpoint.pt, log.jsonl and, when it is done, model.safetensors and stage.json, which knows
 the others by their sums; a later stage reads the files of the earlier ones. Everything is a
 function of the preset, so a run that was cut short goes on to the same weights, bit for bit."""
@@ -13,7 +14,7 @@ function of the preset, so a run that was cut short goes on to the same weights,
 
 # %% auto #0
 __all__ = ['STAGES', 'OPTIONAL', 'DENOISERS', 'AUTOENCODERS', 'ALL_WORLDS', 'LEAN', 'PRESETS', 'DRAWING', 'POLISHING', 'NEEDS',
-           'Preset', 'encoder_config', 'build', 'stage_files', 'is_done', 'trained', 'denoiser', 'feed',
+           'Preset', 'encoder_config', 'image_config', 'build', 'stage_files', 'is_done', 'trained', 'denoiser', 'feed',
            'rehearse_preset', 'images_loss', 'denoising', 'set_up', 'advice', 'save_stage', 'train_stage', 'stage_data',
            'train_all', 'check_preset', 'pipeline_of', 'assemble', 'load_pretraining', 'pack', 'trained_judge',
            'trained_reader', 'is_packed', 'keep_packed']
@@ -42,6 +43,7 @@ from ..method.pipeline import SGDiffPipeline
 from ..method.pretraining import (PretrainingConfig, PretrainingModel, feed_pretraining,
                                 pretraining_loss)
 from ..training.steps import FitConfig, batch_indices, rehearse
+from .captions import CaptionModel, captions_loss
 from .marks import reader_exam
 from .park import PARK
 from .reader import Reader, ReaderConfig, load_reader, reading_loss, save_reader
@@ -55,8 +57,8 @@ from ..method.vae import (
     VAE, VAEConfig, fit_latent_scale, forgiving_loss, start_from_pca, train_decoder_only, vae_loss)
 
 # %% ../../nbs/toy/recipes.ipynb #56ff8c31
-STAGES = ("vae", "pretrain", "diffusion", "polish", "decoder", "judge", "reader")
-OPTIONAL = ("polish", "decoder", "judge", "reader")     # not in every preset
+STAGES = ("vae", "eyes", "pretrain", "diffusion", "polish", "decoder", "judge", "reader")
+OPTIONAL = ("eyes", "polish", "decoder", "judge", "reader")     # not in every preset
 DENOISERS = ("diffusion", "polish")     # these two train the same UNet
 AUTOENCODERS = ("vae", "decoder")       # and these two the same autoencoder
 
@@ -72,6 +74,8 @@ class Preset:
     seed: int = 0                   # of the scenes, the first weights and every draw
     dim: int = 96                   # D of the graph encoder
     image_patch: int = 4            # pixels of a patch of stage 1's image encoder
+    image_queries: int = 0          # its readers, and
+    image_fine_blocks: int = 0      # its fine blocks, as in ImageEncoderConfig
     vae_channels: tuple = (64, 128)     # widths of the autoencoder, as in VAEConfig
     latent_channels: int = 8        # c, numbers per latent position
     model_channels: int = 96        # width of the UNet's finest level
@@ -85,6 +89,7 @@ class Preset:
     timestep_mean: float | None = None
     guidance: float = 4.0           # guidance scale that suits the weights, kept with them
     vae_steps: int = 800
+    eyes_steps: int = 0             # of stage 1's image encoder on captions; 0: no such stage
     pretrain_steps: int = 1200
     diffusion_steps: int = 3000
     # of stage 2 once more, on scenes with more of what is difficult; 0: no such stage
@@ -112,7 +117,8 @@ class Preset:
         many, rate, batch = (1, 10**9), (0.0, 1000.0), (1, 65_536)
         steps = {f"{stage}_steps": (int(stage not in OPTIONAL), 10**9) for stage in STAGES}
         check_fields(self, world={*ALL_WORLDS}, n_scenes=many, seed=(0, 2**62), dim=(1, 8192),
-                     model_channels=(32, 4096), image_patch=(1, 256), vae_channels=(1, 8192),
+                     model_channels=(32, 4096), image_patch=(1, 256), image_queries=(0, 1024),
+                     image_fine_blocks=(0, 64), vae_channels=(1, 8192),
                      latent_channels=(1, 1024),
                      channel_mult=(1, 64),
                      attention_levels=(0, 15), told_in_full=(0.0, 1.0),
@@ -142,12 +148,13 @@ class Preset:
         # a CPU's group norms in bfloat16 are slow on channels_last
         drawing = dict(warmup_steps=200, weight_decay=0.01, muon=self.muon, channels_last=False,
                        ema_decay=min(0.999, max(0, 1 - 20 / max(1, steps))))
+        seeing = dict(learning_rate=2e-3, weight_decay=0.05, ema_decay=0.99, muon=self.muon)
         looking = dict(learning_rate=3e-3, weight_decay=0.01, ema_decay=0.99, precision="no")
         own: dict[str, dict] = {
             "vae": dict(learning_rate=self.vae_lr, warmup_steps=50, weight_decay=0.0,
                         ema_decay=0.995, muon=self.vae_muon),
-            "pretrain": dict(learning_rate=2e-3, weight_decay=0.05, ema_decay=0.99,
-                             muon=self.muon),
+            "eyes": seeing,
+            "pretrain": seeing,
             "diffusion": drawing | dict(learning_rate=self.diffusion_lr),
             "polish": drawing | dict(learning_rate=self.diffusion_lr / 2),
             "decoder": dict(learning_rate=1e-3, warmup_steps=20, weight_decay=0.0, ema_decay=0.95),
@@ -175,7 +182,8 @@ PRESETS = {
     "park": Preset(
         **LEAN | dict(model_channels=96), world="park", n_scenes=60_000, dim=128,
         latent_channels=32, vae_channels=(32, 64, 128), vae_lr=1e-3, vae_muon=2.0,
-        image_patch=8, told_in_full=0.15, guidance=3.0, vae_steps=4000, vae_batch_size=8,
+        image_patch=8, image_queries=32, image_fine_blocks=1, told_in_full=0.15, guidance=3.0,
+        vae_steps=4000, vae_batch_size=8, eyes_steps=3000,
         pretrain_steps=4000, diffusion_steps=16_000, decoder_steps=1000, judge_steps=0,
         reader_steps=5000, diffusion_lr=1e-3, save_every=100,
     ),
@@ -195,6 +203,12 @@ def encoder_config(p: Preset) -> SceneGraphEncoderConfig:
         n_attributes=vocab.n_attributes, counts=bool(vocab.attributes))
 
 
+def image_config(p: Preset) -> ImageEncoderConfig:
+    "The sizes of stage 1's image encoder."
+    return ImageEncoderConfig(p.config.image_size, p.image_patch, queries=p.image_queries,
+                              fine_blocks=p.image_fine_blocks)
+
+
 def build(
     stage: str,
     p: Preset,
@@ -205,11 +219,13 @@ def build(
     world = p.config
     if stage in AUTOENCODERS: return VAE(VAEConfig(
         latent_channels=p.latent_channels, channels=p.vae_channels))
+    if stage == "eyes":
+        return CaptionModel(image_config(p), world.vocab.n_objects, world.vocab.n_predicates)
     if stage == "pretrain":
         return PretrainingModel(
             PretrainingConfig(
                 encoder_config(p),
-                ImageEncoderConfig(world.image_size, p.image_patch),
+                image_config(p),
             )
         )
     if stage in DENOISERS:
@@ -271,6 +287,9 @@ def feed(stage: str, p: Preset) -> Callable:  # feed(model), as `rehearse` wants
         side = size // 2 ** len(p.vae_channels)
         return feed_denoiser(encoder_config(p), side, p.diffusion_batch_size)
     images = torch.empty(p.vae_batch_size, 3, size, size, device="meta")
+    if stage == "eyes":
+        images = torch.empty(p.batch_size, 3, size, size, device="meta")
+        return lambda model: model.image_encoder(images)
     if stage in ("judge", "reader"): return lambda model: model(images)
     return lambda vae: vae.from_latents(vae.to_latents(images))
 
@@ -315,10 +334,13 @@ def set_up(stage: str, p: Preset, data, out: Path) -> tuple:  # (model, loss_fn)
         loss_fn = images_loss(p, data, 2 * p.vae_batch_size, stage, forgiving_loss)
         return train_decoder_only(trained("vae", p, out)), loss_fn
     model = build(stage, p)
+    if stage == "pretrain" and p.eyes_steps:
+        model.image_encoder = trained("eyes", p, out).image_encoder.train()
     if stage == "vae": start_from_pca(model, data.images[:1000])
     losses: dict[str, Callable] = {
         "vae": lambda: images_loss(p, data, p.vae_batch_size, stage, vae_loss),
         "pretrain": lambda: pretraining_loss(data, p.batch_size, p.seed, p.told_in_full),
+        "eyes": lambda: captions_loss(data, p.batch_size, p.seed),
         "judge": lambda: judging_loss(data, p.batch_size, p.seed),
         "reader": lambda: reading_loss(data, 2 * p.vae_batch_size, p.seed),
     }
@@ -378,8 +400,8 @@ POLISHING = (0.08, 0.03, 0.24, 0.55, 0.10)
 
 
 def stage_data(stage: str, p: Preset, progress: bool = True) -> Any:     # ToyData
-    """The training scenes of a stage: the first `n_scenes` of the world for `vae`, `pretrain` and
-    `decoder`.
+    """The training scenes of a stage: the first `n_scenes` of the world for `vae`, `eyes`,
+    `pretrain` and `decoder`.
 
     Stage 2 sees twice as many, the judge at most 20,000 with masks; in the easy world with more of
     the difficult arrangements, of which the park has enough. The reader's scenes come as a list."""
@@ -395,7 +417,8 @@ def stage_data(stage: str, p: Preset, progress: bool = True) -> Any:     # ToyDa
 
 
 # stage -> those it reads
-NEEDS = {"diffusion": ("vae", "pretrain"), "polish": ("vae", "pretrain", "diffusion"),
+NEEDS = {"pretrain": ("eyes",), "diffusion": ("vae", "pretrain"),
+         "polish": ("vae", "pretrain", "diffusion"),
          "decoder": ("vae",)}
 
 
@@ -413,9 +436,10 @@ def train_all(
         check_preset(p, out)
         todo = [stage for stage in p.stages if stage in asked and not is_done(stage, out)]
         for stage in todo:
-            lacking = [s for s in NEEDS.get(stage, ()) if s not in todo and not is_done(s, out)]
+            lacking = [s for s in NEEDS.get(stage, ()) if s in p.stages
+                       and s not in todo and not is_done(s, out)]
             if lacking: trained(lacking[0], p, out)     # which says what is amiss
-        shared = {"vae", "pretrain", "decoder"}
+        shared = {"vae", "eyes", "pretrain", "decoder"}
         data = stage_data("vae", p, progress is not False) if shared & set(todo) else None
         for stage in todo:
             result = train_stage(stage, p, out, data if stage in shared else None, on_log,
