@@ -184,7 +184,7 @@ PRESETS = {
         latent_channels=32, vae_channels=(32, 64, 128), vae_lr=1e-3, vae_muon=2.0,
         image_patch=8, image_queries=32, image_fine_blocks=1, told_in_full=0.15, guidance=3.0,
         vae_steps=4000, vae_batch_size=8, eyes_steps=3000,
-        pretrain_steps=4000, diffusion_steps=16_000, decoder_steps=1000, judge_steps=0,
+        pretrain_steps=3000, diffusion_steps=16_000, decoder_steps=1000, judge_steps=0,
         reader_steps=5000, diffusion_lr=1e-3, save_every=100,
     ),
     "tiny": Preset(
