@@ -21,8 +21,8 @@ demo: .venv/.installed  ## draw pictures from scene graphs with the shipped weig
 app: .venv/.installed-dev  ## the graph editor in the browser
 	$(BIN)/python -m voila nbs/app/editor_app.ipynb --Voila.config_file_paths=nbs/app
 
-lab: .venv/.installed-dev  ## the notebooks in JupyterLab, in the browser
-	$(BIN)/jupyter lab nbs
+lab: .venv/.installed-dev  ## the notebooks in JupyterLab, at chapter 0
+	$(BIN)/jupyter lab nbs --LabApp.default_url=/lab/tree/method/00_a_picture_from_a_graph.ipynb
 
 test: .venv/.installed-dev  ## run every notebook (shortened) and tests/, in two processes
 	$(BIN)/python -m pytest -v -n 2 --durations=20

@@ -89,7 +89,7 @@ def drawn(draw, graphs: list, seed: int, batch_size: int = 50) -> torch.Tensor:
 
 
 def obedience(
-    draw,  # draw(graphs, seed) -> (B, 3, S, S) float in [-1, 1]
+    pictures,  # pictures(seed) -> (B, 3, S, S) float in [-1, 1], one of each graph
     reader: Reader,
     graphs: list,  # SceneGraphs
     real,  # (B, 3, S, S) float in [-1, 1]: real scenes of these graphs
@@ -99,7 +99,7 @@ def obedience(
     counts = tallies(graphs, real, reader)
     best = shares(counts)
     total: Counter = sum(counts, Counter())
-    of_seed = [shares(tallies(graphs, drawn(draw, graphs, seed), reader)) for seed in seeds]
+    of_seed = [shares(tallies(graphs, pictures(seed), reader)) for seed in seeds]
     result = {}
     for what, value in best.items():
         values = [some.get(what, 0.0) for some in of_seed]

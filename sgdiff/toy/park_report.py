@@ -15,6 +15,7 @@ __all__ = ['OPEN_GRAPHS', 'SHEEP_SERIES', 'PARK_TARGETS', 'variety', 'real_readi
 # %% ../../nbs/toy/park_report.ipynb #88589e67
 import statistics
 import warnings
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from torch import nn
 from ..graphs.graph import SceneGraph
 from ..method.pipeline import SGDiffPipeline
 from ..method.retrieval import evaluate_retrieval, flip_test
-from .compliance import edit_locality, fid, inception_score
+from .compliance import BodyFeatures, edit_locality, fid, inception_score
 from .marks import marks, reader_exam
 from .obedience import (
     boxes_of, drawn, edit_marks, edit_pairs, obedience, relation_name, shares, with_facts)
@@ -62,18 +63,9 @@ def real_readings(graph: SceneGraph, scenes: list, n: int) -> list:     # scenes
     return [reading for reading in true if marks(graph, reading).full][:n]
 
 # %% ../../nbs/toy/park_report.ipynb #1deea982
-class ReaderFeatures(nn.Module):
-    "(B, 3, S, S) float in [-1, 1] -> (B, 2 D): mean and maximum of each of the reader's features."
+class ReaderFeatures(BodyFeatures):
+    "The features of the reader."
     name = "reader features"
-
-    def __init__(self, reader: Reader):
-        super().__init__()
-        self.reader, self.num_features = reader, 2 * reader.config.widths[0]
-
-    @torch.no_grad()
-    def forward(self, images):
-        features = self.reader.body(images)
-        return torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
 
 
 class ReaderKinds(nn.Module):
@@ -136,7 +128,8 @@ def curve(draw, reader, data: ParkData, n: int, seeds) -> dict:     # k -> row o
         told = [(i, g) for i, graph in enumerate(data.graphs)
                 if (g := with_facts(graph, k, np.random.default_rng((k, i))))][:n]
         if not told: continue
-        found = obedience(draw, reader, [g for _, g in told],
+        graphs = [g for _, g in told]
+        found = obedience(partial(drawn, draw, graphs), reader, graphs,
                           data.pixels([i for i, _ in told]), seeds)
         result[str(k)] = found[f"everything, {k} facts"]
     return result
@@ -184,6 +177,7 @@ def evaluate_park(
     "The report card of a model of the park."
     test, seeds = held_out("test", n, seed + 300), range(seed, seed + n_seeds)
     graphs, every = told_graphs(test, seed), list(range(n))
+    pictures = cache(partial(drawn, draw, graphs))
     scenes = [PARK.scenes(seed + 400, "test").scene(i) for i in range(10 * n)]
     large = held_out("test", 10 * n // 3, seed + 200, distinct_graphs=True)
     three = [i for i, g in enumerate(large.graphs) if sum(w not in LAND for w in g.objects) >= 3]
@@ -192,13 +186,14 @@ def evaluate_park(
         "retrieval": {str(k): r for k, r in evaluate_retrieval(pretrained, large).items()},
         "flip_test": flip_test(pretrained, PARK.data([large.graphs[i] for i in three],
                                                      large.images[three])),
-        "test": obedience(draw, reader, graphs, test.pixels(every), seeds)}
+        "test": obedience(pictures, reader, graphs, test.pixels(every), seeds)}
     for split in ("unseen triples", "unseen roles", "more things"):
         data = held_out(split, n // 2, seed + 500)
         needs = tells_unseen_triple if split == "unseen triples" else lambda graph: True
-        report[split] = obedience(draw, reader, told_graphs(data, seed, needs),
+        told = told_graphs(data, seed, needs)
+        report[split] = obedience(partial(drawn, draw, told), reader, told,
                                   data.pixels(list(range(len(data)))), seeds)
-    images = drawn(draw, graphs, seed)
+    images = pictures(seed)
     return report | {
         "facts": curve(draw, reader, held_out("test", 2 * n, seed + 600), n // 5, seeds),
         "edits": edit_card(draw, reader, graphs, max(2, n // 12), seed),
