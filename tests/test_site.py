@@ -651,12 +651,6 @@ def too_faint(page, mode):
     return [f"{mode}: {w}" for w in words[:12]]
 
 
-def listings(site, n=10):
-    "The longest pages that are nothing but the text of a module: one template makes them all."
-    pages = [name for name in site.pages if name.startswith("source/")]
-    return sorted(pages, key=lambda name: -(site.out / name).stat().st_size)[:n]
-
-
 PUSHED = "all => all.filter(t => t.scrollWidth > t.clientWidth + 1).map(t => t.innerText)"
 
 
@@ -665,9 +659,7 @@ def on_a_phone(site, browser, address):
     """What is wrong with each page on a phone; its tables that have to be pushed, and how many are
     stacked. Each page is opened once."""
     (page, wrong), found, tables = window(browser, "phone"), {}, {}
-    longest = listings(site)
     for name in site.pages:
-        if name.startswith("source/") and name not in longest: continue
         page.goto(address + name)
         table = page.locator("main table")
         if table.count() and not name.startswith(("api/", "source/", "slides/")):
