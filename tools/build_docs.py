@@ -33,13 +33,7 @@ NBS = ROOT / "nbs"
 SITE = Path(__file__).resolve().parent / "site"
 KATEX = re.compile(r"https://cdn\.jsdelivr\.net/npm/katex@[^/]+/dist/(?:contrib/)?")
 FONTS = re.compile(r"@import url\([^)]*fonts\.googleapis[^)]*\);?")
-# opened from a disk, a page may not fetch its index: then it is read as a script
-SEARCH = (
-    '<script>if(location.protocol==="file:"){const '
-    'f=window.fetch;window.fetch=u=>String(u).endsWith("search.json")?'
-    'Promise.resolve({json:()=>Promise.resolve(window.searchIndex)}):f(u)}</script>'
-)
-SCRIPTS = ("sidebar.js", "tables.js")  # of every page
+SCRIPTS = ("find.js", "sidebar.js", "tables.js")  # of every page
 SKIP = '<a class="skip" href="#quarto-document-content">Skip to the content</a>'
 
 
@@ -128,8 +122,7 @@ def mend(
         text = KATEX.sub(f"{up}site_libs/katex/", text)
         text = text.replace(
             "</head>",
-            f'{SEARCH}<script src="{up}site_libs/search-index.js" defer></script>'
-            + "".join(f'<script src="{up}site_libs/{name}" defer></script>' for name in SCRIPTS)
+            "".join(f'<script src="{up}site_libs/{name}" defer></script>' for name in SCRIPTS)
             + "</head>",
             1,
         )

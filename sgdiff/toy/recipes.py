@@ -188,9 +188,9 @@ PRESETS = {
         reader_steps=5000, diffusion_lr=1e-3, save_every=100,
     ),
     "tiny": Preset(
-        n_scenes=256, dim=32, model_channels=32, vae_steps=4, pretrain_steps=4, diffusion_steps=4,
-        polish_steps=4, decoder_steps=4, judge_steps=4, save_every=2, batch_size=16, guidance=2.5,
-        muon=2.0,
+        n_scenes=256, dim=32, model_channels=32, vae_channels=(16, 32), vae_steps=4,
+        pretrain_steps=4, diffusion_steps=4, polish_steps=4, decoder_steps=4, judge_steps=4,
+        save_every=2, batch_size=16, guidance=2.5, muon=2.0,
     ),
 }
 
