@@ -1,11 +1,16 @@
-"""Every notebook runs from top to bottom, shortened (SGDIFF_FAST=1), in a fresh kernel: their cells
-are the tests."""
+"""Every notebook runs from top to bottom, shortened (SGDIFF_FAST=1), in a kernel of its own: their
+cells are the tests."""
 import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
+from jupyter_client import AsyncKernelManager
 
+from forked_kernels import ForkedKernel
 from run_notebooks import NBS, ROOT, execute, find_notebooks
+
+KERNELS = ForkedKernel if sys.platform == "linux" else AsyncKernelManager
 
 
 def untracked():
@@ -28,7 +33,7 @@ def nothing_left_behind():
 
 @pytest.mark.parametrize("path", find_notebooks(), ids=lambda p: p.stem)
 def test_notebook(path, nothing_left_behind, record_property):
-    run = execute(path, fast=True, timeout=600)
+    run = execute(path, fast=True, timeout=600, kernels=KERNELS)
     # plain values: another process may report them
     record_property("run", vars(replace(run, path=str(path), notebook=None)))
     if run.error:

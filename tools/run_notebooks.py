@@ -18,6 +18,7 @@ from pathlib import Path
 
 import nbformat
 import yaml
+from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -122,6 +123,7 @@ def execute(
     path,  # the notebook; it is read, never written
     fast=False,  # sets SGDIFF_FAST=1 for its kernel
     timeout=1800,  # seconds, for any one cell
+    kernels=AsyncKernelManager,  # who starts its kernel
     on_cell=lambda number, total, seconds: None,  # called after each cell
 ):  # Run
     "Runs one notebook in a fresh kernel, in its own folder."
@@ -142,6 +144,7 @@ def execute(
 
     client = NotebookClient(
         nb, timeout=timeout, kernel_name="python3", record_timing=False,
+        kernel_manager_class=kernels,
         skip_cells_with_tag="skip-execution",
         # of the kernel: it warns of TCP on a machine's own loopback
         extra_arguments=["--log-level=ERROR"],

@@ -1,0 +1,84 @@
+"""Kernels for the tests of notebooks: forks of one process that has imported what most want.
+Importing PyTorch and its like anew for each of them would take as long as the notebooks themselves.
+Nothing of ours is imported there: every notebook begins without it."""
+import atexit
+import gc
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import sys
+from pathlib import Path
+
+from jupyter_client import AsyncKernelManager
+from jupyter_client.provisioning import LocalProvisioner
+
+OURS = {Path(__file__).resolve().parent, Path(__file__).resolve().parents[1] / "tools"}
+WANTED = [
+    "ipykernel.kernelapp", "IPython.core.completer", "matplotlib.pyplot", "networkx", "ipywidgets",
+    "torch", "torch._dynamo", "torchvision", "accelerate", "safetensors.torch", "PIL.Image",
+]
+FORKS = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+
+
+def be_kernel(file, surroundings, folder):
+    "This process is a kernel from now on: reached as `file` says, with these variables, there."
+    from ipykernel.kernelapp import IPKernelApp
+    gc.freeze()  # what was inherited is not looked through, so it stays shared
+    os.setsid()
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(surroundings)
+    sys.path[:] = [p for p in sys.path if Path(p).resolve() not in OURS]
+    # when the server of forks is gone, so is its kernel
+    ends_with = f"--IPKernelApp.parent_handle={os.getppid()}"
+    IPKernelApp.launch_instance(argv=["-f", file, "--log-level=ERROR", ends_with])
+    atexit._run_exitfuncs()  # multiprocessing leaves without them, and temporary folders would stay
+
+
+class Fork:
+    "A process, with the methods of `subprocess.Popen` that jupyter_client asks for."
+    stdin = stdout = stderr = None
+
+    def __init__(self, *given):
+        self.process = FORKS.Process(target=be_kernel, args=given)
+        self.process.start()
+        self.pid = self.process.pid
+
+    def poll(self): return self.process.exitcode
+
+    def wait(self):
+        self.process.join()
+        return self.process.exitcode
+
+    def send_signal(self, number): os.kill(self.pid, number)
+
+    def terminate(self): self.process.terminate()
+
+    def kill(self): self.process.kill()
+
+
+class ForkProvisioner(LocalProvisioner):
+    "Starts a fork where the usual one starts an interpreter."
+    async def launch_kernel(self, cmd, **kwargs):
+        wake_server()
+        self.process = Fork(self.parent.connection_file, dict(kwargs["env"]), kwargs["cwd"])
+        self.pid = self.process.pid
+        return self.connection_info
+
+
+class ForkedKernel(AsyncKernelManager):
+    "The manager of one such kernel, as `run_notebooks.execute` takes it."
+    async def _async_pre_start_kernel(self, **kwargs):
+        self.kernel_id = self.kernel_id or kwargs.get("kernel_id", "fork")
+        self.provisioner = ForkProvisioner(
+            kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self
+        )
+        return await super()._async_pre_start_kernel(**kwargs)
+
+
+def wake_server():
+    "The process to be forked is there; its figures go into notebooks."
+    FORKS.set_forkserver_preload(WANTED)
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    try: multiprocessing.forkserver.ensure_running()
+    finally: del os.environ["MPLBACKEND"]
