@@ -7,6 +7,8 @@ import multiprocessing
 import multiprocessing.forkserver
 import os
 import sys
+import threading
+import time
 from pathlib import Path
 
 from jupyter_client import AsyncKernelManager
@@ -20,8 +22,15 @@ WANTED = [
 FORKS = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 
 
-def be_kernel(file, surroundings, folder):
-    "This process is a kernel from now on: reached as `file` says, with these variables, there."
+def ends_with(process):
+    "This process ends when that one, by its number, is gone."
+    while Path(f"/proc/{process}").exists(): time.sleep(1)
+    os._exit(1)
+
+
+def be_kernel(tests, file, surroundings, folder):
+    """This process is a kernel from now on: reached as `file` says, with these variables, there; as
+    long as the process of the tests."""
     from ipykernel.kernelapp import IPKernelApp
     gc.freeze()  # what was inherited is not looked through, so it stays shared
     os.setsid()
@@ -29,9 +38,10 @@ def be_kernel(file, surroundings, folder):
     os.environ.clear()
     os.environ.update(surroundings)
     sys.path[:] = [p for p in sys.path if Path(p).resolve() not in OURS]
-    # when the server of forks is gone, so is its kernel
-    ends_with = f"--IPKernelApp.parent_handle={os.getppid()}"
-    IPKernelApp.launch_instance(argv=["-f", file, "--log-level=ERROR", ends_with])
+    threading.Thread(target=ends_with, args=[tests], daemon=True).start()
+    # it is nobody's child but the server's, and so it need not look after its parent itself
+    alone = "--IPKernelApp.parent_handle=0"
+    IPKernelApp.launch_instance(argv=["-f", file, "--log-level=ERROR", alone])
     atexit._run_exitfuncs()  # multiprocessing leaves without them, and temporary folders would stay
 
 
@@ -40,7 +50,7 @@ class Fork:
     stdin = stdout = stderr = None
 
     def __init__(self, *given):
-        self.process = FORKS.Process(target=be_kernel, args=given)
+        self.process = FORKS.Process(target=be_kernel, args=(os.getpid(), *given))
         self.process.start()
         self.pid = self.process.pid
 
