@@ -215,6 +215,15 @@ def test_notebook_opens_with_its_question_and_says_its_time(path):
     )
 
 
+def test_every_figure_that_is_described_is_there():
+    "Outputs may get lost when notebooks are joined; what the workshop hands out has none."
+    missing = [
+        f"{path.stem} {cell['id']}" for path in find_notebooks() for cell in read(path).cells
+        if cell.cell_type == "code" and "#| fig-alt:" in cell.source and not cell.outputs
+    ]
+    assert missing == [], "run these notebooks: `make notebooks`"
+
+
 @notebooks
 def test_notebook_has_no_failed_cell(path):
     failed = [
