@@ -79,8 +79,11 @@ def pictures_figure(graphs, rows, titles=None, highlight=()) -> "Figure":
     for i, (graph, row) in enumerate(zip(graphs, rows)):
         graph.draw(axes[i, 0], highlight[i] if highlight else ())
         if titles: axes[i, 0].set_title(titles[i], fontsize=8)
-        for ax in axes[i, 1:]: ax.axis("off")
-        for ax, image in zip(axes[i, 1:], row): ax.imshow(image, interpolation="nearest")
+        for j, ax in enumerate(axes[i, 1:]):
+            ax.set(xticks=[], yticks=[])
+            # a thin frame, for snow on white paper
+            ax.spines[:].set(visible=j < len(row), color="0.8", linewidth=0.5)
+            if j < len(row): ax.imshow(row[j], interpolation="nearest")
     fig.tight_layout()
     plt.close(fig)  # shown once, as a value, not a second time at the end of the cell
     return fig
