@@ -36,6 +36,10 @@ const answers = {
     const found = judged && await engine.judge(drawn.pixels, seeds.length, judged.map(q => graphs.judgeable(manifest.judge, q) ? q : null));
     return { latents: [...drawn.latents], pixels: [...drawn.pixels], attention: [...drawn.attention], found };
   },
+  async noised({ text, latents, ...request }) {
+    const { levels, pixels } = await (await ready()).noised({ graph: vocab.rows(read(text)), latents: Float32Array.from(latents), ...request });
+    return { levels, pixels: [...pixels] };
+  },
   async cancelled({ text, after }) {
     let steps = 0;
     const drawn = await (await ready()).draw({ graph: vocab.rows(read(text)), seeds: [0], ...manifest.settings }, step => { steps = step; return step < after; });

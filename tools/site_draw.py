@@ -11,6 +11,7 @@ import shutil
 
 import torch
 
+from site_live import SCRIPT
 from site_widgets import NO_NPM
 
 WITHOUT = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Draw</title><p>This site was built without the page that draws: {}.</p></html>'
@@ -57,10 +58,11 @@ def add(
     target = stage / "draw"
     (stage / "images").mkdir(exist_ok=True)
     shutil.copy(root / "nbs" / "images" / "draw.png", stage / "images")
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy(SCRIPT, target)  # it says itself what is missing
     try: shutil.copytree(kept(root), target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
     except SGDiffError as error:
         why = str(error) if shutil.which("npm") else NO_NPM
-        target.mkdir(parents=True, exist_ok=True)
         (target / "index.html").write_text(WITHOUT.format(html.escape(why)), encoding="utf-8")
         return [f"draw/index.html: the page that draws is not there: {why}"]
     manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))

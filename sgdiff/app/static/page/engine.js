@@ -23,13 +23,15 @@ export class Engine {
     return Array.from({ length: rows }, (_, i) => out.tokens.data.slice(i * C, (i + 1) * C));
   }
 
-  async conditions(graph) {                         // name -> { rows of tokens, all of one number; mask }
+  async conditions(graph, hidden = []) {            // name -> { rows of tokens, all of one number; mask }; hidden: tokens of the graph that are not read
     const told = await this.tokens(graph), alone = await this.tokens({ ...graph, triples: [] }), L = told.length - 1;
     const fill = rows => {                          // the token of the whole comes last, whatever there is before
       const pad = Array(L - rows.length).fill(new Float32Array(rows[0].length));
       return { rows: [...rows.slice(0, -1), ...pad, rows.at(-1)], mask: [...rows.slice(0, -1).fill(1).map(Number), ...pad.map(() => 0), 1] };
     };
-    return { graph: fill(told.slice(0, -1)), objects: fill(alone.slice(0, -1)), nothing: fill(told.slice(-1)) };
+    const whole = fill(told.slice(0, -1));
+    for (const row of hidden) whole.mask[row] = 0;
+    return { graph: whole, objects: fill(alone.slice(0, -1)), nothing: fill(told.slice(-1)) };
   }
 
   denoiser(conditions, n, weights, look) {          // denoise(x, t) for n pictures; look(attention): of the graph's own rows
@@ -53,13 +55,22 @@ export class Engine {
     return (await this.run("decoder", { latents: ["float32", latents, [n, ...this.manifest.latent_shape]] })).pixels.data;
   }
 
-  // graph: { objects: rows of the vocabulary, triples }; seeds: one a picture; tell(step, x0) as in `sample`
-  async draw({ graph, seeds, steps, guidance, relations }, tell) {
+  // latents of one picture with noise of timestep t (chapter 7), and what the denoiser takes them for when it is told nothing: two pictures
+  async noised({ graph, latents, seed, t }) {
+    const levels = this.schedule.levels(t), noise = startNoise(latents.length, seed);
+    const x = latents.map((v, i) => levels[0] * v + levels[1] * noise[i]);
+    const denoise = this.denoiser(await this.conditions(graph), 1, [["nothing", 1]], () => {});
+    const x0 = this.schedule.x0(x, t, await denoise(x, t));
+    return { levels, pixels: await this.decode(Float32Array.from([...x, ...x0]), 2) };
+  }
+
+  // graph: { objects: rows of the vocabulary, triples }; seeds: one a picture; hidden: as in `conditions`; tell(step, x0) as in `sample`
+  async draw({ graph, seeds, steps, guidance, relations, hidden }, tell) {
     const n = seeds.length, size = this.manifest.latent_shape.reduce((a, b) => a * b), noise = new Float32Array(n * size);
     seeds.forEach((seed, i) => noise.set(startNoise(size, seed), i * size));
     let attention = null;
     const look = maps => { attention = attention ? attention.map((v, i) => v + maps[i]) : maps; };
-    const conditions = await this.conditions(graph), denoise = this.denoiser(conditions, n, asked(guidance, relations), look);
+    const conditions = await this.conditions(graph, hidden), denoise = this.denoiser(conditions, n, asked(guidance, relations), look);
     const latents = await sample({ schedule: this.schedule, denoise, noise, steps, tell });
     if (!latents) return null;
     return { tokens: conditions.graph.rows, latents, pixels: await this.decode(latents, n), attention: attention.map(v => v / steps) };
