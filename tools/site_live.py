@@ -104,17 +104,18 @@ def add(
     figure = FIGURES.get(page)
     if figure is None: return
     cells = nb.cells
-    heads = [(i, line) for i, cell in enumerate(cells) if cell.cell_type == "markdown"
-             for line in cell.source.split("\n") if line.startswith("## ")]
-    names = [line.removeprefix("## ") for _, line in heads]
+    heads = [(i, k, line.removeprefix("## ")) for i, cell in enumerate(cells)
+             if cell.cell_type == "markdown"
+             for k, line in enumerate(cell.source.split("\n")) if line.startswith("## ")]
+    names = [name for _, _, name in heads]
     if figure.section not in names:
         raise ValueError(f"{page} has no section '{figure.section}' for its live figure, but "
                          f"{', '.join(names)}")
-    where = names.index(figure.section) + 1
-    if where == len(heads): return cells.append(cell_of(figure, page))
-    i, line = heads[where]
-    above, below = cells[i].source.split(f"{line}\n", 1)
-    cells[i].source = f"{line}\n{below}"
+    after = heads[names.index(figure.section) + 1:]
+    if not after: return cells.append(cell_of(figure, page))
+    i, k, _ = after[0]
+    lines = cells[i].source.split("\n")
+    above = "\n".join(lines[:k]).rstrip()
+    cells[i].source = "\n".join(lines[k:])
     cells.insert(i, cell_of(figure, page))
-    if above.strip():
-        cells.insert(i, nbformat.v4.new_markdown_cell(above.rstrip(), id=f"{cells[i + 1].id}-l"))
+    if above: cells.insert(i, nbformat.v4.new_markdown_cell(above, id="above-live"))
