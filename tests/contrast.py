@@ -7,9 +7,11 @@ FAINT = """(box, settings) => {        // texts whose contrast with what is behi
   const parse = s => { const n = (s.match(/[\\d.]+/g) ?? []).map(Number); return s.startsWith("color(") ? [...n.slice(0, 3).map(v => v * 255), n[3] ?? 1] : [...n, 1].slice(0, 4); };
   const over = (a, b) => [0, 1, 2].map(i => a[i] * a[3] + b[i] * (1 - a[3]));
   const light = c => { const f = c.map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * f[0] + 0.7152 * f[1] + 0.0722 * f[2]; };
-  const behind = e => { const found = []; for (; e; e = e.parentElement) {
-    const own = e.matches("g") && e.querySelector(":scope > rect"); found.push(parse(own ? getComputedStyle(own).fill : getComputedStyle(e).backgroundColor)); }
-    return found.reduceRight((below, c) => over(c, below), [255, 255, 255]); };
+  const known = new Map([[null, [255, 255, 255]]]);  // element -> its ground: many words stand on one
+  const behind = e => { if (!known.has(e)) {
+    const own = e.matches("g") && e.querySelector(":scope > rect"), ground = parse(own ? getComputedStyle(own).fill : getComputedStyle(e).backgroundColor);
+    known.set(e, over(ground, behind(e.parentElement))); }
+    return known.get(e); };
   const faint = new Set(), walk = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) {
     const e = walk.currentNode.parentElement, seen = e.getBoundingClientRect(), style = getComputedStyle(e), words = walk.currentNode.data.trim();

@@ -61,7 +61,8 @@ def test_the_image_encoder_has_other_sizes(size, patch):
 
 
 def test_the_image_encoder_refuses_patches_and_widths_that_do_not_fit():
-    for wrong in ({"patch": 3}, {"width": 20}):
+    for wrong in ({"patch": 3}, {"width": 20}, {"patch": 2, "fine_blocks": 1},
+                  {"width": 24, "fine_blocks": 1}):
         with pytest.raises(RangeError): ImageEncoderConfig(**wrong)
 
 

@@ -11,6 +11,8 @@ from torch import nn
 from sgdiff.cli import main
 from sgdiff.errors import load_json
 from sgdiff.graphs.graph import SceneGraph, check_graph
+from sgdiff.method.contrastive import ImageEncoderConfig
+from sgdiff.toy.captions import CaptionModel, caption_ids, captions, captions_loss, draw_captions
 from sgdiff.toy.marks import marks, reader_exam, same_things
 from sgdiff.toy.obedience import drawn, edit_marks, edit_pairs, shares, tally, with_facts
 from sgdiff.toy.park import (
@@ -308,7 +310,7 @@ def test_every_stage_of_the_park_runs_and_leaves_weights_that_can_be_measured(tm
     small = replace(
         PRESETS["park"], n_scenes=64, dim=16, model_channels=32, latent_channels=4, vae_muon=0.0,
         vae_channels=(8, 8, 8), vae_steps=2, pretrain_steps=2, diffusion_steps=2, decoder_steps=2,
-        reader_steps=2, batch_size=8, diffusion_batch_size=8, vae_batch_size=4)
+        eyes_steps=2, reader_steps=2, batch_size=8, diffusion_batch_size=8, vae_batch_size=4)
     assert train_all(small, tmp_path, progress=False)
     from sgdiff.method.pipeline import SGDiffPipeline
     pipeline = SGDiffPipeline.from_pretrained(tmp_path / "weights")
@@ -369,3 +371,50 @@ def test_variety_of_one_picture_is_none_and_of_real_scenes_some(scenes):
     assert place == pytest.approx(np.std(centers, axis=0).mean())
     assert look == pytest.approx(4 / 6)             # of six pairs, two are of one size
     assert variety(graph, [Reading([], ())] * 9) == (None, None)
+
+
+def test_captions_are_true_and_the_lies_beside_them_are_not():
+    data = make_dataset(PARK, 150, seed=5, progress=False)
+    kinds = set()
+    for graph in data.graphs:
+        said = {(graph.objects[s], p, graph.objects[o]) for s, p, o in graph.triples}
+        said |= {turn(fact) for fact in said}
+        told = {fact: lie for fact, lie, _ in captions(graph, data)}
+        kinds |= {kind for *_, kind in captions(graph, data)}
+        assert {*told} <= said and not {*told.values()} & said
+        assert all({turn(lie), lie} & {told[turn(fact)]} for fact, lie in told.items())
+    assert kinds == {*range(len(data.families))}
+
+
+def test_rare_families_are_told_as_often_as_common_ones():
+    told = np.zeros((40, 7), np.int64)
+    told[36:, 6], told[:, 0] = 1, range(40)     # 36 of one family, 4 of another
+    rng = np.random.default_rng(0)
+    drawn_ones = [draw_captions(told, 4, rng) for _ in range(300)]
+    assert 0.4 < np.mean([ones[:, 6].mean() for ones in drawn_ones]) < 0.6
+    assert all(len({*ones[:, 0]}) == 4 for ones in drawn_ones)
+    assert draw_captions(told[:3], 4, rng) is not None and len(draw_captions(told[:0], 4, rng)) == 0
+
+
+def test_an_image_encoder_learns_captions_by_heart():
+    data = make_dataset(PARK, 16, seed=6, progress=False)
+    torch.manual_seed(0)
+    sizes = ImageEncoderConfig(64, 8, width=32, global_dim=32, queries=8)
+    model = CaptionModel(sizes, PARK.vocab.n_objects, PARK.vocab.n_predicates)
+    loss_fn = captions_loss(data, batch_size=16)
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    for step in range(150):
+        loss, told = loss_fn(model, step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert told["told_apart"] > 0.9 and len(caption_ids(data)) == 16
+
+
+def test_what_the_readers_find_does_not_depend_on_where_it_stands():
+    torch.manual_seed(0)
+    encoder = ImageEncoderConfig(64, 8, queries=4, fine_blocks=1).build()
+    readers = encoder.to_global
+    x = torch.randn(2, 96, 8, 8)
+    readers.places.zero_()                      # nobody knows where
+    torch.testing.assert_close(readers(x.roll((2, 3), (2, 3))), readers(x))

@@ -117,7 +117,8 @@ def test_the_index_of_names_is_up_to_date(exported):
 
 ALONE = """
 import importlib, os, sys, traceback
-import matplotlib.pyplot, torch  # what most modules want is loaded once; of ours nothing is
+# what most modules want is loaded once; of ours nothing is
+import einops, ipywidgets, matplotlib.pyplot, networkx, safetensors.torch, torch, tqdm.auto
 for name in sys.argv[1:]:
     if child := os.fork():
         if os.waitpid(child, 0)[1]: print(name)

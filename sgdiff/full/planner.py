@@ -169,6 +169,7 @@ def encoder_operations(
     return counter.get_total_flops() / 4
 
 
+@functools.cache
 def pretraining_operations(
     preset: FullPreset,
     vocab: Vocab,
@@ -187,6 +188,7 @@ def pretraining_operations(
     return 3 * encoder_operations(encoder_config(preset, vocab)) + looks * look.get_total_flops()
 
 
+@functools.cache
 def pretraining_memory(
     preset: FullPreset,
     vocab: Vocab,

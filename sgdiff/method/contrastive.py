@@ -45,6 +45,9 @@ class ImageEncoderConfig:
         if self.patch & (self.patch - 1):
             raise RangeError(f"patch is {self.patch}, expected a power of two")
         if self.width % 8: raise RangeError(f"width is {self.width}, expected a multiple of 8")
+        if self.fine_blocks and (self.patch < 4 or self.width % 16):
+            raise RangeError("fine_blocks ask for a patch of at least 4, a width in sixteens: "
+                             f"got {self.patch} and {self.width}")
 
     @property
     def grid(self) -> int:  # tokens along one side

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ..core import device_of
 from ..graphs.graph import SceneGraph
 from ..method.contrastive import ImageEncoderConfig
-from .world import ToyData, turn
+from .world import ToyData, facts, told_once, turn
 from ..training.steps import batch_indices
 
 # %% ../../nbs/toy/captions.ipynb #3984095a
@@ -37,14 +37,12 @@ def captions(
     data: ToyData,  # its world, which knows what can be turned
 ) -> list:  # of (fact, lie, row of `data.families`); a fact: (subject, predicate, object), words
     "Each relation of a scene and its opposite, told from both ends."
-    said = {_words(graph, row) for row in range(len(graph.triples))}
-    said |= {turn(fact) for fact in said}
-    found = {}
+    said, found = facts(graph.objects, graph.triples), {}
     for kind, family in enumerate(data.families):
         for wrong in data.flips(graph, family):
             row = next(i for i, t in enumerate(graph.triples) if t != wrong.triples[i])
             fact, lie = _words(graph, row), _words(wrong, row)
-            if lie in said or turn(lie) in said: continue
+            if told_once(*lie) in said: continue
             found[fact], found[turn(fact)] = (lie, kind), (turn(lie), kind)
     return [(fact, lie, kind) for fact, (lie, kind) in found.items()]
 
@@ -105,8 +103,8 @@ def captions_loss(
     "The loss of step `step` as a function of (seed, step) alone."
     told = caption_ids(data)
     def loss_fn(model, step):
-        indices, rng = batch_indices(len(data), batch_size, step, seed), np.random.default_rng(
-            [seed, step])
+        indices = batch_indices(len(data), batch_size, step, seed)
+        rng = np.random.default_rng([seed, step])
         drawn = [draw_captions(told[i], n, rng) for i in indices.tolist()]
         of = torch.arange(len(drawn)).repeat_interleave(torch.tensor([len(d) for d in drawn]))
         ids = torch.from_numpy(np.concatenate(drawn))

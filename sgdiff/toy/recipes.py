@@ -222,12 +222,7 @@ def build(
     if stage == "eyes":
         return CaptionModel(image_config(p), world.vocab.n_objects, world.vocab.n_predicates)
     if stage == "pretrain":
-        return PretrainingModel(
-            PretrainingConfig(
-                encoder_config(p),
-                image_config(p),
-            )
-        )
+        return PretrainingModel(PretrainingConfig(encoder_config(p), image_config(p)))
     if stage in DENOISERS:
         return UNet(
             UNetConfig(
@@ -286,10 +281,9 @@ def feed(stage: str, p: Preset) -> Callable:  # feed(model), as `rehearse` wants
     if stage in DENOISERS:
         side = size // 2 ** len(p.vae_channels)
         return feed_denoiser(encoder_config(p), side, p.diffusion_batch_size)
-    images = torch.empty(p.vae_batch_size, 3, size, size, device="meta")
-    if stage == "eyes":
-        images = torch.empty(p.batch_size, 3, size, size, device="meta")
-        return lambda model: model.image_encoder(images)
+    many = p.batch_size if stage == "eyes" else p.vae_batch_size
+    images = torch.empty(many, 3, size, size, device="meta")
+    if stage == "eyes": return lambda model: model.image_encoder(images)
     if stage in ("judge", "reader"): return lambda model: model(images)
     return lambda vae: vae.from_latents(vae.to_latents(images))
 
@@ -418,8 +412,7 @@ def stage_data(stage: str, p: Preset, progress: bool = True) -> Any:     # ToyDa
 
 # stage -> those it reads
 NEEDS = {"pretrain": ("eyes",), "diffusion": ("vae", "pretrain"),
-         "polish": ("vae", "pretrain", "diffusion"),
-         "decoder": ("vae",)}
+         "polish": ("vae", "pretrain", "diffusion"), "decoder": ("vae",)}
 
 
 def train_all(
