@@ -21,15 +21,18 @@ from sgdiff.app.model import SERIES, EditorModel
 from sgdiff.app.onnx_graphs import check_exportable
 from sgdiff.cli import main
 from sgdiff.errors import SGDiffError, default_weights
+from sgdiff.graphs.batch import SceneGraphBatch
 from sgdiff.graphs.drawing import place_objects
 from sgdiff.graphs.text import graph_from_text
 from sgdiff.graphs.vocab import closest_words
 from sgdiff.method.diffusion import levels, predict_x0, q_sample
+from sgdiff.method.masked import masked_loss
 from sgdiff.method.noise import initial_noise
 from sgdiff.method.pipeline import SGDiffPipeline
 from sgdiff.method.samplers import SAMPLERS, sampling_timesteps
 from sgdiff.method.unet import record_attention, triple_attention
 from sgdiff.toy.judge import judge_beside
+from sgdiff.toy.recipes import load_pretraining
 from small_browser import chromium, served
 
 for needed in ("onnx", "onnxscript"):
@@ -69,6 +72,15 @@ def folder(tmp_path_factory, runtime):
 
 
 @pytest.fixture(scope="session")
+def taught(folder, tmp_path_factory):
+    "The page as the site has it, with what pre-training taught with."
+    out = tmp_path_factory.mktemp("taught") / "draw"
+    shutil.copytree(folder, out)
+    pages.add_pretraining(load_pretraining(default_weights()), out)
+    return out
+
+
+@pytest.fixture(scope="session")
 def manifest(folder):
     return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 
@@ -76,7 +88,7 @@ def manifest(folder):
 @pytest.fixture(scope="session")
 def node(folder):
     "node(requests) -> answers of the page's scripts."
-    def ask(*requests):
+    def ask(*requests, folder=folder):
         done = subprocess.run(
             [NODE, ROOT / "tests" / "page_node.mjs", folder],
             input=json.dumps(requests), capture_output=True, text=True,
@@ -223,6 +235,34 @@ def test_noise_is_added_and_taken_for_latents_as_in_python(node, pipe, t):
         pixels = pipe.vae.from_latents(torch.cat([x, guess])).clamp(-1, 1)
     assert found["levels"] == pytest.approx(levels(pipe.schedule, t), abs=1e-6)
     assert ((torch.tensor(found["pixels"]) - pixels.flatten()).abs() <= 2 * 2 / 255).float().mean() >= 0.99
+
+
+def test_a_picture_fits_graphs_as_in_python(node, pipe, taught):
+    "The flip test: the cosine with its own graph is larger than with a graph that has a word turned."
+    texts, model = site_live.FIGURES["method/05_contrastive"].graphs, load_pretraining(default_weights())
+    out = pipe(texts[0], seed=0)
+    with torch.no_grad():
+        graphs = model.graph_encoder(SceneGraphBatch.from_graphs([pipe.read(text) for text in texts], pipe.vocab)).global_
+        wanted = torch.cosine_similarity(model.image_encoder(out.pixels)[1], graphs)
+    found, = node(dict(what="fits", texts=texts, latents=out.latents.flatten().tolist()), folder=taught)
+    assert found == pytest.approx(wanted.tolist(), abs=2e-3)
+    assert min(found[:2]) > max(found[2:])
+
+
+def test_a_hole_is_drawn_again_as_in_python(node, pipe, taught):
+    figure, model = site_live.FIGURES["method/06_masked"], load_pretraining(default_weights())
+    out, (left, top, size) = pipe(figure.graphs[0], seed=0), figure.more["hole"]
+    hidden = torch.zeros(1, 1, pipe.image_size, pipe.image_size, dtype=torch.bool)
+    hidden[:, :, top:top + size, left:left + size] = True
+    latents = out.latents.flatten().tolist()
+    found = node(*[dict(what="redrawn", text=text, latents=latents, hole=figure.more["hole"]) for text in figure.graphs], folder=taught)
+    for text, there in zip(figure.graphs, found, strict=True):
+        with torch.no_grad():
+            drawn = model.reconstruct(out.pixels, hidden, model.graph_encoder(SceneGraphBatch.from_graphs([pipe.read(text)], pipe.vocab)))
+        wanted = torch.cat([out.pixels * ~hidden, drawn])
+        assert ((torch.tensor(there["pixels"]) - wanted.flatten()).abs() <= 2 * 2 / 255).float().mean() >= 0.99
+        assert there["loss"] == pytest.approx(masked_loss(drawn, out.pixels, hidden).item(), abs=2e-3)
+    assert found[0]["loss"] == min(there["loss"] for there in found)
 
 
 def test_a_newer_wish_stops_the_drawing(node):
@@ -545,10 +585,10 @@ ONE_OF_EACH = sorted({figure.kind + str(figure.more): name for name, figure in s
 
 
 @pytest.fixture(scope="module")
-def chapters(folder, tmp_path_factory):
+def chapters(taught, tmp_path_factory):
     "A site of nothing but the live figures."
     out = tmp_path_factory.mktemp("chapters")
-    shutil.copytree(folder, out / "draw")
+    shutil.copytree(taught, out / "draw")
     shutil.copy(site_live.SCRIPT, out / "draw")
     shutil.copy(ROOT / "tools" / "site" / "styles.css", out)
     for name, figure in site_live.FIGURES.items():
@@ -564,8 +604,11 @@ def started(page):
     page.wait_for_function(DRAWN)
 
 
-def test_the_size_that_the_button_names_is_that_of_the_files(manifest):
-    assert round(sum(told["bytes"] for told in manifest["files"].values()) / 1e6) == site_live.MEGABYTES
+def test_the_size_that_the_button_names_is_that_of_the_files(taught):
+    manifest = json.loads((taught / "manifest.json").read_text(encoding="utf-8"))
+    first, more = (sum(told["bytes"] for told in manifest[when].values()) / 1e6 for when in ("files", "later"))
+    assert [round(first), round(more)] == [site_live.MEGABYTES, site_live.TAUGHT]
+    assert sum(path.stat().st_size for path in (taught / "model").iterdir()) < 12e6
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
@@ -601,6 +644,19 @@ def test_the_slider_of_guidance_reaches_the_sampler(browser, chapters, node):
         page.locator(".live input").fill("1")
         page.wait_for_function("document.querySelector('.live-status').textContent.startsWith('Drawn')")
         assert page.evaluate(BYTES) == first
+
+
+def test_what_pretraining_taught_with_is_fetched_by_the_figure_that_asks_for_it(browser, chapters):
+    with opened(browser, chapters, at="method/05_contrastive.html") as page:
+        started(page)
+        page.wait_for_function("document.querySelectorAll('.live-meters li').length")
+        told = [text.split("\n") for text in page.locator(".live-meters li").all_inner_texts()]
+        cosines = {name: float(value) for value, name in told}
+        assert max(cosines, key=cosines.get) == site_live.FIGURES["method/05_contrastive"].graphs[1] or max(cosines, key=cosines.get).endswith("(drawn)")
+    with opened(browser, chapters, at="method/08_unet.html") as page:
+        started(page)
+        fetched = page.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
+        assert [url for url in fetched if "pretraining" in url] == []
 
 
 def test_one_token_must_stay(browser, chapters):

@@ -38,15 +38,18 @@ def kept(
     root,  # the repository's
 ):  # folder of the page
     "The page for the shipped weights, made where it is not there yet. Raises SGDiffError."
-    from sgdiff.app.page import fetch_runtime, write_page
+    from sgdiff.app.page import add_pretraining, fetch_runtime, write_page
     from sgdiff.cli import load_pipeline
+    from sgdiff.toy.recipes import load_pretraining
     folder = root / "build" / "draw" / made_from(root)
     if (folder / "manifest.json").is_file(): return folder
     shutil.rmtree(folder.parent, ignore_errors=True)  # what was made of older weights
     runtime = fetch_runtime(root / "build" / "npm")
     pipe, judge = load_pipeline(root / "data" / "toy")
-    write_page(pipe, judge, folder, runtime)
-    return folder
+    unfinished = folder.with_name("unfinished")
+    write_page(pipe, judge, unfinished, runtime)
+    add_pretraining(load_pretraining(root / "data" / "toy"), unfinished)
+    return unfinished.rename(folder)
 
 
 def add(

@@ -13,6 +13,7 @@ import nbformat
 
 SCRIPT = Path(__file__).resolve().parent / "site" / "live.js"
 MEGABYTES = 13  # of networks and runtime, fetched once; a test adds them up
+TAUGHT = 2  # more, where the figure asks what pre-training taught with
 STILL = "This figure needs scripts, and a page that comes from a web server, not from a disk."
 
 
@@ -48,6 +49,22 @@ FIGURES = {  # page -> figure
         "The trained denoiser draws, and each place of the picture reads the tokens of the graph. "
         "Orange: the places that read the chosen token, a mean over all blocks and steps.",
         (SHEEP,)),
+    "method/05_contrastive": Live(
+        "fits", "Does it help? A short training", "which graph does the picture fit?",
+        "A graph is drawn. The shipped encoders, which were trained longer, compare the picture "
+        "with all six. The second tells the same from the other end. The third and the fourth have "
+        "one word turned or replaced. The fifth says more. Which bars come close to the longest?",
+        ("sheep left of tree; sky above grass", "tree right of sheep; grass below sky",
+         "sheep right of tree; sky above grass", "dog left of tree; sky above grass",
+         "sheep left of tree; sheep looking away from tree; sky above grass",
+         "boat left of car; sky above water")),
+    "method/06_masked": Live(
+        "masked", "After a full training", "hide a part, and say what it was",
+        "The shipped masked head draws what is hidden, from what is seen and from the tokens of a "
+        "graph. Only the first graph is true. What comes back, and what does the lie change?",
+        (SHEEP, "dog left of tree; sky above grass", "ball left of tree; sky above grass",
+         "boat left of tree; sky above grass", "tree; sky above grass"),
+        more={"hole": (0, 7, 16)}),
     "method/07_latents_and_diffusion": Live(
         "noise", "Noise in many steps, or in one", "drag the noise level",
         "Middle: the latents with noise, decoded. Right: what the trained denoiser takes them for "
@@ -79,9 +96,10 @@ def element(
     "The figure as HTML, in one piece: a blank line would end it in Markdown."
     said = json.dumps({"graphs": figure.graphs, "seeds": figure.seeds, **figure.more})
     title = html.escape(figure.title)
+    size = MEGABYTES + TAUGHT * (figure.kind in ("fits", "masked"))
     return (
         f'<section class="live" data-figure="{figure.kind}" data-said="{html.escape(said)}" '
-        f'data-size="{MEGABYTES} MB" aria-label="Live figure: {title}">\n'
+        f'data-size="{size} MB" aria-label="Live figure: {title}">\n'
         f"<p><strong>Live: {title}.</strong> {html.escape(figure.words)}</p>\n"
         f'<p class="live-still">{STILL}</p>\n</section>\n'
         f'<script type="module" src="{up}draw/{SCRIPT.name}"></script>'

@@ -24,7 +24,7 @@ class Networks {                                    // the worker. A newer quest
       if (data.found) { this.known.set(key, data); done(data); }
     }));
   }
-  noised(request) { return new Promise(done => this.ask("noised", request, done)); }
+  answer(kind, request) { return new Promise(done => this.ask(kind, request, done)); }
 }
 
 class Figure {                                      // what a figure is made of: pictures, things to turn, words
@@ -104,13 +104,44 @@ const figures = {
     const [clean, noisy, guess] = ["clean", "with noise", "the denoiser’s guess"].map(name => at.picture(name));
     const { latents, graph } = await at.draw([clean], at.said.graphs[0]), last = at.manifest.schedule.alphas_cumprod.length - 1;
     const show = async t => {
-      const { noised, levels } = await at.networks.noised({ graph: at.vocab.rows(graph), latents, seed: at.said.noise, t });
+      const { noised, levels } = await at.networks.answer("noised", { graph: at.vocab.rows(graph), latents, seed: at.said.noise, t });
       put(noisy.canvas, noised[0]); put(guess.canvas, noised[1]);
       at.tell(noisy, [`t = ${t}`]); at.tell(guess, [`from t = ${t}`]);
       at.say(`t = ${t}: ${levels[0].toFixed(2)} times the latents and ${levels[1].toFixed(2)} times the noise.`);
     };
     const range = at.slider("timestep t", { min: 0, max: last, step: 9, value: Math.round(last / 18) * 9 }, show);
     range.oninput();
+  },
+
+  async fits(at) {                                  // how well a picture fits its graph, and others that differ in a word or two
+    const picture = at.picture("picture"), { graphs: texts } = at.said, all = texts.map(text => at.vocab.rows(at.read(text)));
+    const list = html("ul", { className: "live-meters" });
+    const show = async () => {
+      const own = inputs.findIndex(i => i.checked);
+      at.said.seeds = [Number(seed.value)];
+      const { latents } = await at.draw([picture], texts[own]), { fits: { cosines } } = await at.networks.answer("fits", { graphs: all, latents });
+      const best = cosines.indexOf(Math.max(...cosines));
+      list.replaceChildren(...texts.map((text, i) => at.meter(i === own ? `${text} (drawn)` : text, cosines[i])));
+      at.say(`Drawn. The picture fits “${texts[best]}” best, with a cosine of ${cosines[best].toFixed(2)}.`);
+    };
+    const inputs = at.choices("the graph that is drawn", texts, "radio", show), seed = at.slider("seed", { min: 0, max: 9, step: 1, value: 0 }, show);
+    at.box.append(html("p", { textContent: "Cosine of the picture with each graph:" }), list);
+    inputs[0].click();
+  },
+
+  async masked(at) {                                // a hole in a picture, drawn again from what a graph says
+    const [whole, seen, again] = ["picture", "what is seen", "drawn from the graph"].map(name => at.picture(name));
+    const { graphs: texts, hole: [left, top, size] } = at.said, { latents } = await at.draw([whole], texts[0]), last = at.manifest.image_size - size;
+    const show = async () => {
+      const text = texts[inputs.findIndex(i => i.checked)], hole = [Number(x.value), Number(y.value), size];
+      const { redrawn, loss } = await at.networks.answer("redrawn", { graph: at.vocab.rows(at.read(text)), latents, hole });
+      put(seen.canvas, redrawn[0]); put(again.canvas, redrawn[1]);
+      at.tell(seen, [`hidden: ${size} × ${size} pixels`]); at.tell(again, [`masked loss ${loss.toFixed(2)}`]);
+      at.say(`Drawn from “${text}”: masked loss ${loss.toFixed(2)}.`);
+    };
+    const inputs = at.choices("what the graph says", texts, "radio", show);
+    const x = at.slider("hole, from the left", { min: 0, max: last, step: 1, value: left }, show), y = at.slider("hole, from above", { min: 0, max: last, step: 1, value: top }, show);
+    inputs[0].click();
   },
 
   async hide(at) {                                  // the same noise, with tokens that the denoiser may not read

@@ -4,6 +4,7 @@ import { startNoise } from "./noise.js";
 import { Schedule, asked, sample, weighed } from "./sampler.js";
 
 const whole = numbers => BigInt64Array.from(numbers, BigInt);
+const dot = (a, b) => a.reduce((sum, v, i) => sum + v * b[i], 0), cosine = (a, b) => dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
 
 export class Engine {
   // ort: onnxruntime-web; manifest: manifest.json; bytes: name of a network -> Uint8Array, taken when it is needed
@@ -16,11 +17,14 @@ export class Engine {
     return this.sessions[name].run(feeds, wanted);
   }
 
-  async tokens({ objects, triples }) {              // rows of words; -> rows of tokens: relations, objects, the graph, no graph
+  async read({ objects, triples }) {                // rows of words; -> tokens, and what the encoder says: local, whole
     const n = objects.length, all = [...triples, ...objects.map((_, i) => [i, 0, n])];
-    const out = await this.run("encoder", { objects: ["int64", whole([...objects, 0]), [n + 1]], triples: ["int64", whole(all.flat()), [all.length, 3]] });
-    const [rows, C] = out.tokens.dims;
-    return Array.from({ length: rows }, (_, i) => out.tokens.data.slice(i * C, (i + 1) * C));
+    return this.run("encoder", { objects: ["int64", whole([...objects, 0]), [n + 1]], triples: ["int64", whole(all.flat()), [all.length, 3]] });
+  }
+
+  async tokens(graph) {                             // -> rows of tokens: relations, objects, the graph, no graph
+    const { tokens: { dims: [rows, C], data } } = await this.read(graph);
+    return Array.from({ length: rows }, (_, i) => data.slice(i * C, (i + 1) * C));
   }
 
   async conditions(graph, hidden = []) {            // name -> { rows of tokens, all of one number; mask }; hidden: tokens of the graph that are not read
@@ -62,6 +66,30 @@ export class Engine {
     const denoise = this.denoiser(await this.conditions(graph), 1, [["nothing", 1]], () => {});
     const x0 = this.schedule.x0(x, t, await denoise(x, t));
     return { levels, pixels: await this.decode(Float32Array.from([...x, ...x0]), 2) };
+  }
+
+  // what pre-training taught with (chapters 5 and 6): a picture, with or without a hole, as its image encoder and masked head take it
+  async seen(graph, pixels, hidden) {               // -> the graph's own vector and the picture's; the picture with what is hidden drawn
+    const { local, whole } = await this.read(graph), side = this.manifest.image_size;
+    const out = await this.run("pretraining", { pixels: ["float32", pixels, [1, 3, side, side]], hidden: ["bool", hidden, [1, 1, side, side]], local: ["float32", local.data, local.dims] });
+    return { graph: whole.data, picture: out.whole.data, drawn: out.drawn.data };
+  }
+
+  async fits({ graphs, latents }) {                 // -> the cosine of a picture with each graph
+    const pixels = await this.decode(latents, 1), cosines = [];
+    for (const graph of graphs) {
+      const { graph: g, picture: v } = await this.seen(graph, pixels, new Uint8Array(pixels.length / 3));
+      cosines.push(cosine(g, v));
+    }
+    return { cosines };
+  }
+
+  async redrawn({ graph, latents, hole: [left, top, size] }) {    // hole: a square of pixels; -> seen and drawn pixels, the masked loss
+    const pixels = await this.decode(latents, 1), side = this.manifest.image_size, n = side * side;
+    const hidden = Uint8Array.from({ length: n }, (_, i) => i % side >= left && i % side < left + size && i >= top * side && i < (top + size) * side);
+    const { drawn } = await this.seen(graph, pixels, hidden);
+    const loss = pixels.reduce((sum, v, i) => sum + (drawn[i] - v) ** 2, 0) / (3 * Math.max(1, hidden.reduce((a, b) => a + b)));   // seen pixels stay
+    return { loss, pixels: Float32Array.from([...pixels.map((v, i) => hidden[i % n] ? 0 : v), ...drawn]) };
   }
 
   // graph: { objects: rows of the vocabulary, triples }; seeds: one a picture; hidden: as in `conditions`; tell(step, x0) as in `sample`

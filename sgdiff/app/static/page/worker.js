@@ -1,6 +1,7 @@
 // A thread of its own for the networks: it fetches and checks their files, draws the newest wish, and tells what it sees on the way.
 // In: { draw: { id, graph, seeds, steps, guidance, relations, questions, hidden } }, { noised: { id, graph, latents, seed, t } },
-// { cancel: true }. Out: { loading }, { ready }, { step }, { drawn }, { noised }, { failed }.
+// { fits: { id, graphs, latents } }, { redrawn: { id, graph, latents, hole } }, { cancel: true }.
+// Out: { loading }, { ready }, { step }, { drawn }, { noised }, { fits }, { redrawn }, { failed }.
 import { Engine } from "./engine.js";
 
 const MB = bytes => (bytes / 1e6).toFixed(1);
@@ -102,7 +103,26 @@ async function noised(request) {
   postMessage({ noised: rgba(pixels, 2, engine.manifest.image_size), levels, id: request.id });
 }
 
-const answer = { draw, noised };
+async function taught() {                           // the file of pre-training, which few ask for
+  const name = "model/pretraining.onnx", told = engine.manifest.later?.[name];
+  if (!told) throw new Error("this site was built without what pre-training taught with");
+  if (engine.sessions.pretraining) return;
+  total += told.bytes;
+  await engine.load("pretraining", await file(name, told));
+}
+
+async function fits({ id, ...request }) {
+  await taught();
+  postMessage({ fits: await engine.fits(request), id });
+}
+
+async function redrawn({ id, ...request }) {
+  await taught();
+  const { pixels, loss } = await engine.redrawn(request);
+  postMessage({ redrawn: rgba(pixels, 2, engine.manifest.image_size), loss, id });
+}
+
+const answer = { draw, noised, fits, redrawn };
 let cancelled = false;
 onmessage = ({ data }) => {
   const [[kind, request]] = Object.entries(data);
