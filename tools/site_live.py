@@ -50,7 +50,7 @@ FIGURES = {  # page -> figure
         "Orange: the places that read the chosen token, a mean over all blocks and steps.",
         (SHEEP,)),
     "method/05_contrastive": Live(
-        "fits", "Does it help? A short training", "which graph does the picture fit?",
+        "fits", "Does it help? A short training", "find the graph that fits",
         "A graph is drawn. The shipped encoders, which were trained longer, compare the picture "
         "with all six. The second tells the same from the other end. The third and the fourth have "
         "one word turned or replaced. The fifth says more. Which bars come close to the longest?",
@@ -61,7 +61,8 @@ FIGURES = {  # page -> figure
     "method/06_masked": Live(
         "masked", "After a full training", "hide a part, and say what it was",
         "The shipped masked head draws what is hidden, from what is seen and from the tokens of a "
-        "graph. Only the first graph is true. What comes back, and what does the lie change?",
+        "graph. The first graph is true, the last does not speak of it, the others lie. What comes "
+        "back, and what does a lie change?",
         (SHEEP, "dog left of tree; sky above grass", "ball left of tree; sky above grass",
          "boat left of tree; sky above grass", "tree; sky above grass"),
         more={"hole": (0, 7, 16)}),
