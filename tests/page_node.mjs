@@ -36,6 +36,19 @@ const answers = {
     const found = judged && await engine.judge(drawn.pixels, seeds.length, judged.map(q => graphs.judgeable(manifest.judge, q) ? q : null));
     return { latents: [...drawn.latents], pixels: [...drawn.pixels], attention: [...drawn.attention], found };
   },
+  async noised({ text, latents, ...request }) {
+    const { levels, pixels } = await (await ready()).noised({ graph: vocab.rows(read(text)), latents: Float32Array.from(latents), ...request });
+    return { levels, pixels: [...pixels] };
+  },
+  async fits({ texts, latents }) {
+    await (await ready()).load("pretraining", bytes("model/pretraining.onnx"));
+    return (await engine.fits({ graphs: texts.map(text => vocab.rows(read(text))), latents: Float32Array.from(latents) })).cosines;
+  },
+  async redrawn({ text, latents, hole }) {
+    await (await ready()).load("pretraining", bytes("model/pretraining.onnx"));
+    const { pixels, loss } = await engine.redrawn({ graph: vocab.rows(read(text)), latents: Float32Array.from(latents), hole });
+    return { pixels: [...pixels], loss };
+  },
   async cancelled({ text, after }) {
     let steps = 0;
     const drawn = await (await ready()).draw({ graph: vocab.rows(read(text)), seeds: [0], ...manifest.settings }, step => { steps = step; return step < after; });

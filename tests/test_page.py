@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import site_live
 from contrast import FAINT
 from run_notebooks import ROOT
 from sgdiff.app import page as pages
@@ -20,14 +21,18 @@ from sgdiff.app.model import SERIES, EditorModel
 from sgdiff.app.onnx_graphs import check_exportable
 from sgdiff.cli import main
 from sgdiff.errors import SGDiffError, default_weights
+from sgdiff.graphs.batch import SceneGraphBatch
 from sgdiff.graphs.drawing import place_objects
 from sgdiff.graphs.text import graph_from_text
 from sgdiff.graphs.vocab import closest_words
+from sgdiff.method.diffusion import levels, predict_x0, q_sample
+from sgdiff.method.masked import masked_loss
 from sgdiff.method.noise import initial_noise
 from sgdiff.method.pipeline import SGDiffPipeline
-from sgdiff.method.samplers import sampling_timesteps
+from sgdiff.method.samplers import SAMPLERS, sampling_timesteps
 from sgdiff.method.unet import record_attention, triple_attention
 from sgdiff.toy.judge import judge_beside
+from sgdiff.toy.recipes import load_pretraining
 from small_browser import chromium, served
 
 for needed in ("onnx", "onnxscript"):
@@ -67,6 +72,15 @@ def folder(tmp_path_factory, runtime):
 
 
 @pytest.fixture(scope="session")
+def taught(folder, tmp_path_factory):
+    "The page as the site has it, with what pre-training taught with."
+    out = tmp_path_factory.mktemp("taught") / "draw"
+    shutil.copytree(folder, out)
+    pages.add_pretraining(load_pretraining(default_weights()), out)
+    return out
+
+
+@pytest.fixture(scope="session")
 def manifest(folder):
     return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 
@@ -74,7 +88,7 @@ def manifest(folder):
 @pytest.fixture(scope="session")
 def node(folder):
     "node(requests) -> answers of the page's scripts."
-    def ask(*requests):
+    def ask(*requests, folder=folder):
         done = subprocess.run(
             [NODE, ROOT / "tests" / "page_node.mjs", folder],
             input=json.dumps(requests), capture_output=True, text=True,
@@ -182,6 +196,73 @@ def test_verdicts_are_pythons_on_twenty_graphs(node, pipe, judge):
     for i, (text, drawn) in enumerate(zip(texts, found)):
         out = pipe(text, seed=i, num_inference_steps=8)
         assert drawn["found"][0]["verdicts"] == judge.answer(out.pixels, [out.graphs[0].named_triples()])[0]
+
+
+def test_hidden_tokens_are_read_by_nobody_as_in_python(node, pipe, monkeypatch):
+    graph, hidden, real = pipe.read(SHEEP), [0, 3], pipe.context
+    shown, found = node(*[dict(what="draw", text=SHEEP, seeds=[3], **more) for more in ({"hidden": []}, {"hidden": hidden})])
+    shape = len(graph.triples) + len(graph.objects) + 1, pipe.image_size, pipe.image_size
+    before, after = (torch.tensor(f["attention"]).view(shape) for f in (shown, found))
+    assert (after[hidden] == 0).all() and (before[hidden] > 0).any()
+    torch.testing.assert_close(after.sum(0), torch.ones(shape[1:]), atol=1e-4, rtol=0)
+
+    def hiding(graphs):
+        context, mask = real(graphs)
+        mask[0, hidden] = False  # the first row is the graph, the second its objects alone
+        return context, mask
+    monkeypatch.setattr(pipe, "context", hiding)
+    assert torch.allclose(torch.tensor(found["latents"]), pipe(SHEEP, seed=3).latents.flatten(), atol=1e-3)
+
+
+def test_guidance_one_is_the_walk_without_guidance_and_a_seed_repeats(node, pipe):
+    plain, again, two = node(*[dict(what="draw", text="sheep left of tree", seeds=[1], steps=6, relations=0, guidance=g) for g in (1, 1, 2)])
+    assert plain == again and plain["pixels"] != two["pixels"]
+    context, mask = pipe.context([pipe.read("sheep left of tree")])
+    with torch.no_grad():
+        z = SAMPLERS["dpm"](lambda x, t: pipe.unet(x, t, context, mask), initial_noise(pipe.latent_shape, [1]), pipe.schedule, 6, None, None,
+                            pipe.diffusion.prediction)
+    assert torch.allclose(torch.tensor(plain["latents"]), z.flatten(), atol=1e-3)
+
+
+@pytest.mark.parametrize("t", [0, 504, 999])
+def test_noise_is_added_and_taken_for_latents_as_in_python(node, pipe, t):
+    x0, at = pipe("dog", seed=0, num_inference_steps=4).latents, torch.tensor([t])
+    found, = node(dict(what="noised", text="dog", latents=x0.flatten().tolist(), seed="5", t=t))
+    x = q_sample(pipe.schedule, x0, at, initial_noise(pipe.latent_shape, [5]))
+    with torch.no_grad():
+        answer = pipe.unet(x, at, pipe.unet.null_context.view(1, 1, -1), torch.ones(1, 1, dtype=torch.bool))
+        guess = predict_x0(pipe.schedule, x, at, answer, pipe.diffusion.prediction)
+        pixels = pipe.vae.from_latents(torch.cat([x, guess])).clamp(-1, 1)
+    assert found["levels"] == pytest.approx(levels(pipe.schedule, t), abs=1e-6)
+    assert ((torch.tensor(found["pixels"]) - pixels.flatten()).abs() <= 2 * 2 / 255).float().mean() >= 0.99
+
+
+def test_a_picture_fits_graphs_as_in_python(node, pipe, taught):
+    "The flip test: the cosine with its own graph is larger than with a graph that has a word turned."
+    texts, model = site_live.FIGURES["method/05_contrastive"].graphs, load_pretraining(default_weights())
+    out = pipe(texts[0], seed=0)
+    with torch.no_grad():
+        graphs = model.graph_encoder(SceneGraphBatch.from_graphs([pipe.read(text) for text in texts], pipe.vocab)).global_
+        wanted = torch.cosine_similarity(model.image_encoder(out.pixels)[1], graphs)
+    found, = node(dict(what="fits", texts=texts, latents=out.latents.flatten().tolist()), folder=taught)
+    assert found == pytest.approx(wanted.tolist(), abs=2e-3)
+    assert min(found[:2]) > max(found[2:])
+
+
+def test_a_hole_is_drawn_again_as_in_python(node, pipe, taught):
+    figure, model = site_live.FIGURES["method/06_masked"], load_pretraining(default_weights())
+    out, (left, top, size) = pipe(figure.graphs[0], seed=0), figure.more["hole"]
+    hidden = torch.zeros(1, 1, pipe.image_size, pipe.image_size, dtype=torch.bool)
+    hidden[:, :, top:top + size, left:left + size] = True
+    latents = out.latents.flatten().tolist()
+    found = node(*[dict(what="redrawn", text=text, latents=latents, hole=figure.more["hole"]) for text in figure.graphs], folder=taught)
+    for text, there in zip(figure.graphs, found, strict=True):
+        with torch.no_grad():
+            drawn = model.reconstruct(out.pixels, hidden, model.graph_encoder(SceneGraphBatch.from_graphs([pipe.read(text)], pipe.vocab)))
+        wanted = torch.cat([out.pixels * ~hidden, drawn])
+        assert ((torch.tensor(there["pixels"]) - wanted.flatten()).abs() <= 2 * 2 / 255).float().mean() >= 0.99
+        assert there["loss"] == pytest.approx(masked_loss(drawn, out.pixels, hidden).item(), abs=2e-3)
+    assert found[0]["loss"] == min(there["loss"] for there in found)
 
 
 def test_a_newer_wish_stops_the_drawing(node):
@@ -493,3 +574,105 @@ def test_it_fits_the_screen_and_can_be_read(browser, address, size, mode):
         nameless = page.evaluate("""[...document.querySelectorAll("button, input, select")].filter(e => e.getClientRects().length
           && !(e.textContent.trim() || e.getAttribute("aria-label") || e.labels?.length)).map(e => e.id)""")
         assert small == [] and nameless == []
+
+
+# --- the live figures of the site's chapters
+
+LIVE = "<!doctype html><html lang=en><meta charset=utf-8><title>A chapter</title><meta name=viewport content='width=device-width'><link rel=icon href='data:,'><link rel=stylesheet href=../styles.css><main>{}</main>"
+DRAWN = "document.querySelector('.live input') && /^(Drawn|Orange|t = )/.test(document.querySelector('.live-status').textContent)"
+BYTES = "() => [...document.querySelectorAll('.live canvas')].map(c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data])"
+ONE_OF_EACH = sorted({figure.kind + str(figure.more): name for name, figure in site_live.FIGURES.items()}.values())
+
+
+@pytest.fixture(scope="module")
+def chapters(taught, tmp_path_factory):
+    "A site of nothing but the live figures."
+    out = tmp_path_factory.mktemp("chapters")
+    shutil.copytree(taught, out / "draw")
+    shutil.copy(site_live.SCRIPT, out / "draw")
+    shutil.copy(ROOT / "tools" / "site" / "styles.css", out)
+    for name, figure in site_live.FIGURES.items():
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / f"{name}.html").write_text(LIVE.format(site_live.element(figure, "../")), encoding="utf-8")
+    with served(out) as (address, _): yield address
+
+
+def started(page):
+    "Presses the button by keyboard, and waits for the first pictures."
+    page.locator(".live button").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function(DRAWN)
+
+
+def test_the_size_that_the_button_names_is_that_of_the_files(taught):
+    manifest = json.loads((taught / "manifest.json").read_text(encoding="utf-8"))
+    first, more = (sum(told["bytes"] for told in manifest[when].values()) / 1e6 for when in ("files", "later"))
+    assert [round(first), round(more)] == [site_live.MEGABYTES, site_live.TAUGHT]
+    assert sum(path.stat().st_size for path in (taught / "model").iterdir()) < 12e6
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_a_live_figure_fetches_nothing_before_it_is_asked_fits_a_phone_and_has_words(browser, chapters, name):
+    with opened(browser, chapters, "phone", at=f"{name}.html") as page:
+        page.wait_for_selector(".live button")
+        fetched = page.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
+        assert [url.removeprefix(chapters) for url in fetched if "/draw/" in url] == ["draw/live.js"]
+        started(page)
+        nameless = page.evaluate("[...document.querySelectorAll('.live input')].filter(e => !e.labels.length || !e.labels[0].textContent.trim()).length")
+        assert nameless == 0 and all(page.locator(".live canvas[role=img]").evaluate_all("all => all.map(c => c.ariaLabel)"))
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+        page.screenshot(path=SHOTS / f"live-{Path(name).name}.png", full_page=True)
+        first, last = page.evaluate(BYTES), page.locator(".live input").last
+        last.focus()
+        page.keyboard.press("PageUp" if last.get_attribute("type") == "range" else "Space")
+        page.wait_for_function(f"first => JSON.stringify(({BYTES})()) !== JSON.stringify(first)", arg=first)
+
+
+def test_the_slider_of_guidance_reaches_the_sampler(browser, chapters, node):
+    with opened(browser, chapters, at="method/09_sampling.html") as page:
+        started(page)
+        first = page.evaluate(BYTES)
+        text = site_live.FIGURES["method/09_sampling"].graphs[0]
+        for value in ("1", "4"):
+            page.locator(".live input").fill(value)
+            page.wait_for_function("document.querySelector('.live-status').textContent.startsWith('Drawn')")
+            wanted, = node(dict(what="draw", text=text, seeds=["0", "1", "2"], guidance=int(value), relations=0))
+            here = torch.tensor(wanted["pixels"]).view(3, 3, -1).transpose(1, 2)  # B pixels C
+            there = torch.tensor(page.evaluate(BYTES)).view(3, -1, 4)[..., :3]
+            assert ((here + 1) * 127.5 - there).abs().max() <= 1
+        assert page.evaluate(BYTES) != first
+        page.locator(".live input").fill("1")
+        page.wait_for_function("document.querySelector('.live-status').textContent.startsWith('Drawn')")
+        assert page.evaluate(BYTES) == first
+
+
+def test_what_pretraining_taught_with_is_fetched_by_the_figure_that_asks_for_it(browser, chapters):
+    with opened(browser, chapters, at="method/05_contrastive.html") as page:
+        started(page)
+        page.wait_for_function("document.querySelectorAll('.live-meters li').length")
+        told = [text.split("\n") for text in page.locator(".live-meters li").all_inner_texts()]
+        cosines = {name: float(value) for value, name in told}
+        assert max(cosines, key=cosines.get) == site_live.FIGURES["method/05_contrastive"].graphs[1] or max(cosines, key=cosines.get).endswith("(drawn)")
+    with opened(browser, chapters, at="method/08_unet.html") as page:
+        started(page)
+        fetched = page.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
+        assert [url for url in fetched if "pretraining" in url] == []
+
+
+def test_one_token_must_stay(browser, chapters):
+    with opened(browser, chapters, at="method/08_unet.html") as page:
+        started(page)
+        for box in page.locator(".live input:checked").all()[::-1]: box.click()
+        page.wait_for_function("document.querySelector('.live-status').textContent.startsWith('One token must stay')")
+
+
+def test_a_live_figure_without_networks_says_so(browser, tmp_path):
+    (tmp_path / "draw").mkdir()
+    shutil.copy(site_live.SCRIPT, tmp_path / "draw")
+    (tmp_path / "index.html").write_text(LIVE.format(site_live.element(site_live.FIGURES["method/09_sampling"], "")), encoding="utf-8")
+    with served(tmp_path) as (address, _):
+        page = browser.new_page()
+        page.goto(address)
+        page.click(".live button")
+        page.wait_for_function("document.querySelector('.live-status').textContent.includes('built without the networks')")
+        page.close()

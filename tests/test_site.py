@@ -19,6 +19,7 @@ pytest.importorskip("smalldocs", reason="the site is built by smalldocs, of the 
 import build_docs
 import site_chapters
 import site_doors
+import site_live
 import site_pages
 import site_widgets
 from contrast import FAINT
@@ -117,6 +118,25 @@ def test_directives_of_text_are_not_shown(site):
     "`#| export` before a module's text is for the export, not for readers."
     shown = [name for name in site.pages if "<p>#|" in (site.out / name).read_text(encoding="utf-8")]
     assert shown == []
+
+
+def test_live_figures_stand_at_the_end_of_their_sections(site):
+    for name, figure in site_live.FIGURES.items():
+        text = (site.out / f"{name}.html").read_text(encoding="utf-8")
+        above, below = text.split('<section class="live"')
+        here = re.sub(r"[^a-z0-9]+", "-", figure.section.lower()).strip("-")
+        headings = [re.findall(r'<h2[^>]*data-anchor-id="([^"]*)"', part) for part in (above, below)]
+        assert headings[0][-1] == here and headings[1], name
+
+
+def test_a_live_figure_without_its_section_is_told():
+    nb = new_notebook(cells=[new_markdown_cell("# 9\n## Other")])
+    with pytest.raises(ValueError, match="has no section 'Guidance'"): site_live.add(nb, "method/09_sampling")
+    nb.cells = [new_markdown_cell("# 9\n\n## Guidance\nWords.\n\n## Recap\nMore.")]
+    site_live.add(nb, "method/09_sampling")
+    assert [cell.source.split("\n")[0][:20] for cell in nb.cells] == ["# 9", '<section class="live', "## Recap"]
+    site_live.add(nb, "method/11_does_it_obey")
+    assert len(nb.cells) == 3
 
 
 def test_no_link_is_broken(site):

@@ -24,6 +24,7 @@ import yaml
 import make_slides
 import site_doors
 import site_draw
+import site_live
 import site_pages
 import site_widgets
 from site_chapters import chapter
@@ -78,6 +79,7 @@ def stage_pages(
             continue
         nb, found = chapter(path, NBS, names, copied)
         figures += [] if "solutions" in path.parts else found
+        site_live.add(nb, path.relative_to(NBS).with_suffix("").as_posix())
         if not quarto:
             site_widgets.show(nb)
         target = stage / path.relative_to(NBS)

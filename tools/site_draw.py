@@ -11,6 +11,7 @@ import shutil
 
 import torch
 
+from site_live import SCRIPT
 from site_widgets import NO_NPM
 
 WITHOUT = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Draw</title><p>This site was built without the page that draws: {}.</p></html>'
@@ -37,15 +38,18 @@ def kept(
     root,  # the repository's
 ):  # folder of the page
     "The page for the shipped weights, made where it is not there yet. Raises SGDiffError."
-    from sgdiff.app.page import fetch_runtime, write_page
+    from sgdiff.app.page import add_pretraining, fetch_runtime, write_page
     from sgdiff.cli import load_pipeline
+    from sgdiff.toy.recipes import load_pretraining
     folder = root / "build" / "draw" / made_from(root)
     if (folder / "manifest.json").is_file(): return folder
     shutil.rmtree(folder.parent, ignore_errors=True)  # what was made of older weights
     runtime = fetch_runtime(root / "build" / "npm")
     pipe, judge = load_pipeline(root / "data" / "toy")
-    write_page(pipe, judge, folder, runtime)
-    return folder
+    unfinished = folder.with_name("unfinished")
+    write_page(pipe, judge, unfinished, runtime)
+    add_pretraining(load_pretraining(root / "data" / "toy"), unfinished)
+    return unfinished.rename(folder)
 
 
 def add(
@@ -57,10 +61,11 @@ def add(
     target = stage / "draw"
     (stage / "images").mkdir(exist_ok=True)
     shutil.copy(root / "nbs" / "images" / "draw.png", stage / "images")
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy(SCRIPT, target)  # it says itself what is missing
     try: shutil.copytree(kept(root), target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
     except SGDiffError as error:
         why = str(error) if shutil.which("npm") else NO_NPM
-        target.mkdir(parents=True, exist_ok=True)
         (target / "index.html").write_text(WITHOUT.format(html.escape(why)), encoding="utf-8")
         return [f"draw/index.html: the page that draws is not there: {why}"]
     manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))

@@ -11,7 +11,8 @@ know no word and no size; they read the manifest."""
 
 # %% auto #0
 __all__ = ['RUNTIME', 'RUNTIME_FILES', 'STATIC', 'askable_groups', 'presets', 'random_texts', 'settings', 'page_manifest',
-           'fetch_runtime', 'check_runtime', 'copy_runtime', 'check_place', 'described_files', 'write_page']
+           'fetch_runtime', 'check_runtime', 'copy_runtime', 'check_place', 'described_files', 'write_page',
+           'add_pretraining']
 
 # %% ../../nbs/app/in_the_page.ipynb #3c29643c
 import gzip
@@ -24,12 +25,13 @@ from inspect import signature
 from pathlib import Path
 
 from .model import SERIES
-from .onnx_graphs import check_exportable, export_parts
-from ..errors import SGDiffError, atomic_write, save_json
+from .onnx_graphs import check_exportable, export_parts, export_pretraining
+from ..errors import SGDiffError, atomic_write, load_json, save_json
 from ..folders import file_sum, one_writer
 from ..graphs.drawing import DIRECTIONS, HIGH, LOW
 from ..graphs.graph import MOST_OBJECTS, MOST_RELATIONS
 from ..method.pipeline import SGDiffPipeline
+from ..method.pretraining import PretrainingModel
 from ..toy.judge import Judge, JudgeConfig, askable
 from ..toy.world import EASY, GROUNDS, SKIES, ToyWorld, ToyWorldConfig
 
@@ -170,3 +172,10 @@ def write_page(
         names = [f"model/{path.name}" for path in models.values()]
         files = described_files(out, [*names, "runtime/ort-wasm-simd-threaded.wasm.gz"])
         save_json(manifest | dict(runtime=" ".join(RUNTIME), files=files), out / "manifest.json")
+
+
+def add_pretraining(model: PretrainingModel, out: Path) -> None:  # out: such a page
+    "What stage 1 taught with, for figures that ask for it: the page itself never fetches it."
+    path, manifest = export_pretraining(model, out / "model"), load_json(out / "manifest.json")
+    save_json(manifest | dict(later=described_files(out, [f"model/{path.name}"])),
+              out / "manifest.json")

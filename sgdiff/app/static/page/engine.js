@@ -4,6 +4,7 @@ import { startNoise } from "./noise.js";
 import { Schedule, asked, sample, weighed } from "./sampler.js";
 
 const whole = numbers => BigInt64Array.from(numbers, BigInt);
+const dot = (a, b) => a.reduce((sum, v, i) => sum + v * b[i], 0), cosine = (a, b) => dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
 
 export class Engine {
   // ort: onnxruntime-web; manifest: manifest.json; bytes: name of a network -> Uint8Array, taken when it is needed
@@ -16,20 +17,25 @@ export class Engine {
     return this.sessions[name].run(feeds, wanted);
   }
 
-  async tokens({ objects, triples }) {              // rows of words; -> rows of tokens: relations, objects, the graph, no graph
+  async read({ objects, triples }) {                // rows of words; -> tokens, and what the encoder says: local, whole
     const n = objects.length, all = [...triples, ...objects.map((_, i) => [i, 0, n])];
-    const out = await this.run("encoder", { objects: ["int64", whole([...objects, 0]), [n + 1]], triples: ["int64", whole(all.flat()), [all.length, 3]] });
-    const [rows, C] = out.tokens.dims;
-    return Array.from({ length: rows }, (_, i) => out.tokens.data.slice(i * C, (i + 1) * C));
+    return this.run("encoder", { objects: ["int64", whole([...objects, 0]), [n + 1]], triples: ["int64", whole(all.flat()), [all.length, 3]] });
   }
 
-  async conditions(graph) {                         // name -> { rows of tokens, all of one number; mask }
+  async tokens(graph) {                             // -> rows of tokens: relations, objects, the graph, no graph
+    const { tokens: { dims: [rows, C], data } } = await this.read(graph);
+    return Array.from({ length: rows }, (_, i) => data.slice(i * C, (i + 1) * C));
+  }
+
+  async conditions(graph, hidden = []) {            // name -> { rows of tokens, all of one number; mask }; hidden: tokens of the graph that are not read
     const told = await this.tokens(graph), alone = await this.tokens({ ...graph, triples: [] }), L = told.length - 1;
     const fill = rows => {                          // the token of the whole comes last, whatever there is before
       const pad = Array(L - rows.length).fill(new Float32Array(rows[0].length));
       return { rows: [...rows.slice(0, -1), ...pad, rows.at(-1)], mask: [...rows.slice(0, -1).fill(1).map(Number), ...pad.map(() => 0), 1] };
     };
-    return { graph: fill(told.slice(0, -1)), objects: fill(alone.slice(0, -1)), nothing: fill(told.slice(-1)) };
+    const whole = fill(told.slice(0, -1));
+    for (const row of hidden) whole.mask[row] = 0;
+    return { graph: whole, objects: fill(alone.slice(0, -1)), nothing: fill(told.slice(-1)) };
   }
 
   denoiser(conditions, n, weights, look) {          // denoise(x, t) for n pictures; look(attention): of the graph's own rows
@@ -53,13 +59,46 @@ export class Engine {
     return (await this.run("decoder", { latents: ["float32", latents, [n, ...this.manifest.latent_shape]] })).pixels.data;
   }
 
-  // graph: { objects: rows of the vocabulary, triples }; seeds: one a picture; tell(step, x0) as in `sample`
-  async draw({ graph, seeds, steps, guidance, relations }, tell) {
+  // latents of one picture with noise of timestep t (chapter 7), and what the denoiser takes them for when it is told nothing: two pictures
+  async noised({ graph, latents, seed, t }) {
+    const levels = this.schedule.levels(t), noise = startNoise(latents.length, seed);
+    const x = latents.map((v, i) => levels[0] * v + levels[1] * noise[i]);
+    const denoise = this.denoiser(await this.conditions(graph), 1, [["nothing", 1]], () => {});
+    const x0 = this.schedule.x0(x, t, await denoise(x, t));
+    return { levels, pixels: await this.decode(Float32Array.from([...x, ...x0]), 2) };
+  }
+
+  // what pre-training taught with (chapters 5 and 6): a picture, with or without a hole, as its image encoder and masked head take it
+  async seen(graph, pixels, hidden) {               // -> the graph's own vector and the picture's; the picture with what is hidden drawn
+    const { local, whole } = await this.read(graph), side = this.manifest.image_size;
+    const out = await this.run("pretraining", { pixels: ["float32", pixels, [1, 3, side, side]], hidden: ["bool", hidden, [1, 1, side, side]], local: ["float32", local.data, local.dims] });
+    return { graph: whole.data, picture: out.whole.data, drawn: out.drawn.data };
+  }
+
+  async fits({ graphs, latents }) {                 // -> the cosine of a picture with each graph
+    const pixels = await this.decode(latents, 1), cosines = [];
+    for (const graph of graphs) {
+      const { graph: g, picture: v } = await this.seen(graph, pixels, new Uint8Array(pixels.length / 3));
+      cosines.push(cosine(g, v));
+    }
+    return { cosines };
+  }
+
+  async redrawn({ graph, latents, hole: [left, top, size] }) {    // hole: a square of pixels; -> seen and drawn pixels, the masked loss
+    const pixels = await this.decode(latents, 1), side = this.manifest.image_size, n = side * side;
+    const hidden = Uint8Array.from({ length: n }, (_, i) => i % side >= left && i % side < left + size && i >= top * side && i < (top + size) * side);
+    const { drawn } = await this.seen(graph, pixels, hidden);
+    const loss = pixels.reduce((sum, v, i) => sum + (drawn[i] - v) ** 2, 0) / (3 * Math.max(1, hidden.reduce((a, b) => a + b)));   // seen pixels stay
+    return { loss, pixels: Float32Array.from([...pixels.map((v, i) => hidden[i % n] ? 0 : v), ...drawn]) };
+  }
+
+  // graph: { objects: rows of the vocabulary, triples }; seeds: one a picture; hidden: as in `conditions`; tell(step, x0) as in `sample`
+  async draw({ graph, seeds, steps, guidance, relations, hidden }, tell) {
     const n = seeds.length, size = this.manifest.latent_shape.reduce((a, b) => a * b), noise = new Float32Array(n * size);
     seeds.forEach((seed, i) => noise.set(startNoise(size, seed), i * size));
     let attention = null;
     const look = maps => { attention = attention ? attention.map((v, i) => v + maps[i]) : maps; };
-    const conditions = await this.conditions(graph), denoise = this.denoiser(conditions, n, asked(guidance, relations), look);
+    const conditions = await this.conditions(graph, hidden), denoise = this.denoiser(conditions, n, asked(guidance, relations), look);
     const latents = await sample({ schedule: this.schedule, denoise, noise, steps, tell });
     if (!latents) return null;
     return { tokens: conditions.graph.rows, latents, pixels: await this.decode(latents, n), attention: attention.map(v => v / steps) };

@@ -9,12 +9,12 @@ export function tokenNames(graph) {                 // in the order of the token
   return [...graph.triples.map(([s, p, o]) => `${names[s]} ${p} ${names[o]}`), ...names.map(n => `${n} in the image`), "the whole graph"];
 }
 
-function moved(a, b) {                              // 1 - cosine of two tokens: 0 where they point the same way
+export function moved(a, b) {                              // 1 - cosine of two tokens: 0 where they point the same way
   const dot = (x, y) => x.reduce((sum, v, i) => sum + v * y[i], 0);
   return 1 - dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
 }
 
-function shaded(map, width, height, color) {        // a map of numbers as a canvas: the lowest clear, the highest full
+export function shaded(map, width, height, color) {        // a map of numbers as a canvas: the lowest clear, the highest full
   const low = Math.min(...map), high = Math.max(...map), canvas = html("canvas", { width, height }), bytes = new Uint8ClampedArray(4 * width * height);
   map.forEach((v, i) => bytes.set([...color, 255 * (v - low) / Math.max(high - low, 1e-6)], 4 * i));
   canvas.getContext("2d").putImageData(new ImageData(bytes, width, height), 0, 0);

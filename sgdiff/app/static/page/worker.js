@@ -1,5 +1,7 @@
 // A thread of its own for the networks: it fetches and checks their files, draws the newest wish, and tells what it sees on the way.
-// In: { draw: { id, graph, seeds, steps, guidance, relations, questions } }, { cancel: true }. Out: { loading }, { ready }, { step }, { drawn }, { failed }.
+// In: { draw: { id, graph, seeds, steps, guidance, relations, questions, hidden } }, { noised: { id, graph, latents, seed, t } },
+// { fits: { id, graphs, latents } }, { redrawn: { id, graph, latents, hole } }, { cancel: true }.
+// Out: { loading }, { ready }, { step }, { drawn }, { noised }, { fits }, { redrawn }, { failed }.
 import { Engine } from "./engine.js";
 
 const MB = bytes => (bytes / 1e6).toFixed(1);
@@ -75,7 +77,7 @@ async function work() {
   busy = true;
   for (let now = wish; now; now = wish) {
     wish = null;
-    try { await draw(now); } catch (error) { postMessage({ failed: error.message ?? String(error), id: now.id }); }
+    try { await answer[now.kind](now.request); } catch (error) { postMessage({ failed: error.message ?? String(error), id: now.request.id }); }
   }
   busy = false;
 }
@@ -96,7 +98,36 @@ async function draw(request) {
   postMessage({ ...told, found: await engine.judge(pixels, n, request.questions) });
 }
 
+async function noised(request) {
+  const { levels, pixels } = await engine.noised(request);
+  postMessage({ noised: rgba(pixels, 2, engine.manifest.image_size), levels, id: request.id });
+}
+
+async function taught() {                           // the file of pre-training, which few ask for
+  const name = "model/pretraining.onnx", told = engine.manifest.later?.[name];
+  if (!told) throw new Error("this site was built without what pre-training taught with");
+  if (engine.sessions.pretraining) return;
+  total += told.bytes;
+  await engine.load("pretraining", await file(name, told));
+}
+
+async function fits({ id, ...request }) {
+  await taught();
+  postMessage({ fits: await engine.fits(request), id });
+}
+
+async function redrawn({ id, ...request }) {
+  await taught();
+  const { pixels, loss } = await engine.redrawn(request);
+  postMessage({ redrawn: rgba(pixels, 2, engine.manifest.image_size), loss, id });
+}
+
+const answer = { draw, noised, fits, redrawn };
 let cancelled = false;
-onmessage = ({ data }) => { cancelled = Boolean(data.cancel); wish = data.draw ?? null; work(); };
+onmessage = ({ data }) => {
+  const [[kind, request]] = Object.entries(data);
+  cancelled = kind === "cancel"; wish = cancelled ? null : { kind, request };
+  work();
+};
 start().then(([found, reader]) => { [engine, judge] = [found, reader]; postMessage({ ready: true }); work(); },
   error => postMessage({ failed: error.message ?? String(error), id: null }));
