@@ -122,7 +122,7 @@ def unpacked(kept: dict) -> np.ndarray:  # (Q,) float; of answers 0 or 1
 
 def _finite(values: list) -> np.ndarray:  # (Q,) float
     array = np.array(values, float)
-    if array.ndim != 1 or not np.isfinite(array).all(): raise ValueError("a list of numbers expected")
+    if array.ndim != 1 or not np.isfinite(array).all(): raise ValueError("numbers expected")
     return array
 
 # %% ../../nbs/evidence/parts.ipynb #ac72e040
