@@ -2,10 +2,11 @@
 command as a person meets it. The parts here are coins: they take no time."""
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,11 +14,20 @@ import site_pages
 from run_notebooks import ROOT
 from sgdiff.cli import main
 from sgdiff.errors import SGDiffError
-from sgdiff.evidence import ablate, parts
+from sgdiff.evidence import ablate, conditioning, global_local_table, parts
+from sgdiff.evidence.conditioning_table import CONDITIONING
+from sgdiff.evidence.global_local_table import GLOBAL_LOCAL, TOKENS
 from sgdiff.evidence.parts import (
-    Claim, Part, packed, read_results, results_path, run_part, to_markdown, unpacked)
+    Claim, Part, longest_results, packed, read_results, results_path, run_part, table_lines,
+    to_markdown, unpacked)
 from sgdiff.evidence.retrieval_table import RETRIEVAL
 from sgdiff.evidence.statistics import difference, estimate, seeds_needed, student, verdict
+from sgdiff.graphs.batch import SceneGraphBatch
+from sgdiff.graphs.graph import SceneGraph
+from sgdiff.method.graph_encoder import SceneGraphEncoder
+from sgdiff.toy.compliance import compliance, judged
+from sgdiff.toy.recipes import PRESETS, build, encoder_config
+from sgdiff.toy.world import EASY, flip_triple, flippable, make_dataset
 
 
 @dataclass(frozen=True)
@@ -144,6 +154,44 @@ def test_the_budgets_have_files_of_their_own(tmp_path):
         "coins-quick.json", "coins-quick.md", "coins.json", "coins.md"]
 
 
+def test_values_stand_as_they_are_with_an_interval_over_seeds(tmp_path):
+    def weigh(coin, seed, budget):
+        return throw(coin, seed, budget) | {"grams": [coin.heads + [0.1, 0.25, -0.2][seed]]}
+
+    part = coin_part(weigh, tables={"Throws": ("heads", "grams")},
+                     claims=(Claim("a is heavier", "a", "b", "grams", 0.4),))
+    results = run_part(part, "full", tmp_path, tell=quiet)
+    there = read_results(tmp_path / "coins.json")
+    assert there.cells == results.cells and there.is_share("heads")
+    assert not there.is_share("grams")
+    values = np.array([1.0, 1.15, 0.7])
+    half = student(2) * values.std(ddof=1) / math.sqrt(3)
+    shown = f"{values.mean():.3f} ± {values.std(ddof=1):.3f} ({values.mean() - half:.3f} to "
+    text = (tmp_path / "coins.md").read_text()
+    assert shown in table_lines(part, there, "Throws")[2] and shown in text
+    assert "| a is heavier | paper | +0.500 ± 0.000 (+0.500 to +0.500) | holds |" in text
+
+
+@pytest.mark.parametrize("values", ["3", [[1.0]], ["x"], [math.nan], [math.inf], None])
+def test_values_that_are_no_numbers_are_refused(tmp_path, values):
+    run_part(coin_part(), "full", tmp_path, tell=quiet)
+    path = tmp_path / "coins.json"
+    whole = json.loads(path.read_text())
+    whole["cells"][0]["answers"]["heads"] = {"values": values}
+    path.write_text(json.dumps(whole))
+    with pytest.raises(SGDiffError, match="coins.json"): read_results(path)
+
+
+def test_a_chapter_shows_the_longest_results_or_a_trial(tmp_path):
+    part = coin_part()
+    trial = longest_results(part, tmp_path, "b")
+    assert trial.head["budget"] == "trial" and {row for row, _ in trial.cells} == {"b"}
+    assert not any(tmp_path.iterdir())
+    for kind in ("quick", "full"):
+        run_part(part, kind, tmp_path, seeds=1, tell=quiet)
+        assert longest_results(part, tmp_path, "b").head["budget"] == kind
+
+
 @pytest.mark.parametrize("wrong", [
     {"cells": 3}, {"cells": [{"row": "a", "seed": 0}]}, {"code": None},
     {"cells": [{"row": "a", "seed": 0, "seconds": 1, "answers": {"heads": {"n": 9, "bits": "f"}}}]},
@@ -210,17 +258,173 @@ def test_ablate_refuses_in_words(coins, tmp_path, capsys, monkeypatch):
     assert main(["ablate", "--out", str(tmp_path / "coins.json")]) == 1
     monkeypatch.undo()
     assert main(["ablate", "retrieval", "retreival", "--out", str(tmp_path / "new")]) == 1
-    assert "unknown part 'retreival'; the parts are retrieval" in capsys.readouterr().err
+    assert "unknown part 'retreival'; the parts are retrieval, " in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
     assert main(["ablate", "--seeds", "0"]) == 2
 
 
-def test_claims_are_about_rows_and_columns_that_there_are():
-    columns = {measure for measures in RETRIEVAL.tables.values() for measure in measures}
-    for claim in RETRIEVAL.claims:
-        assert {claim.ours, claim.theirs} - {0.5} <= set(RETRIEVAL.rows)
+@pytest.mark.parametrize("part", [RETRIEVAL, CONDITIONING, GLOBAL_LOCAL], ids=lambda p: p.name)
+def test_claims_are_about_rows_and_columns_that_there_are(part):
+    columns = {measure for measures in part.tables.values() for measure in measures}
+    for claim in part.claims:
+        assert {claim.ours, claim.theirs} - {0.5} <= set(part.rows)
         assert claim.measure in columns and claim.source in ("paper", "ours")
-    assert not any(RETRIEVAL.rows[c.ours].n_wrong for c in RETRIEVAL.claims if c.source == "paper")
+    assert all(part.budgets[kind].seeds >= 3 for kind in ("full", "quick"))
+
+
+def test_what_the_paper_claims_is_asked_without_hard_negatives():
+    ours = {c.ours for c in RETRIEVAL.claims if c.source == "paper"}
+    assert not any(RETRIEVAL.rows[row].n_wrong for row in ours)
+    told = {row for c in CONDITIONING.claims if c.source == "paper" for row in (c.ours, c.theirs)}
+    encoders = [CONDITIONING.rows[row].encoder for row in told]
+    assert not any(encoder.n_wrong for encoder in encoders if encoder is not None)
+
+
+# --- conditioning
+
+CONFIG = encoder_config(PRESETS["easy"])
+TINY = conditioning.BUDGETS["trial"]
+
+
+@pytest.fixture(scope="module")
+def scenes(): return make_dataset(EASY, 40, 200, "test", progress=False)
+
+
+def embedded(reader, *graphs):
+    return reader(SceneGraphBatch.from_graphs(graphs, EASY.vocab))
+
+
+def renamed(graph, order):
+    "The graph with its objects in another order."
+    place = {old: new for new, old in enumerate(order)}
+    return SceneGraph(tuple(graph.objects[i] for i in order),
+                      tuple((place[s], p, place[o]) for s, p, o in graph.triples[::-1]),
+                      tuple(graph.boxes[i] for i in order))
+
+
+def sorted_tokens(embedding, i):
+    return sorted(map(tuple, embedding.local[i][embedding.mask[i]].tolist()))
+
+
+def test_a_bag_knows_words_and_not_who_is_who(scenes):
+    bag = conditioning.WordBag(CONFIG)
+    for graph in scenes.graphs:
+        turned = SceneGraph(graph.objects, tuple((o, p, s) for s, p, o in graph.triples))
+        told = embedded(bag, graph, turned)
+        assert sorted_tokens(told, 0) == sorted_tokens(told, 1)
+        assert torch.equal(*told.global_)
+        assert int(told.mask[0].sum()) == len(graph.objects) + len(graph.triples)
+    flipped = flip_triple(graph, flippable(graph)[0])
+    told = embedded(bag, graph, flipped)
+    assert sorted_tokens(told, 0) != sorted_tokens(told, 1)  # which predicates there are, it knows
+
+
+def test_a_layout_is_the_map_of_its_boxes_in_any_order_and_under_any_predicate(scenes):
+    for graph in scenes.graphs[:20]:
+        rows = flippable(graph)
+        flipped = flip_triple(graph, rows[0]) if rows else graph
+        told = embedded(conditioning.Layout(CONFIG), graph, flipped,
+                        renamed(graph, range(len(graph))[::-1]))
+        maps = conditioning.label_map(told.local, told.mask)
+        assert torch.equal(maps[0], maps[1]) and torch.equal(told.local[0], told.local[1])
+        assert torch.allclose(maps[0], maps[2]) and torch.allclose(told.global_[0], told.global_[2])
+        assert sorted_tokens(told, 0) == sorted_tokens(told, 2)
+        by_hand = torch.zeros(EASY.vocab.n_objects, 32, 32)
+        for word, box in zip(graph.objects, graph.boxes):
+            x0, y0, x1, y1 = (round(32 * v) for v in box)
+            by_hand[EASY.vocab.object_id(word), y0:y1, x0:x1] = 1
+        by_hand = by_hand.view(-1, 8, 4, 8, 4).mean((2, 4))
+        assert torch.allclose(maps[0], by_hand)
+
+
+def test_a_layout_changes_nothing_at_first_and_is_dropped_with_its_graph(scenes):
+    unet = build("diffusion", conditioning.preset_of(TINY, 0))
+    torch.nn.init.normal_(unet.out[-1].weight, std=0.1)
+    wide = conditioning.beside_layout(unet)
+    told = embedded(conditioning.Layout(CONFIG), *scenes.graphs[:4])
+    z, t = torch.randn(4, 8, 8, 8), torch.tensor([10, 300, 600, 990])
+    with torch.no_grad():
+        plain = unet(z, t, *unet.make_context(told))
+        assert torch.allclose(plain, wide(z, t, *wide.make_context(told)), atol=1e-5)
+        torch.nn.init.normal_(wide.input_blocks[0][0].weight, std=0.1)
+        drop = torch.tensor([True, False, True, False])
+        *_, labels = context = wide.make_context(told, drop)
+        assert labels.flatten(1).any(1).tolist() == [False, True, False, True]
+        seen = wide(z, t, *context)
+        emptied = wide(z, t, *context[:2], torch.zeros_like(labels))
+    changed = (seen - emptied).flatten(1).abs().amax(1) > 1e-4
+    assert changed.tolist() == [False, True, False, True]
+
+
+class Says:
+    "A judge that sees what it is told to see, and answers by a rule."
+    accuracy = None
+    def __init__(self, rule): self.rule = rule
+    def objects(self, images): return [set() for _ in images]
+    def answer(self, images, questions): return [[self.rule(*q) for q in qs] for qs in questions]
+
+
+def test_judged_answers_are_those_that_compliance_counts(scenes):
+    def rule(s, p, o): return None if p in ("inside", "surrounding") else len(s + p + o) % 3 > 0
+    images, judge = torch.zeros(len(scenes), 3, 32, 32), Says(rule)
+    found = judged(images, scenes.graphs, judge, batch_size=7)
+    told = compliance(images, scenes.graphs, judge)
+    assert len(found["exact"]) == len(scenes) and not any(found["exact"] + found["found"])
+    assert told["objects"] == {"exact": 0, "found": 0, "n": len(scenes)}
+    assert told["containment"]["true"] is None and found["containment", "true"] == []
+    spatial = [rule(*t) for g in scenes.graphs for t in g.named_triples()
+               if t[1] in ("left of", "right of", "above", "below")]
+    assert found["spatial", "true"] == spatial
+    assert told["spatial"]["true"] == np.mean(spatial) and told["spatial"]["n"] == len(spatial)
+
+
+def test_mixed_tokens_come_from_where_their_row_says():
+    unet = build("diffusion", conditioning.preset_of(TINY, 0))
+    encoder = SceneGraphEncoder(CONFIG).eval()
+    model = conditioning.GraphToLatent(encoder, unet, PRESETS["easy"].diffusion)
+    graphs, twins = global_local_table.twins(TINY)["spatial"]
+    contexts, nothing = global_local_table.contexts_of(model, graphs, twins)
+    for row in TOKENS.values():
+        tokens, mask = global_local_table.mixed(contexts, row, unet)
+        local = contexts["own" if row.local == "none" else row.local]
+        assert torch.equal(tokens[:, :-1], local[0][:, :-1]) and mask[:, -1].all()
+        assert bool(mask[:, :-1].any()) == (row.local != "none")
+        null = torch.equal(tokens[0, -1], unet.null_context)
+        assert null == (row.whole == "none")
+        if not null: assert torch.equal(tokens[:, -1], contexts[row.whole][0][:, -1])
+    assert contexts["own"][1][:, :-1].any(), "the mask of another row was written into"
+    assert not torch.equal(contexts["own"][0], contexts["flipped"][0])
+    assert nothing[0].shape == contexts["own"][0].shape and not nothing[1][:, :-1].any()
+
+
+def test_a_pair_is_asked_as_the_graph_and_as_its_twin_has_it():
+    for graphs, twins in global_local_table.twins(conditioning.BUDGETS["trial"]).values():
+        said = {global_local_table.flipped_words(*pair)[0] for pair in zip(graphs, twins)}
+        images = torch.zeros(len(graphs), 3, 32, 32)
+        judge = Says(lambda *question, said=said: question in said)
+        own, flipped = global_local_table.ask_pair(images, graphs, twins, judge)
+        assert own.all() and not flipped.any()
+
+
+def test_a_cell_is_the_same_again_and_rows_share_what_they_should():
+    tiny = replace(TINY, steps=4)  # a first step changes the last layer alone, which reads nothing
+    names = ("layout", "layout, true boxes", "bag of words", "both")
+    row, *others = (conditioning.ROWS[name] for name in names)
+    first = conditioning.run_conditioning(row, 0, tiny)
+    models = [conditioning.drawer_of(r, 0, tiny) for r in (row, others[1])]
+    for made in (conditioning.train_drawer, conditioning.box_network, conditioning.autoencoder):
+        made.cache_clear()
+    again = conditioning.run_conditioning(row, 0, tiny)
+    assert first.keys() == again.keys() >= {"exact objects", "FID", "Inception Score"}
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    asked = conditioning.run_conditioning(conditioning.ROWS["true pictures, decoded"], 0, tiny)
+    assert {m: len(a) for m, a in asked.items()} == {m: len(a) for m, a in first.items()}
+    untouched = [m.unet.state_dict()["input_blocks.0.0.weight"].shape[1] for m in models]
+    assert untouched == [8 + EASY.vocab.n_objects + 2, 8 + 2]
+    assert models[0].graph_encoder.network is not None
+    drawn = [conditioning.pictures_of(r, 0, tiny) for r in (row, *others)]
+    for i, one in enumerate(drawn):
+        for two in drawn[:i]: assert (one - two).abs().max() > 1e-4, "what is told changes nothing"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "data" / "results").glob("*.json")), ids=lambda p: p.name)

@@ -22,6 +22,10 @@ if TYPE_CHECKING: from sgdiff.evidence.parts import Part
 # name of a part -> the module and the name under which it stands there, what it asks
 PARTS = {
     "retrieval": ("sgdiff.evidence.retrieval_table", "RETRIEVAL", "which loss does what"),
+    "conditioning": ("sgdiff.evidence.conditioning_table", "CONDITIONING",
+                     "what a denoiser is told of a graph"),
+    "global_local": ("sgdiff.evidence.global_local_table", "GLOBAL_LOCAL",
+                     "which tokens a picture follows"),
 }
 
 

@@ -2,7 +2,8 @@
 
 Tables that are computed cell by cell, kept, and continued only by the code that began them.
 
-A cell is one (row, seed); its answers are kept one by one, packed as bits. A results file is
+A cell is one (row, seed); its answers are kept one by one, yes or no packed as bits, other values
+as they are. A results file is
 `NAME.json` or `NAME-quick.json`, and beside it the same as Markdown. Its head has the fingerprint
 of the code, the budget, the commit, the command."""
 
@@ -11,7 +12,7 @@ of the code, the budget, the commit, the command."""
 # %% auto #0
 __all__ = ['imports_of', 'modules_read', 'fingerprint', 'Claim', 'Part', 'packed', 'unpacked', 'Results', 'read_results',
            'commit_here', 'head_of', 'command_of', 'results_path', 'open_results', 'run_part', 'told', 'claimed',
-           'table_lines', 'claim_lines', 'to_markdown']
+           'table_lines', 'claim_lines', 'to_markdown', 'longest_results', 'claims_figure']
 
 # %% ../../nbs/evidence/parts.ipynb #26d03787
 import ast
@@ -21,8 +22,9 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -81,7 +83,7 @@ def fingerprint(module: str) -> str:  # 16 hexadecimal digits
 # %% ../../nbs/evidence/parts.ipynb #8ea6716e
 @dataclass(frozen=True)
 class Claim:
-    "One row does better than another, or than a fixed value, in one measure."
+    "One row has more than another, or than a fixed value, of one measure."
     text: str
     ours: str  # name of a row
     theirs: str | float  # name of another, or a value such as that of a guess
@@ -98,21 +100,30 @@ class Part:
     about: str  # the world, and what it cannot tell
     rows: dict[str, Any]  # name -> settings, for `run`
     budgets: dict[str, Any]  # full, quick, trial -> dataclass with a field `seeds`
-    run: Callable  # run(settings, seed, budget) -> measure -> (Q,) answers, bool
+    run: Callable  # run(settings, seed, budget) -> measure -> (Q,) answers, bool or float
     tables: dict[str, tuple]  # title -> measures, its columns
     claims: tuple[Claim, ...]
 
 # %% ../../nbs/evidence/parts.ipynb #06b4866e
-def packed(answers) -> dict:  # (Q,) bool -> for JSON
-    "Answers as the digits of their bits."
-    return {"n": len(answers), "bits": np.packbits(np.asarray(answers, bool)).tobytes().hex()}
+def packed(answers) -> dict:  # (Q,) bool or float -> for JSON
+    "Answers as the digits of their bits; values as they are."
+    array = np.asarray(answers)
+    if array.dtype != bool: return {"values": array.astype(float).tolist()}
+    return {"n": len(array), "bits": np.packbits(array).tobytes().hex()}
 
 
-def unpacked(kept: dict) -> np.ndarray:  # (Q,) float, 0 or 1
-    "The answers again. Raises ValueError where the bits are not as many."
+def unpacked(kept: dict) -> np.ndarray:  # (Q,) float; of answers 0 or 1
+    "The answers again. Raises ValueError where the bits are not as many, or a value is no number."
+    if "values" in kept: return _finite(kept["values"])
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(kept["bits"]), np.uint8))
     if not 0 <= len(bits) - kept["n"] < 8: raise ValueError(f"{kept['n']} answers expected")
     return bits[: kept["n"]].astype(float)
+
+
+def _finite(values: list) -> np.ndarray:  # (Q,) float
+    array = np.array(values, float)
+    if array.ndim != 1 or not np.isfinite(array).all(): raise ValueError("numbers expected")
+    return array
 
 # %% ../../nbs/evidence/parts.ipynb #ac72e040
 @dataclass
@@ -127,6 +138,11 @@ class Results:
         return {seed: unpacked(cell["answers"][measure])
                 for (name, seed), cell in self.cells.items()
                 if name == row and measure in cell["answers"]}
+
+    def is_share(self, measure: str) -> bool:
+        "Whether a measure is a share of answers, yes or no, and no other value."
+        kept = [cell["answers"].get(measure, {}) for cell in self.cells.values()]
+        return not any("values" in one for one in kept)
 
     def save(self) -> None:
         "Writes the file, whole or not at all."
@@ -242,13 +258,22 @@ def _left(done: int, all_: int, start: float) -> str:  # in words
     return f"{told}, about {minutes:.0f} min left)"
 
 # %% ../../nbs/evidence/parts.ipynb #f29b5f52
-def told(e: Estimate, sign: str = "") -> str:  # sign: "+" for a difference
-    "An estimate in percent: mean, spread between seeds, ends of the interval."
-    mean = f"{100 * e.mean:{sign}.1f}"
-    if e.spread is None or e.low is None or e.high is None: return f"{mean} (one seed)"
-    low, high = (e.low, e.high) if sign else (max(e.low, 0.0), min(e.high, 1.0))  # of a share
-    ends = f"{100 * low:{sign}.1f} to {100 * high:{sign}.1f}"
-    return f"{mean} ± {100 * e.spread:.1f} ({ends})"
+def told(
+    e: Estimate,
+    sign: str = "",  # "+" for a difference
+    share: bool = True,  # in percent; False: the value itself
+) -> str:
+    "An estimate: mean, spread between seeds, ends of the interval."
+    if e.spread is None or e.low is None or e.high is None:
+        return f"{_number(e.mean, sign, share)} (one seed)"
+    low, high = e.low, e.high
+    if share and not sign: low, high = max(low, 0.0), min(high, 1.0)
+    ends = f"{_number(low, sign, share)} to {_number(high, sign, share)}"
+    return f"{_number(e.mean, sign, share)} ± {_number(e.spread, '', share)} ({ends})"
+
+
+def _number(x: float, sign: str, share: bool) -> str:
+    return f"{100 * x:{sign}.1f}" if share else f"{x:{sign}.3f}"
 
 
 def claimed(claim: Claim, results: Results) -> Estimate | None:  # None: not asked yet
@@ -266,7 +291,8 @@ def table_lines(part: Part, results: Results, title: str) -> list[str]:
     for row in part.rows:
         asked = [results.answers(row, measure) for measure in measures]
         if any(asked):
-            cells = [told(estimate(a)) if a else "–" for a in asked]
+            cells = [told(estimate(a), share=results.is_share(m)) if a else "–"
+                     for m, a in zip(measures, asked)]
             lines.append(f"| {' | '.join([row, *cells])} |")
     return lines
 
@@ -276,7 +302,7 @@ def claim_lines(part: Part, results: Results) -> list[str]:
     lines = ["| claim | by | difference, points | verdict |", "|---|---|---|---|"]
     for claim in part.claims:
         found = claimed(claim, results)
-        shown = "–" if found is None else told(found, "+")
+        shown = "–" if found is None else told(found, "+", results.is_share(claim.measure))
         said = verdict(found, claim.least)
         lines.append(f"| {claim.text} | {claim.source} | {shown} | {said} |")
     return lines
@@ -292,3 +318,29 @@ def to_markdown(part: Part, results: Results) -> str:
         f"{head['threads']} thread(s); code {head['code']}, commit {head['commit']}.", ""]
     for title in part.tables: lines += [f"### {title}", "", *table_lines(part, results, title), ""]
     return "\n".join([*lines, "### Claims", "", *claim_lines(part, results), ""])
+
+# %% ../../nbs/evidence/parts.ipynb #24da4adc
+def longest_results(part: Part, folder, *rows: str) -> Results:
+    "The full results, or else the quick ones; where there are none, a trial of some rows."
+    for kind in ("full", "quick"):
+        path = results_path(part, kind, folder)
+        if path.exists(): return read_results(path)
+    part = replace(part, rows={name: part.rows[name] for name in rows})
+    with TemporaryDirectory() as made: return run_part(part, "trial", made, tell=lambda line: None)
+
+
+def claims_figure(part: Part, results: Results) -> None:
+    "Draws the difference of each claim about shares, its interval, and the least that matters."
+    import matplotlib.pyplot as plt
+    claims = [claim for claim in part.claims if results.is_share(claim.measure)][::-1]
+    _, ax = plt.subplots(figsize=(8, 0.6 + 0.28 * len(claims)), layout="constrained")
+    for y, claim in enumerate(claims):
+        ax.plot([100 * claim.least] * 2, [y - 0.3, y + 0.3], color="tab:orange", lw=2)
+        found = claimed(claim, results)
+        if found is None: continue
+        ax.plot(100 * found.mean, y, "o", color="tab:blue")
+        if found.low is not None and found.high is not None:
+            ax.plot([100 * found.low, 100 * found.high], [y, y], color="tab:blue")
+    ax.axvline(0, color="k", ls="--", lw=0.8)
+    ax.set_yticks(range(len(claims)), [claim.text for claim in claims], fontsize=8)
+    ax.set(xlabel="difference in points", xlim=(-100, 100), title="claims and their intervals")
