@@ -22,6 +22,7 @@ if TYPE_CHECKING: from sgdiff.evidence.parts import Part
 # name of a part -> the module and the name under which it stands there, what it asks
 PARTS = {
     "retrieval": ("sgdiff.evidence.retrieval_table", "RETRIEVAL", "which loss does what"),
+    "defects": ("sgdiff.evidence.defects_table", "DEFECTS", "what the official code loses"),
 }
 
 
