@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 import site_pages
 from run_notebooks import ROOT
+from small_models import small_pipeline
 from sgdiff.cli import main
 from sgdiff.errors import SGDiffError
-from sgdiff.evidence import ablate, defects, parts
+from sgdiff.evidence import ablate, defects, heads_table, parts
 from sgdiff.evidence.defects_table import DEFECTS
+from sgdiff.evidence.heads_table import HEADS, heads_of, heads_off, moved_tokens, tokens_moved
 from sgdiff.evidence.parts import (
     Claim, Part, packed, read_results, results_path, run_part, to_markdown, unpacked)
 from sgdiff.evidence.retrieval_table import RETRIEVAL
@@ -24,7 +26,8 @@ from sgdiff.evidence.statistics import difference, estimate, seeds_needed, stude
 from sgdiff.graphs.batch import SceneGraphBatch
 from sgdiff.graphs.graph import SceneGraph
 from sgdiff.method.masked import choose_objects, object_mask
-from sgdiff.toy.world import EASY
+from sgdiff.toy.marks import Marks
+from sgdiff.toy.world import EASY, FAMILIES, flip_triple
 
 
 @dataclass(frozen=True)
@@ -300,6 +303,71 @@ def test_a_collapsed_encoder_has_full_marks_where_ties_are_right():
         assert all(a.all() == a.any() == all_right for a in answers.values())
 
 
+# --- heads and tokens
+
+WATCHING = SceneGraph(("sheep", "tree", "sky", "grass"), ((2, "above", 3), (0, "looking at", 1)))
+
+
+@pytest.fixture(scope="module")
+def nonsense(): return small_pipeline(EASY.vocab)
+
+
+def test_a_head_that_is_off_is_one_whose_columns_are_zero(nonsense):
+    unet, heads = nonsense.unet, heads_of(nonsense.unet)
+    name, i = heads[-1]
+    layer = unet.get_submodule(name)
+    x, context = torch.randn(2, 4, layer.to_q.in_features), torch.randn(
+        2, 3, unet.config.context_dim)
+    with torch.no_grad():
+        whole = layer(x, context)
+        with pytest.raises(KeyboardInterrupt), heads_off(unet, [(name, i)]):
+            off = layer(x, context)
+            raise KeyboardInterrupt
+        assert torch.equal(layer(x, context), whole) and not torch.allclose(off, whole)
+        linear, d = layer.to_out[0], len(layer.to_out[0].weight) // layer.heads
+        kept = linear.weight.clone()
+        linear.weight[:, i * d:(i + 1) * d] = 0
+        torch.testing.assert_close(layer(x, context), off)
+        linear.weight.copy_(kept)
+
+
+def test_tokens_are_taken_from_the_turned_graph_and_from_no_other(nonsense):
+    other = SceneGraph(("dog", "ball"), ((0, "left of", 1),))
+    graphs, turned = [WATCHING, other], flip_triple(WATCHING, 1)
+    (told, mask), (donor, _) = nonsense.context(graphs), nonsense.context([turned, other])
+    for which, places in {"one": [1], "pair": [1, 2, 3], "local": [0, 1, 2, 3, 4, 5], "whole": [6],
+                          "all": [0, 1, 2, 3, 4, 5, 6]}.items():
+        taken = moved_tokens(WATCHING, 1, which, told.shape[1])
+        assert taken.nonzero()[:, 0].tolist() == places
+        with tokens_moved(nonsense, [("looking", WATCHING, 1)], which):
+            mixed, same = nonsense.context(graphs)
+        assert torch.equal(mixed[0], torch.where(taken[:, None], donor[0], told[0]))
+        assert torch.equal(mixed[1], told[1]) and torch.equal(same, mask)
+    assert torch.equal(nonsense.context(graphs)[0], told)
+
+
+def test_a_reader_is_asked_as_a_judge_is():
+    class Reads:
+        def read(self, images): return ["met", "not met", "not there"]
+    found = {"met": {1: True}, "not met": {1: False}, "not there": {}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(heads_table, "marks", lambda graph, reading: Marks(
+            {}, (), (), found[reading], (), 0))
+        shown = heads_table.true_in(Reads(), torch.zeros(3, 3, 8, 8), [(WATCHING, 1)] * 3)
+    assert shown.tolist() == [True, False, False]
+
+
+def test_heads_of_a_family_are_those_whose_loss_is_there_and_not_elsewhere(monkeypatch):
+    heads, lost = [("a", i) for i in range(5)], np.zeros((5, len(FAMILIES)))
+    own = [*FAMILIES].index("looking")
+    lost[:, own] = [0.1, 0.9, 0.6, 0.0, 0.9]
+    lost[4, own - 1] = 0.8  # it carries another one as much
+    monkeypatch.setattr(heads_table, "losses", lambda seed, budget: (heads, lost))
+    budget = heads_table.HeadsBudget(together=2, weights="")
+    assert heads_table.chosen_heads("looking", 0, budget) == [("a", 1), ("a", 2)]
+    assert len(set(heads_table.chosen_heads("lot", 0, budget))) == 2
+
+
 # --- the command
 
 @pytest.fixture
@@ -325,12 +393,13 @@ def test_ablate_refuses_in_words(coins, tmp_path, capsys, monkeypatch):
     assert main(["ablate", "--out", str(tmp_path / "coins.json")]) == 1
     monkeypatch.undo()
     assert main(["ablate", "retrieval", "retreival", "--out", str(tmp_path / "new")]) == 1
-    assert "unknown part 'retreival'; the parts are retrieval, defects" in capsys.readouterr().err
+    said = "unknown part 'retreival'; the parts are retrieval, defects, heads"
+    assert said in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
     assert main(["ablate", "--seeds", "0"]) == 2
 
 
-@pytest.mark.parametrize("part", [RETRIEVAL, DEFECTS], ids=lambda part: part.name)
+@pytest.mark.parametrize("part", [RETRIEVAL, DEFECTS, HEADS], ids=lambda part: part.name)
 def test_claims_are_about_rows_and_columns_that_there_are(part):
     columns = {measure for measures in part.tables.values() for measure in measures}
     for claim in part.claims:

@@ -23,6 +23,7 @@ if TYPE_CHECKING: from sgdiff.evidence.parts import Part
 PARTS = {
     "retrieval": ("sgdiff.evidence.retrieval_table", "RETRIEVAL", "which loss does what"),
     "defects": ("sgdiff.evidence.defects_table", "DEFECTS", "what the official code loses"),
+    "heads": ("sgdiff.evidence.heads_table", "HEADS", "which heads carry a relation"),
 }
 
 
