@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,8 +37,7 @@ from ..toy.marks import marks
 from ..toy.park import PARK
 from ..toy.park import flippable as flippable_in_the_park
 from ..toy.reader import Reader, load_reader
-from ..toy.world import (
-    EASY, FAMILIES, MEDIUM, ToyWorldConfig, flip_triple, flippable, make_dataset)
+from ..toy.world import EASY, FAMILIES, MEDIUM, flip_triple, flippable, make_dataset
 
 # %% ../../nbs/evidence/heads_table.ipynb #74636cb2
 Head = tuple[str, int]  # name of a layer of cross-attention, number of the head in it
@@ -108,7 +108,7 @@ def tokens_moved(pipe: SGDiffPipeline, questions: list, which: str) -> Iterator[
     finally: del pipe.context
 
 # %% ../../nbs/evidence/heads_table.ipynb #e8d10340
-def world_of(pipe: SGDiffPipeline) -> ToyWorldConfig:
+def world_of(pipe: SGDiffPipeline) -> Any:  # ToyWorldConfig, or ParkConfig
     "The world that a pipeline draws. Raises SGDiffError where it is none of ours."
     for world in (EASY, MEDIUM, PARK):
         same = world.vocab.objects == pipe.vocab.objects
@@ -118,7 +118,7 @@ def world_of(pipe: SGDiffPipeline) -> ToyWorldConfig:
 
 
 def held_out(
-    world: ToyWorldConfig,
+    world,  # ToyWorldConfig, or ParkConfig
     n: int,  # of each family
 ) -> list[Question]:
     "Relations of different held-out graphs, family after family."
