@@ -1,5 +1,6 @@
 """The evidence: intervals against closed forms, tables that are continued and never mixed, the
-command as a person meets it. The parts here are coins: they take no time."""
+command as a person meets it. The parts here are coins: they take no time. Of the defects, each is
+put into a training of two steps."""
 import json
 import math
 from dataclasses import dataclass, replace
@@ -12,11 +13,14 @@ from hypothesis import strategies as st
 
 import site_pages
 from run_notebooks import ROOT
+from small_models import small_pipeline
 from sgdiff.cli import main
 from sgdiff.errors import SGDiffError
-from sgdiff.evidence import ablate, conditioning, global_local_table, parts
+from sgdiff.evidence import ablate, conditioning, defects, global_local_table, heads_table, parts
 from sgdiff.evidence.conditioning_table import CONDITIONING
+from sgdiff.evidence.defects_table import DEFECTS
 from sgdiff.evidence.global_local_table import GLOBAL_LOCAL, TOKENS
+from sgdiff.evidence.heads_table import HEADS, heads_of, heads_off, moved_tokens, tokens_moved
 from sgdiff.evidence.parts import (
     Claim, Part, longest_results, packed, read_results, results_path, run_part, table_lines,
     to_markdown, unpacked)
@@ -25,9 +29,11 @@ from sgdiff.evidence.statistics import difference, estimate, seeds_needed, stude
 from sgdiff.graphs.batch import SceneGraphBatch
 from sgdiff.graphs.graph import SceneGraph
 from sgdiff.method.graph_encoder import SceneGraphEncoder
+from sgdiff.method.masked import choose_objects, object_mask
 from sgdiff.toy.compliance import compliance, judged
+from sgdiff.toy.marks import Marks
 from sgdiff.toy.recipes import PRESETS, build, encoder_config
-from sgdiff.toy.world import EASY, flip_triple, flippable, make_dataset
+from sgdiff.toy.world import EASY, FAMILIES, flip_triple, flippable, make_dataset
 
 
 @dataclass(frozen=True)
@@ -233,6 +239,179 @@ def test_a_fingerprint_follows_code_and_not_words(tmp_path, monkeypatch):
     assert "sgdiff.room.third" in parts.modules_read("sgdiff.room.high")
 
 
+# --- the defects
+
+TRIAL = defects.BUDGETS["trial"]
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    "Eight scenes, their batch, and the objects that are hidden in them."
+    data = defects.make_dataset(EASY, 8, seed=3, progress=False)
+    batch = SceneGraphBatch.from_graphs(data.graphs, EASY.vocab)
+    return data.pixels(range(8)), batch, choose_objects(batch, torch.Generator().manual_seed(1), 1)
+
+
+def masked_part(loss, scenes):
+    "What the masked loss sees and asks in a first step: squared error, count, the picture's mask."
+    images, batch, chosen = scenes
+    model, seen = defects.first_model(defects.LOSSES[loss], 0, 32), []
+    own = model.image_encoder.forward
+    model.image_encoder.forward = lambda x, mask=None: (seen.append(mask), own(x, mask))[1]
+    torch.manual_seed(5)
+    _, metrics = model(images, batch, chosen)
+    return float(metrics["masked"]), seen[-1]
+
+
+def test_a_defect_of_the_loss_changes_what_is_said_of_it_and_nothing_else(scenes):
+    _, batch, chosen = scenes
+    hidden = object_mask(batch, 32, chosen)
+    (ours, mask), (adding, sums) = (masked_part(n, scenes) for n in ("", "hidden boxes add up"))
+    assert torch.equal(mask, hidden) and torch.equal(sums > 0, hidden) and sums.max() == 2
+    assert ours != adding
+    overall, mask = masked_part("loss over everything", scenes)
+    assert torch.equal(mask, hidden) and overall != ours
+    _, sums = masked_part("the image among them", scenes)
+    whole = (sums > 0).flatten(1).all(1)
+    assert whole.any() and sums.max() > 2 and not hidden.flatten(1).all(1).any()
+    assert masked_part("head never trained", scenes)[0] == ours  # the first head is the same one
+
+
+def test_where_no_boxes_meet_adding_them_up_costs_nothing(scenes):
+    images, batch, chosen = scenes
+    first = {int(i): row for row, i in reversed([*enumerate(batch.obj_to_img)]) if chosen[row]}
+    one = torch.zeros_like(chosen)
+    one[list(first.values())] = True
+    alone = images, batch, one
+    assert masked_part("", alone)[0] == masked_part("hidden boxes add up", alone)[0]
+
+
+def test_a_head_that_is_never_trained_is_another_one_each_epoch(scenes, monkeypatch):
+    monkeypatch.setattr(defects, "EPOCH", 2)
+    model, heads = defects.first_model(defects.LOSSES["head never trained"], 0, 32), []
+    for _ in range(4):
+        loss, _ = model(*scenes)
+        loss.backward()
+        heads.append(model.masked_head.to_pixels[1].weight.clone())
+    assert torch.equal(heads[0], heads[1]) and torch.equal(heads[2], heads[3])
+    assert not torch.equal(heads[1], heads[2])
+    assert all(p.grad is None for p in model.masked_head.parameters())
+    assert all(p.grad is not None for p in model.graph_encoder.parameters())
+
+
+@pytest.mark.parametrize("form", defects.FORMS)
+def test_a_form_keeps_the_weights_and_reads_graphs_one_by_one_as_together(form, scenes):
+    graphs = [SceneGraph(("sheep", "tree"), ((0, "left of", 1),)), SceneGraph(("car",)),
+              SceneGraph(("dog", "sky", "car"), ((0, "below", 1), (2, "right of", 0)))]
+    plain = defects.first_model(defects.PretrainingModel, 0, 32).eval()
+    model = defects.with_form(plain, form)
+    old, new = (m.graph_encoder.state_dict() for m in (plain, model))
+    assert all(map(torch.equal, old.values(), new.values()))
+    with torch.no_grad():
+        told = model.graph_encoder(SceneGraphBatch.from_graphs(graphs, EASY.vocab))
+        for i, graph in enumerate(graphs):
+            alone = model.graph_encoder(SceneGraphBatch.from_graphs([graph], EASY.vocab))
+            torch.testing.assert_close(told.global_[[i]], alone.global_, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(told.local[i][told.mask[i]], alone.local[0][alone.mask[0]],
+                                       atol=1e-5, rtol=1e-4)
+
+
+def test_orphans_are_one_and_the_same_only_where_layers_replace_without_an_image_node():
+    lone = SceneGraphBatch.from_graphs([SceneGraph((w,)) for w in ("sheep", "house")], EASY.vocab)
+    plain = defects.first_model(defects.PretrainingModel, 0, 32).eval()
+    apart = {}
+    with torch.no_grad():
+        for form in ("", "layers replace", "no image node", "no image node, layers replace"):
+            a, b = defects.with_form(plain, form).graph_encoder(lone).global_
+            apart[form] = float((a - b).abs().max())
+    assert apart.pop("no image node, layers replace") < defects.TIE < min(apart.values())
+
+
+def test_a_cell_of_each_kind_is_asked_the_same_and_comes_out_the_same():
+    rows = ("loss over everything", "no image node, layers replace", "the same, ties are right")
+    cells = [defects.run_defect(defects.ROWS[row], 1, TRIAL) for row in rows]
+    measures = {measure for columns in DEFECTS.tables.values() for measure in columns}
+    assert measures & {*cells[0]} == {*cells[0]} == {*cells[1]}
+    assert not cells[1]["a lone thing"].any() and cells[2]["a lone thing"].all()
+    defects.trained_models.cache_clear()
+    again = defects.run_defect(defects.ROWS[rows[1]], 1, TRIAL)
+    assert all(np.array_equal(a, again[name]) for name, a in cells[1].items())
+
+
+def test_a_collapsed_encoder_has_full_marks_where_ties_are_right():
+    model = defects.with_form(defects.first_model(defects.PretrainingModel, 0, 32), "collapsed")
+    data = defects.make_dataset(EASY, 16, 200, "test", distinct_graphs=True, progress=False)
+    for lean, all_right in ((-defects.TIE, False), (defects.TIE, True)):
+        answers = defects.ask_by_cosine(model, data, (16,), lean)
+        assert answers.pop("graph to image among 16").sum() <= 1  # no tie: pictures differ
+        assert all(a.all() == a.any() == all_right for a in answers.values())
+
+
+# --- heads and tokens
+
+WATCHING = SceneGraph(("sheep", "tree", "sky", "grass"), ((2, "above", 3), (0, "looking at", 1)))
+
+
+@pytest.fixture(scope="module")
+def nonsense(): return small_pipeline(EASY.vocab)
+
+
+def test_a_head_that_is_off_is_one_whose_columns_are_zero(nonsense):
+    unet, heads = nonsense.unet, heads_of(nonsense.unet)
+    name, i = heads[-1]
+    layer = unet.get_submodule(name)
+    x, context = torch.randn(2, 4, layer.to_q.in_features), torch.randn(
+        2, 3, unet.config.context_dim)
+    with torch.no_grad():
+        whole = layer(x, context)
+        with pytest.raises(KeyboardInterrupt), heads_off(unet, [(name, i)]):
+            off = layer(x, context)
+            raise KeyboardInterrupt
+        assert torch.equal(layer(x, context), whole) and not torch.allclose(off, whole)
+        linear, d = layer.to_out[0], len(layer.to_out[0].weight) // layer.heads
+        kept = linear.weight.clone()
+        linear.weight[:, i * d:(i + 1) * d] = 0
+        torch.testing.assert_close(layer(x, context), off)
+        linear.weight.copy_(kept)
+
+
+def test_tokens_are_taken_from_the_turned_graph_and_from_no_other(nonsense):
+    other = SceneGraph(("dog", "ball"), ((0, "left of", 1),))
+    graphs, turned = [WATCHING, other], flip_triple(WATCHING, 1)
+    (told, mask), (donor, _) = nonsense.context(graphs), nonsense.context([turned, other])
+    for which, places in {"one": [1], "pair": [1, 2, 3], "local": [0, 1, 2, 3, 4, 5], "whole": [6],
+                          "all": [0, 1, 2, 3, 4, 5, 6]}.items():
+        taken = moved_tokens(WATCHING, 1, which, told.shape[1])
+        assert taken.nonzero()[:, 0].tolist() == places
+        with tokens_moved(nonsense, [("looking", WATCHING, 1)], which):
+            mixed, same = nonsense.context(graphs)
+        assert torch.equal(mixed[0], torch.where(taken[:, None], donor[0], told[0]))
+        assert torch.equal(mixed[1], told[1]) and torch.equal(same, mask)
+    assert torch.equal(nonsense.context(graphs)[0], told)
+
+
+def test_a_reader_is_asked_as_a_judge_is():
+    class Reads:
+        def read(self, images): return ["met", "not met", "not there"]
+    found = {"met": {1: True}, "not met": {1: False}, "not there": {}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(heads_table, "marks", lambda graph, reading: Marks(
+            {}, (), (), found[reading], (), 0))
+        shown = heads_table.true_in(Reads(), torch.zeros(3, 3, 8, 8), [(WATCHING, 1)] * 3)
+    assert shown.tolist() == [True, False, False]
+
+
+def test_heads_of_a_family_are_those_whose_loss_is_there_and_not_elsewhere(monkeypatch):
+    heads, lost = [("a", i) for i in range(5)], np.zeros((5, len(FAMILIES)))
+    own = [*FAMILIES].index("looking")
+    lost[:, own] = [0.1, 0.9, 0.6, 0.0, 0.9]
+    lost[4, own - 1] = 0.8  # it carries another one as much
+    monkeypatch.setattr(heads_table, "losses", lambda seed, budget: (heads, lost))
+    budget = heads_table.HeadsBudget(together=2, weights="")
+    assert heads_table.chosen_heads("looking", 0, budget) == [("a", 1), ("a", 2)]
+    assert len(set(heads_table.chosen_heads("lot", 0, budget))) == 2
+
+
 # --- the command
 
 @pytest.fixture
@@ -258,12 +437,16 @@ def test_ablate_refuses_in_words(coins, tmp_path, capsys, monkeypatch):
     assert main(["ablate", "--out", str(tmp_path / "coins.json")]) == 1
     monkeypatch.undo()
     assert main(["ablate", "retrieval", "retreival", "--out", str(tmp_path / "new")]) == 1
-    assert "unknown part 'retreival'; the parts are retrieval, " in capsys.readouterr().err
+    said = f"unknown part 'retreival'; the parts are {', '.join(ablate.PARTS)}"
+    assert said in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
     assert main(["ablate", "--seeds", "0"]) == 2
 
 
-@pytest.mark.parametrize("part", [RETRIEVAL, CONDITIONING, GLOBAL_LOCAL], ids=lambda p: p.name)
+ALL_PARTS = RETRIEVAL, CONDITIONING, GLOBAL_LOCAL, DEFECTS, HEADS
+
+
+@pytest.mark.parametrize("part", ALL_PARTS, ids=lambda part: part.name)
 def test_claims_are_about_rows_and_columns_that_there_are(part):
     columns = {measure for measures in part.tables.values() for measure in measures}
     for claim in part.claims:
@@ -425,6 +608,12 @@ def test_a_cell_is_the_same_again_and_rows_share_what_they_should():
     drawn = [conditioning.pictures_of(r, 0, tiny) for r in (row, *others)]
     for i, one in enumerate(drawn):
         for two in drawn[:i]: assert (one - two).abs().max() > 1e-4, "what is told changes nothing"
+
+
+# --- defects
+
+def test_defects_differ_from_ours_in_one_thing():
+    for row in DEFECTS.rows.values(): assert not (row.loss and row.form)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "data" / "results").glob("*.json")), ids=lambda p: p.name)
