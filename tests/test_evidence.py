@@ -245,16 +245,16 @@ TRIAL = defects.BUDGETS["trial"]
 
 
 @pytest.fixture(scope="module")
-def scenes():
+def eight():
     "Eight scenes, their batch, and the objects that are hidden in them."
     data = defects.make_dataset(EASY, 8, seed=3, progress=False)
     batch = SceneGraphBatch.from_graphs(data.graphs, EASY.vocab)
     return data.pixels(range(8)), batch, choose_objects(batch, torch.Generator().manual_seed(1), 1)
 
 
-def masked_part(loss, scenes):
+def masked_part(loss, eight):
     "What the masked loss sees and asks in a first step: squared error, count, the picture's mask."
-    images, batch, chosen = scenes
+    images, batch, chosen = eight
     model, seen = defects.first_model(defects.LOSSES[loss], 0, 32), []
     own = model.image_encoder.forward
     model.image_encoder.forward = lambda x, mask=None: (seen.append(mask), own(x, mask))[1]
@@ -263,22 +263,22 @@ def masked_part(loss, scenes):
     return float(metrics["masked"]), seen[-1]
 
 
-def test_a_defect_of_the_loss_changes_what_is_said_of_it_and_nothing_else(scenes):
-    _, batch, chosen = scenes
+def test_a_defect_of_the_loss_changes_what_is_said_of_it_and_nothing_else(eight):
+    _, batch, chosen = eight
     hidden = object_mask(batch, 32, chosen)
-    (ours, mask), (adding, sums) = (masked_part(n, scenes) for n in ("", "hidden boxes add up"))
+    (ours, mask), (adding, sums) = (masked_part(n, eight) for n in ("", "hidden boxes add up"))
     assert torch.equal(mask, hidden) and torch.equal(sums > 0, hidden) and sums.max() == 2
     assert ours != adding
-    overall, mask = masked_part("loss over everything", scenes)
+    overall, mask = masked_part("loss over everything", eight)
     assert torch.equal(mask, hidden) and overall != ours
-    _, sums = masked_part("the image among them", scenes)
+    _, sums = masked_part("the image among them", eight)
     whole = (sums > 0).flatten(1).all(1)
     assert whole.any() and sums.max() > 2 and not hidden.flatten(1).all(1).any()
-    assert masked_part("head never trained", scenes)[0] == ours  # the first head is the same one
+    assert masked_part("head never trained", eight)[0] == ours  # the first head is the same one
 
 
-def test_where_no_boxes_meet_adding_them_up_costs_nothing(scenes):
-    images, batch, chosen = scenes
+def test_where_no_boxes_meet_adding_them_up_costs_nothing(eight):
+    images, batch, chosen = eight
     first = {int(i): row for row, i in reversed([*enumerate(batch.obj_to_img)]) if chosen[row]}
     one = torch.zeros_like(chosen)
     one[list(first.values())] = True
@@ -286,11 +286,11 @@ def test_where_no_boxes_meet_adding_them_up_costs_nothing(scenes):
     assert masked_part("", alone)[0] == masked_part("hidden boxes add up", alone)[0]
 
 
-def test_a_head_that_is_never_trained_is_another_one_each_epoch(scenes, monkeypatch):
+def test_a_head_that_is_never_trained_is_another_one_each_epoch(eight, monkeypatch):
     monkeypatch.setattr(defects, "EPOCH", 2)
     model, heads = defects.first_model(defects.LOSSES["head never trained"], 0, 32), []
     for _ in range(4):
-        loss, _ = model(*scenes)
+        loss, _ = model(*eight)
         loss.backward()
         heads.append(model.masked_head.to_pixels[1].weight.clone())
     assert torch.equal(heads[0], heads[1]) and torch.equal(heads[2], heads[3])
@@ -300,7 +300,7 @@ def test_a_head_that_is_never_trained_is_another_one_each_epoch(scenes, monkeypa
 
 
 @pytest.mark.parametrize("form", defects.FORMS)
-def test_a_form_keeps_the_weights_and_reads_graphs_one_by_one_as_together(form, scenes):
+def test_a_form_keeps_the_weights_and_reads_graphs_one_by_one_as_together(form, eight):
     graphs = [SceneGraph(("sheep", "tree"), ((0, "left of", 1),)), SceneGraph(("car",)),
               SceneGraph(("dog", "sky", "car"), ((0, "below", 1), (2, "right of", 0)))]
     plain = defects.first_model(defects.PretrainingModel, 0, 32).eval()

@@ -26,6 +26,8 @@ PARTS = {
                      "what a denoiser is told of a graph"),
     "global_local": ("sgdiff.evidence.global_local_table", "GLOBAL_LOCAL",
                      "which tokens a picture follows"),
+    "defects": ("sgdiff.evidence.defects_table", "DEFECTS", "what the official code loses"),
+    "heads": ("sgdiff.evidence.heads_table", "HEADS", "which heads carry a relation"),
 }
 
 

@@ -249,7 +249,7 @@ ROWS = {
 }
 BUDGETS = {
     "full": HeadsBudget(),
-    "quick": HeadsBudget(seeds=2, graphs=8, steps=8),
+    "quick": HeadsBudget(graphs=6, steps=8),
     "trial": HeadsBudget(seeds=1, graphs=2, steps=2),
 }
 
