@@ -157,6 +157,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'sgdiff.app.model.EditorModel._go': ('app/model.html#editormodel._go', 'sgdiff/app/model.py'),
                                   'sgdiff.app.model.EditorModel._others': ('app/model.html#editormodel._others', 'sgdiff/app/model.py'),
                                   'sgdiff.app.model.EditorModel._place': ('app/model.html#editormodel._place', 'sgdiff/app/model.py'),
+                                  'sgdiff.app.model.EditorModel._redraw': ('app/model.html#editormodel._redraw', 'sgdiff/app/model.py'),
+                                  'sgdiff.app.model.EditorModel._retie': ('app/model.html#editormodel._retie', 'sgdiff/app/model.py'),
                                   'sgdiff.app.model.EditorModel._row': ('app/model.html#editormodel._row', 'sgdiff/app/model.py'),
                                   'sgdiff.app.model.EditorModel._show': ('app/model.html#editormodel._show', 'sgdiff/app/model.py'),
                                   'sgdiff.app.model.EditorModel.add_object': ( 'app/model.html#editormodel.add_object',
