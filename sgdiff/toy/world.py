@@ -317,19 +317,21 @@ def _offsets(arrangement, a, b, rng):
     side = 1 if rng.random() < 0.5 else -1
     middle_x, middle_y = round((a[0] - b[0]) / 2), round((a[1] - b[1]) / 2)
     if arrangement in ("beside", "holding"):
-        if arrangement == "holding": gap, slack = GAP, 1
-        else: gap, slack = 2 * GAP if {a, b} & HELD_SIZES else int(rng.integers(2, GAP + 1)), 3
+        if arrangement == "holding": gap = GAP
+        elif {a, b} & HELD_SIZES: gap = 2 * GAP
+        else: gap = int(rng.integers(2, GAP + 1))
         dx = a[0] + gap if side > 0 else -b[0] - gap
+        slack = 1 if arrangement == "holding" else 3
         return dx, middle_y + int(rng.integers(-slack, slack + 1))
     if arrangement == "stacked":
         gap = int(rng.integers(0, 3))
-        return middle_x + int(rng.integers(-3, 4)), a[1] + gap if side > 0 else -b[1] - gap
+        return middle_x + int(rng.integers(-3, 4)), (a[1] + gap if side > 0 else -b[1] - gap)
     if arrangement == "containment":
         return tuple(2 * int(rng.integers(1, max(2, (a[k] - b[k]) // 2))) for k in (0, 1))
     overlap_x, overlap_y = min(a[0], b[0]) // 2 + 1, min(a[1], b[1]) // 2 + 2          # occlusion
     dx = a[0] - overlap_x if side > 0 else overlap_x - b[0]
     centred = rng.random() < 0.7
-    return dx, middle_y + int(rng.integers(-3, 4)) if centred else a[1] - overlap_y
+    return dx, (middle_y + int(rng.integers(-3, 4)) if centred else a[1] - overlap_y)
 
 # %% ../../nbs/toy/world.ipynb #0780d351
 def sample_things(
