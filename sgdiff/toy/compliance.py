@@ -43,7 +43,8 @@ def objects_obeyed(seen: set,       # words that the judge sees
 
 def _questions(graph) -> list:      # of (question in words, family, "true" or "flipped")
     true = [(t, "true") for t in graph.named_triples()]
-    flipped = [(flip_triple(graph, row).named_triples()[row], "flipped") for row in flippable(graph)]
+    flipped = [(flip_triple(graph, row).named_triples()[row], "flipped")
+               for row in flippable(graph)]
     return [(t, FAMILY_OF.get(t[1]), kind) for t, kind in (*true, *flipped)]
 
 
