@@ -13,8 +13,9 @@ from sgdiff.errors import load_json
 from sgdiff.graphs.graph import SceneGraph, check_graph
 from sgdiff.method.contrastive import ImageEncoderConfig
 from sgdiff.toy.captions import CaptionModel, caption_ids, captions, captions_loss, draw_captions
+from sgdiff.toy.compliance import drawn
 from sgdiff.toy.marks import marks, reader_exam, same_things
-from sgdiff.toy.obedience import drawn, edit_marks, edit_pairs, shares, tally, with_facts
+from sgdiff.toy.obedience import edit_marks, edit_pairs, shares, tally, with_facts
 from sgdiff.toy.park import (
     LAND, PARK, flippable, random_flip, scene_relations, thin_graph)
 from sgdiff.toy.park_report import variety

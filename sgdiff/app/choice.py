@@ -66,40 +66,27 @@ class TrainingChoice:
         """The same as a recipe: a short one like the easy preset, a long one like that of the
         shipped weights; one of minutes leaves out what helps later only."""
         like = PRESETS["easy" if self.diffusion_steps <= 3000 else "shipped"]
-        lean = (
-            {}
-            if self.diffusion_steps > 1000
-            else dict(position_channels=False, diffusion_batch_size=32)
-        )
         own = {f.name: getattr(self, f.name) for f in fields(self) if hasattr(like, f.name)}
-        return replace(
-            like,
-            **own | lean | dict(train_encoder=self.train_encoder or "pretrain" not in self.stages),
-        )
+        own["train_encoder"] = self.train_encoder or "pretrain" not in self.stages
+        if self.diffusion_steps <= 1000:
+            own |= dict(position_channels=False, diffusion_batch_size=32)
+        return replace(like, **own)
 
     def fit_config(self, stage: str) -> FitConfig:
         """The recipe's settings, with news more often, a shorter warm-up, and a running mean that
         suits few steps too."""
         config = self.preset().fit_config(stage)
         every = max(1, min(25 if stage == "pretrain" else 50, config.max_steps // 2))
-        return replace(
-            config,
-            log_every=every,
-            warmup_steps=min(50, config.max_steps // 4),
-            ema_decay=max(0.99, config.ema_decay),
-        )
+        return replace(config, log_every=every, warmup_steps=min(50, config.max_steps // 4),
+                       ema_decay=max(0.99, config.ema_decay))
 
 # %% ../../nbs/app/choice.ipynb #753c3509
 def pretraining_model(choice: TrainingChoice) -> PretrainingModel:
     "The model of stage 1 with its first weights and the chosen losses."
     config = build("pretrain", choice.preset()).config
     set_seed(choice.seed)
-    return PretrainingModel(
-        replace(
-            config, contrastive=choice.contrastive, masked=choice.masked,
-            mask_probability=choice.mask_probability,
-        )
-    )
+    return PretrainingModel(replace(config, contrastive=choice.contrastive, masked=choice.masked,
+                                    mask_probability=choice.mask_probability))
 
 
 def first_stage(weights=None) -> VAE:       # weights: folder of a pipeline; None: the shipped one
@@ -119,22 +106,16 @@ def full_size(choice: TrainingChoice) -> list:      # of commands and of lines t
     """The same at full size: the toy world with the shipped weights' steps and widths, then the
     paper's run."""
     p = PRESETS["shipped"]
-    large = replace(
-        choice, dim=p.dim, model_channels=p.model_channels, pretrain_steps=p.pretrain_steps,
-        diffusion_steps=p.diffusion_steps, n_scenes=p.n_scenes, train_encoder=p.train_encoder,
-    )
-    changes = [
-        f"--set {name}=false" for name in ("contrastive", "masked") if not getattr(choice, name)
-    ]
+    sizes = ("dim", "model_channels", "pretrain_steps", "diffusion_steps", "n_scenes",
+             "train_encoder")
+    large = replace(choice, **{name: getattr(p, name) for name in sizes})
+    changes = [f"--set {name}=false" for name in ("contrastive", "masked")
+               if not getattr(choice, name)]
     if "pretrain" not in choice.stages: changes.append("--set train_encoder=true")
     if choice.seed: changes.append(f"--set seed={choice.seed}")
-    paper = " ".join(
-        [
-            "accelerate launch -m sgdiff.cli train --data prepared/vg --images raw/vg/images "
-            "--preset paper --out runs/paper",
-            *changes,
-        ]
-    )
+    train = ("accelerate launch -m sgdiff.cli train --data prepared/vg --images raw/vg/images "
+             "--preset paper --out runs/paper")
+    paper = " ".join([train, *changes])
     own = {
         "pretrain": f"--set mask_probability={choice.mask_probability}",
         "diffusion": "--set first_stage=weights/vq-f8.ckpt",

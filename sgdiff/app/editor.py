@@ -24,7 +24,7 @@ from .background import News, NewestWorker
 from .model import SERIES, EditorModel, read_graph, what_changed
 from .pictures import (
     PictureRequest, Pictures, attention_overlays, data_url, difference_overlays, draw_pictures)
-from .views import GraphCanvas, GraphForm, PictureView, alert
+from .views import GraphCanvas, GraphForm, PictureView, alert, in_a_row
 from ..method.pipeline import SGDiffPipeline, changed_words, pictures_figure
 from ..graphs.graph import check_graph
 from ..graphs.names import object_names
@@ -40,48 +40,38 @@ class PictureSettings(w.VBox):
         self, pictures: int = 4, steps: int = 16, guidance: float = 4.0, relations: float = 1.0,
         seed: int = 0,
     ):
-        wide = dict(
-            style={"description_width": "70px"},
-            layout=w.Layout(width="auto", flex="1 1 190px", max_width="260px"),
-        )
-        # on a phone, one below the other
-        line = lambda *boxes: w.HBox(boxes, layout=w.Layout(flex_flow="row wrap"))
-        self.seed = w.BoundedIntText(
-            seed, min=0, max=LARGEST_SEED, description="seed", **wide
-        )
+        wide = dict(style={"description_width": "70px"},
+                    layout=w.Layout(width="auto", flex="1 1 190px", max_width="260px"))
+        slider = wide | dict(continuous_update=False)
+        self.seed = w.BoundedIntText(seed, min=0, max=LARGEST_SEED, description="seed", **wide)
         self.n = w.Dropdown(options=COUNTS, value=pictures, description="pictures", **wide)
-        self.steps = w.IntSlider(steps, 1, 50, description="steps", continuous_update=False, **wide)
-        self.guidance = w.FloatSlider(
-            guidance, min=1, max=10, step=0.5, description="guidance", continuous_update=False,
-            **wide,
-        )
+        self.steps = w.IntSlider(steps, 1, 50, description="steps", **slider)
+        self.guidance = w.FloatSlider(guidance, min=1, max=10, step=0.5, description="guidance",
+                                      **slider)
         self.relations = w.FloatSlider(
-            relations, min=0, max=4, step=0.5, description="relations", continuous_update=False,
-            tooltip="how much more the relations count than the objects",
-            **wide,
-        )
-        self.at_once = w.Checkbox(
-            True, description="draw at once", indent=False,
-            layout=w.Layout(width="auto", flex="0 0 110px"),
-        )
-        self.draw = w.Button(
-            description="Draw", button_style="primary", layout=w.Layout(width="80px")
-        )
-        self.cancel = w.Button(description="Cancel", disabled=True, layout=w.Layout(width="80px"))
+            relations, min=0, max=4, step=0.5, description="relations",
+            tooltip="how much more the relations count than the objects", **slider)
+        self.at_once = w.Checkbox(True, description="draw at once", indent=False,
+                                  layout=w.Layout(width="auto", flex="0 0 110px"))
+        narrow = w.Layout(width="80px")
+        self.draw = w.Button(description="Draw", button_style="primary", layout=narrow)
+        self.cancel = w.Button(description="Cancel", disabled=True, layout=narrow)
         self.progress = w.IntProgress(
-            0, 0, steps, layout=w.Layout(width="auto", flex="1 1 60px", max_width="150px")
-        )
-        self.bar = line(self.draw, self.cancel, self.progress, self.at_once)
-        super().__init__(
-            [line(self.seed, self.n), line(self.steps, self.guidance), line(self.relations)]
-        )
+            0, 0, steps, layout=w.Layout(width="auto", flex="1 1 60px", max_width="150px"))
+        self.bar = in_a_row(self.draw, self.cancel, self.progress, self.at_once)
+        super().__init__([in_a_row(self.seed, self.n), in_a_row(self.steps, self.guidance),
+                          in_a_row(self.relations)])
+
+    @property
+    def boxes(self) -> dict:        # name of a setting -> its widget
+        "What decides the pictures, beside the graph."
+        names = ("seed", "n", "steps", "guidance", "relations")
+        return {name: getattr(self, name) for name in names}
 
     def request(self, graph, version: int) -> PictureRequest:
         "What is to be drawn."
-        return PictureRequest(
-            graph, version, self.seed.value, self.n.value, self.steps.value, self.guidance.value,
-            self.relations.value,
-        )
+        values = {name: box.value for name, box in self.boxes.items()}
+        return PictureRequest(graph, version, **values)
 
 
 class Exchange(w.VBox):
@@ -98,18 +88,11 @@ class Exchange(w.VBox):
             name, content = change.new[0].name, bytes(change.new[0].content)
             # some programs write UTF-16, or begin a file with a mark
             text = content.decode(json.detect_encoding(content), "replace").lstrip("\ufeff")
-            load(self, text) if text.lstrip()[:1] in ("{", "[") else self.show(
-                None, f"{name} holds no JSON"
-            )
+            if text.lstrip()[:1] in ("{", "["): load(self, text)
+            else: self.show(None, f"{name} holds no JSON")
             self.upload.value = ()          # so that the same file can be opened again
         self.upload.observe(opened, "value")
-        super().__init__(
-            [
-                self.text,
-                w.HBox([button, self.upload, self.link], layout=w.Layout(flex_flow="row wrap")),
-                self.error,
-            ]
-        )
+        super().__init__([self.text, in_a_row(button, self.upload, self.link), self.error])
 
     def show(self, graph, error: str = ""):     # error: why what was read is not this graph
         """Puts a graph into the box and behind the link; what could not be read stays there, with
@@ -135,19 +118,14 @@ def finding(pictures: Pictures, i: int) -> str:
 
 def attended(graph) -> dict:                        # name -> words
     "What each relation and each object is called, under the names of the overlays."
-    return {f"t{i}": " ".join(t) for i, t in enumerate(graph.named_triples())} | {
-        f"o{i}": name for i, name in enumerate(object_names(graph))
-    }
+    relations = {f"t{i}": " ".join(t) for i, t in enumerate(graph.named_triples())}
+    return relations | {f"o{i}": name for i, name in enumerate(object_names(graph))}
 
 
 def overlays(old: Pictures, new: Pictures) -> dict:     # name -> list of addresses
     "Attention of each relation and object, and what changed in the pixels."
-    graph = new.request.graph
-    found = {
-        name: [data_url(o) for o in attention_overlays(new, new.token(name))]
-        for name in [f"t{i}" for i in range(len(graph.triples))]
-        + [f"o{i}" for i in range(len(graph))]
-    }
+    found = {name: [data_url(o) for o in attention_overlays(new, new.token(name))]
+             for name in attended(new.request.graph)}
     if old: found["changed"] = [data_url(o) for o in difference_overlays(old.pixels, new.pixels)]
     return found
 
@@ -166,9 +144,8 @@ class GraphEditor(w.VBox):
         self.fresh: tuple | None = None
         self.before: tuple | None = None
         self._version = self._moment = None     # what was shown or asked for last
-        self.worker = NewestWorker(
-            lambda request, tell: draw_pictures(self.pipe, request, tell, self.judge), self._heard
-        )
+        draw = lambda request, tell: draw_pictures(self.pipe, request, tell, self.judge)
+        self.worker = NewestWorker(draw, self._heard)
         self.canvas = GraphCanvas(self.model, listen=False)
         self.form = GraphForm(self.model, listen=False)
         self.view = PictureView()
@@ -176,18 +153,10 @@ class GraphEditor(w.VBox):
         self.exchange = Exchange(self._read)
         pictures = w.VBox(
             [self.settings.bar, self.view, self.settings],
-            layout=w.Layout(flex="1 1 380px", max_width="540px", min_width="280px"),
-        )
-        super().__init__(
-            [
-                self._head(),
-                self.wrong,
-                w.HBox(
-                    [self._tabs(), pictures],
-                    layout=w.Layout(flex_flow="row wrap", align_items="flex-start"),
-                ),
-            ]
-        )
+            layout=w.Layout(flex="1 1 380px", max_width="540px", min_width="280px"))
+        body = in_a_row(self._tabs(), pictures)
+        body.layout.align_items = "flex-start"
+        super().__init__([self._head(), self.wrong, body])
         self.add_class("sgdiff-editor")         # names that `static/views.css` knows
         self._tie()
         self._changed(self.model)
@@ -195,33 +164,23 @@ class GraphEditor(w.VBox):
     def _head(self):
         "Presets and the text box, with room for what is wrong with the text."
         self.wrong = w.HTML()
-        steps = [
-            (f"{name} {i + 1}: {text}", text)
-            for name, texts in SERIES.items()
-            for i, text in enumerate(texts)
-        ]
+        steps = [(f"{name} {i + 1}: {text}", text)
+                 for name, texts in SERIES.items() for i, text in enumerate(texts)]
         self.preset = w.Dropdown(
-            options=[("choose ...", ""), *steps],
-            description="preset",
+            options=[("choose ...", ""), *steps], description="preset",
             style={"description_width": "50px"},
-            layout=w.Layout(width="auto", flex="1 1 200px", max_width="330px"),
-        )
+            layout=w.Layout(width="auto", flex="1 1 200px", max_width="330px"))
         self.text = w.Text(
-            description="text",
-            continuous_update=False,
-            style={"description_width": "40px"},
-            layout=w.Layout(width="auto", flex="2 1 300px", max_width="640px"),
-        )
-        self.read = w.Button(
-            description="Read", tooltip="make this text the graph", layout=w.Layout(width="70px")
-        )
-        return w.HBox([self.preset, self.text, self.read], layout=w.Layout(flex_flow="row wrap"))
+            description="text", continuous_update=False, style={"description_width": "40px"},
+            layout=w.Layout(width="auto", flex="2 1 300px", max_width="640px"))
+        self.read = w.Button(description="Read", tooltip="make this text the graph",
+                             layout=w.Layout(width="70px"))
+        return in_a_row(self.preset, self.text, self.read)
 
     def _tabs(self):
         tabs = w.Tab(
             [self.canvas, self.form, self.exchange],
-            layout=w.Layout(flex="1 1 400px", max_width="600px", min_width="280px"),
-        )
+            layout=w.Layout(flex="1 1 400px", max_width="600px", min_width="280px"))
         for i, title in enumerate(("Board", "Form", "JSON")): tabs.set_title(i, title)
         return tabs
 
@@ -234,10 +193,7 @@ class GraphEditor(w.VBox):
         self.read.on_click(lambda _: self._read(self.text, self.text.value))
         self.settings.draw.on_click(lambda _: self.draw())
         self.settings.cancel.on_click(lambda _: self.cancel())
-        for box in (
-            self.settings.seed, self.settings.n, self.settings.steps, self.settings.guidance,
-            self.settings.relations,
-        ):
+        for box in self.settings.boxes.values():
             box.observe(lambda c: self._other_settings(), "value")
 
     @property
@@ -270,11 +226,8 @@ class GraphEditor(w.VBox):
     def cancel(self):
         "Stops the drawing; pictures that are there stay."
         self.worker.cancel()
-        self._idle(
-            "cancelled; the board has changed since these pictures"
-            if self.fresh is None
-            else "cancelled"
-        )
+        stale = "; the board has changed since these pictures" if self.fresh is None else ""
+        self._idle(f"cancelled{stale}")
 
     def _read(self, field, text):
         "What is written in a field becomes the graph; why not is said there."
@@ -290,11 +243,8 @@ class GraphEditor(w.VBox):
         self.wrong.value = alert(model.error_for(self.text))
         self.exchange.show(model.graph, model.error_for(self.exchange))
         self.view.graph = json.dumps(model.graph.to_json())
-        if (
-            self.preset.value
-            and check_graph(read_graph(self.preset.value, model.vocab), model.vocab) != model.graph
-        ):
-            self.preset.value = ""
+        chosen = self.preset.value and read_graph(self.preset.value, model.vocab)
+        if chosen and check_graph(chosen, model.vocab) != model.graph: self.preset.value = ""
         if model.version == self._version: return self._same_graph()
         self._version = model.version
         if self.fresh: self.before, self.fresh = self.fresh, None
@@ -307,9 +257,8 @@ class GraphEditor(w.VBox):
         "Other noise or other steps: what was drawn with the old ones is no fair 'before'."
         self.before = self.fresh = None
         self.worker.cancel()
-        self.draw() if self.settings.at_once.value and len(self.graph) else self._idle(
-            "not drawn yet: press Draw"
-        )
+        if self.settings.at_once.value and len(self.graph): self.draw()
+        else: self._idle("not drawn yet: press Draw")
 
     def _heard(self, news: News):
         "The worker has spoken, and it is about the newest request."
@@ -328,12 +277,8 @@ class GraphEditor(w.VBox):
     def _drawn(self) -> str:
         """What there is to say of pictures that are there: words that others stand in for, what
         changed, doubts."""
-        return (
-            "; ".join(
-                filter(None, (*self.model.notes, self._changes(), *self.pipe.doubts(self.graph)))
-            )
-            or "drawn"
-        )
+        said = (*self.model.notes, self._changes(), *self.pipe.doubts(self.graph))
+        return "; ".join(filter(None, said)) or "drawn"
 
     def _same_graph(self):
         "The graph is the one that was drawn, though it may have been asked for in other words."
@@ -363,15 +308,12 @@ class GraphEditor(w.VBox):
         self.view.names = attended(new.request.graph) if new else {}
         self.view.overlays = overlays(old, new) if new else {}
         self.view.told_before, self.view.told_after = (
-            p.request.graph.to_text() if p else "" for p in (old, new)
-        )
+            p.request.graph.to_text() if p else "" for p in (old, new))
         self.view.pictures = [
-            dict(
-                before=data_url(old.images[i]) if old else None,
-                after=data_url(new.images[i]) if new else None,
-                label=f"seed {self.settings.seed.value + i}",
-                note=finding(new, i) if new else "",
-            )
+            dict(before=data_url(old.images[i]) if old else None,
+                 after=data_url(new.images[i]) if new else None,
+                 label=f"seed {self.settings.seed.value + i}",
+                 note=finding(new, i) if new else "")
             for i in range(n)
         ]
         self.view.message, self.view.empty = message, "…" if self.worker.busy else "not drawn"
@@ -384,9 +326,5 @@ class GraphEditor(w.VBox):
         shown = [p for p in (self.before, self.fresh) if p]
         graphs = [p[0].request.graph for p in shown]
         marks = [(), changed_words(*graphs)] if len(shown) == 2 else [()]
-        return pictures_figure(
-            graphs,
-            [p[0].images for p in shown],
-            [("before", "now")[-len(shown) :][i] for i in range(len(shown))],
-            marks,
-        )
+        titles = ["before", "now"][2 - len(shown):]
+        return pictures_figure(graphs, [p[0].images for p in shown], titles, marks)

@@ -20,9 +20,10 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
-from .background import Mailbox
+from .background import Mailbox, reason
 from ..errors import SGDiffError, default_weights, load_json, save_json
 from ..toy.compliance import compliance
 from ..method.generation import encode_latents
@@ -59,10 +60,10 @@ def measure_pictures(
     if judge is None: return {}
     found = compliance(pixels, graphs, judge)
     asked = [found[f] for f in FAMILIES if found[f]["n"]]
-    n = sum(f["n"] for f in asked)
-    return {"objects": found["objects"]["exact"]} | (
-        {"relations": sum(f["true"] * f["n"] for f in asked) / n} if n else {}
-    )
+    seen = {"objects": found["objects"]["exact"]}
+    if not asked: return seen
+    true, n = sum(f["true"] * f["n"] for f in asked), sum(f["n"] for f in asked)
+    return seen | {"relations": true / n}
 
 # %% ../../nbs/app/live.ipynb #44355408
 class LiveTraining:
@@ -82,7 +83,6 @@ class LiveTraining:
         self.state, self.message, self.trouble = "ready", "not started", ""
         self.listeners: list[Callable] = []
         self.mailbox, self._stop, self._thread = Mailbox(self._heard), threading.Event(), None
-        self._made: dict = {}
         self.seconds_left = None  # in this stage, from the latest line of its log
         self._forget()
 
@@ -97,31 +97,21 @@ class LiveTraining:
     def found(self) -> dict:        # the choice, by field; {} where there is none
         "The run that lies in the folder, this one or an earlier one."
         path = self.folder / "choice.json"
-        return (
-            load_json(path)
-            if path.exists()
-            and any((self.folder / s / "checkpoint.pt").exists() for s in ("pretrain", "diffusion"))
-            else {}
-        )
+        begun = any((self.folder / stage / "checkpoint.pt").exists() for stage in self.lines)
+        return load_json(path) if begun and path.exists() else {}
 
     @property
     def measures(self) -> dict:     # stage -> dicts with "step" and some of MEASURES
         "What has been measured, out of the log."
-        return {
-            stage: [
-                {k: v for k, v in line.items() if k in ("step", *MEASURES)}
-                for line in lines
-                if line.keys() & MEASURES
-            ]
-            for stage, lines in self.lines.items()
-        }
+        def measured(line): return {k: v for k, v in line.items() if k in ("step", *MEASURES)}
+        return {stage: [measured(line) for line in lines if line.keys() & MEASURES]
+                for stage, lines in self.lines.items()}
 
     def start(self):
         "Begins anew: what an earlier run left in the folder is removed."
         self._may("start", "ready", "stopped", "finished", "failed")
         path = settings_file(self.folder, "choice.json")
-        for stage in ("pretrain", "diffusion"):
-            shutil.rmtree(self.folder / stage, ignore_errors=True)
+        for stage in self.lines: shutil.rmtree(self.folder / stage, ignore_errors=True)
         save_json(asdict(self.choice), path)
         self._forget()
         self._go()
@@ -153,41 +143,49 @@ class LiveTraining:
     def save(self, folder):
         "Writes the pipeline as it is now. Raises SGDiffError before there is one."
         if self.pipeline is None:
-            raise SGDiffError(
-                "there is no picture model yet: stage 'diffusion' has not drawn anything"
-            )
+            raise SGDiffError("there is no picture model yet: stage 'diffusion' has not drawn "
+                              "anything")
         self.pipeline.save_pretrained(folder)
 
     @property
     def busy(self) -> bool: return self.state in ("running", "pausing", "stopping")
 
-    @property
+    # --- what is made when it is first asked for, and kept: for a resumed run too
+    @cached_property
     def held(self):                 # ToyData
         "The held-out scenes that everything is measured on."
-        return self._make(
-            "held",
-            lambda: make_dataset(
-                WORLDS[self.choice.world],
-                self.n_held,
-                self.choice.seed,
-                "test",
-                distinct_graphs=True,
-                progress=False,
-            ),
-        )
+        return self._scenes(self.n_held, "test", distinct_graphs=True)
 
-    @property
+    @cached_property
+    def data(self):                 # ToyData
+        "The training scenes."
+        return self._scenes(self.choice.n_scenes)
+
+    def _scenes(self, n, split="train", **kind):
+        world = WORLDS[self.choice.world]
+        return make_dataset(world, n, self.choice.seed, split, progress=False, **kind)
+
+    @cached_property
     def judge(self):                # Judge, or None where it knows nothing of the world
         "Who looks at the pictures."
         if self.choice.world != "easy": return None
-        return self._make("judge", lambda: judge_beside(self.weights or default_weights()))
+        return judge_beside(self.weights or default_weights())
 
+    @cached_property
+    def vae(self):                  # VAE
+        "The autoencoder, ready-made."
+        return first_stage(self.weights)
+
+    @cached_property
+    def latents(self):              # (N, c, h, w) float
+        "What the autoencoder makes of the training scenes."
+        return encode_latents(self.vae, self.data)
+
+    # --- how it goes on
     def _may(self, what, *states):
-        if self.state not in states:
-            raise SGDiffError(
-                f"cannot {what} a run that is {self.state}; possible when it is "
-                f"{' or '.join(states)}"
-            )
+        if self.state in states: return
+        raise SGDiffError(f"cannot {what} a run that is {self.state}; possible when it is "
+                          f"{' or '.join(states)}")
 
     def _ask(self, state):
         self._set(state, f"{state}: at the end of this step")
@@ -206,11 +204,8 @@ class LiveTraining:
     def _heard(self, news):         # (kind, stage, what)
         kind, stage, what = news
         if kind == "lines":
-            self.lines[stage], newest, last = (
-                what,
-                what[-1],
-                self.choice.fit_config(stage).max_steps,
-            )
+            self.lines[stage], newest = what, what[-1]
+            last = self.choice.fit_config(stage).max_steps
             self.seconds_left = (last - newest["step"]) / max(newest["steps_per_second"], 1e-9)
             self._set(self.state, f"{stage}: step {newest['step']} of {last}")
         elif kind == "samples":
@@ -223,42 +218,22 @@ class LiveTraining:
         else: self._set(self.state, what)
 
     # --- what the thread does
-    def _make(self, name, make):
-        "Something that is made once and kept, for a resumed run too."
-        if name not in self._made: self._made[name] = make()
-        return self._made[name]
 
     def _live(self):
         post = self.mailbox.post
         try:
             post(("message", "", f"drawing {self.choice.n_scenes} scenes"))
-            data = self._make(
-                "data",
-                lambda: make_dataset(
-                    WORLDS[self.choice.world],
-                    self.choice.n_scenes,
-                    self.choice.seed,
-                    progress=False,
-                ),
-            )
-            encoder = None
+            data, encoder = self.data, None
             for stage in self.choice.stages:
                 post(("message", stage, f"{stage}: getting ready"))
-                result = (self._pretrain if stage == "pretrain" else self._diffuse)(data, encoder)
+                if stage == "pretrain": result = self._pretrain(data)
+                else: result = self._diffuse(data, encoder)
                 if not result.finished: return post(("rest", stage, f"step {result.step}, saved"))
                 encoder = result.model_ema.graph_encoder
             post(("finished", "", "finished"))
         except Exception as error:          # whatever happens in the thread must be told, not lost
             self.trouble = traceback.format_exc()
-            post(
-                (
-                    "failed",
-                    "",
-                    str(error)
-                    if isinstance(error, (SGDiffError, ValueError))
-                    else f"{type(error).__name__}: {error}",
-                )
-            )
+            post(("failed", "", reason(error)))
 
     def _fit(self, stage, model, loss_fn, look):
         """`fit`, with its log posted at every line, and in the line what `look(step, result)` has
@@ -268,29 +243,20 @@ class LiveTraining:
             looks.append(look(line["step"], result))
             self.mailbox.post(("lines", stage, [*result.history[:-1], line | looks[-1]]))
             return looks[-1]
-        result = fit(
-            model, loss_fn, self.choice.fit_config(stage),
-            self.folder / stage,
-            on_log,
-            self._stop.is_set,
-            progress=False,
-        )
+        result = fit(model, loss_fn, self.choice.fit_config(stage), self.folder / stage, on_log,
+                     self._stop.is_set, progress=False)
         if result.history and not looks:    # all there is to see is from before
             look(result.step, result)
             self.mailbox.post(("lines", stage, result.history))
         return result
 
-    def _pretrain(self, data, _):
+    def _pretrain(self, data):
         look = lambda step, result: measure_encoder(result.model_ema, self.held)
-        return self._fit(
-            "pretrain", pretraining_model(self.choice),
-            pretraining_loss(data, 64, self.choice.seed), look,
-        )
+        loss_fn = pretraining_loss(data, 64, self.choice.seed)
+        return self._fit("pretrain", pretraining_model(self.choice), loss_fn, look)
 
     def _diffuse(self, data, encoder):
-        vae = self._make("vae", lambda: first_stage(self.weights))
-        latents = self._make("latents", lambda: encode_latents(vae, data))
-        preset = self.choice.preset()
+        latents, preset = self.latents, self.choice.preset()
         encoder = encoder or pretraining_model(self.choice).graph_encoder
         model, loss_fn = denoising(preset, data, latents, encoder, build("diffusion", preset))
         return self._fit("diffusion", model, loss_fn, self._draw)
@@ -298,7 +264,7 @@ class LiveTraining:
     def _draw(self, step, result):
         """What the judge says of pictures of the held-out graphs; they, and the mean weights that
         drew them, are posted."""
-        mean, vae = result.model_ema, copy.deepcopy(self._made["vae"])
+        mean, vae = result.model_ema, copy.deepcopy(self.vae)
         pipe = pipeline_of(self.choice.preset(), mean.graph_encoder, mean.unet, vae)
         graphs = self.held.graphs[:self.n_pictures]
         pixels = pipe(graphs, num_inference_steps=12, seed=0).pixels

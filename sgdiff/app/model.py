@@ -95,15 +95,9 @@ def what_changed(before: Moment, after: Moment) -> Change:
     """The difference of two moments: by the objects' keys, or as if the second graph had just been
     read, whichever has less to tell."""
     match, new = matched(before.graph, after.graph), max((*before.keys, *after.keys, -1)) + 1
-    read = replace(
-        after,
-        keys=tuple(
-            before.keys[match[i]] if i in match else new + i for i in range(len(after.keys))
-        ),
-    )
-    return min(
-        _by_keys(before, after), _by_keys(before, read), key=lambda change: len(change.words)
-    )
+    keys = (before.keys[match[i]] if i in match else new + i for i in range(len(after.keys)))
+    changes = [_by_keys(before, moment) for moment in (after, replace(after, keys=tuple(keys)))]
+    return min(changes, key=lambda change: len(change.words))
 
 
 def _by_keys(before: Moment, after: Moment) -> Change:
@@ -114,19 +108,15 @@ def _by_keys(before: Moment, after: Moment) -> Change:
     was, now = before.keyed_triples(), after.keyed_triples()
     triples = [i for i, t in enumerate(now) if t not in was]
     gone = [t for t in was if t not in now]
-    words = [
-        f"{old[k]} became {new[k]}" if k in old else f"{new[k]} came"
-        for k in (after.keys[i] for i in objects)
-    ]
+    words = [f"{old[k]} became {new[k]}" if k in old else f"{new[k]} came"
+             for k in (after.keys[i] for i in objects)]
     words += [f"{old[k]} went" for k in before.keys if k not in new]
-    for i in triples:
-        swapped = next((t for t in gone if (t[0], t[2]) == (now[i][0], now[i][2])), None)
-        if swapped: gone.remove(swapped)
-        words.append(
-            f"'{told(old, swapped)}' became '{now[i][1]}'"
-            if swapped
-            else f"'{told(new, now[i])}' came"
-        )
+    for s, p, o in (now[i] for i in triples):
+        swapped = next((t for t in gone if (t[0], t[2]) == (s, o)), None)
+        if swapped is None: words.append(f"'{told(new, (s, p, o))}' came")
+        else:
+            gone.remove(swapped)
+            words.append(f"'{told(old, swapped)}' became '{p}'")
     words += [f"'{told(old, t)}' went" for t in gone if t[0] in new and t[2] in new]
     return Change(tuple(objects), tuple(triples), tuple(words))
 
@@ -147,11 +137,8 @@ def follow(before: Moment, graph: SceneGraph, new_key: int) -> Moment:
 
 def agrees(graph: SceneGraph, places: dict) -> bool:        # places: row -> (x, y)
     "Whether no place contradicts a relation that names a direction."
-    ends = [
-        (DIRECTIONS[p], places[s], places[o])
-        for s, p, o in graph.triples
-        if p in DIRECTIONS and s in places and o in places
-    ]
+    ends = [(DIRECTIONS[p], places[s], places[o]) for s, p, o in graph.triples
+            if p in DIRECTIONS and s in places and o in places]
     return all((a[0] - b[0]) * dx + (a[1] - b[1]) * dy > 0 for (dx, dy), a, b in ends)
 
 
@@ -207,13 +194,10 @@ class EditorModel:
         pairs = [(n["written"], n["word"]) for n in shown["nodes"]]
         pairs += [tuple(pair) for n in shown["nodes"] for pair in n["described"]]
         pairs += [(e["written"], e["predicate"]) for e in shown["edges"]]
+        said = [told_substitution(*pair) for pair in dict.fromkeys(pairs) if pair[0]]
         version, n = self._listed
-        first = (
-            [f"of {n} graphs in the list this is the first"]
-            if version == self.version and n > 1
-            else []
-        )
-        return first + [told_substitution(*pair) for pair in dict.fromkeys(pairs) if pair[0]]
+        if version != self.version or n < 2: return said
+        return [f"of {n} graphs in the list this is the first", *said]
 
     def do(self, command: str,      # one of COMMANDS
            asker: object = None,    # the view that is to say why not; None: every view
@@ -242,10 +226,8 @@ class EditorModel:
         takes = inspect.signature(getattr(self, command)).parameters
         needs = [name for name, p in takes.items() if p.default is p.empty]
         if set(needs) <= set(arguments) <= set(takes): return
-        raise GraphError(
-            f"{command} takes {', '.join(takes) or 'nothing'}; got "
-            f"{', '.join(arguments) or 'nothing'}"
-        )
+        takes, got = (", ".join(names) or "nothing" for names in (takes, arguments))
+        raise GraphError(f"{command} takes {takes}; got {got}")
 
     def _go(
         self, moment: Moment,
@@ -253,15 +235,11 @@ class EditorModel:
     ):  # the graph in the words of whoever asks for it; None: the moment's
         "Makes `moment` the present, if it is another one and may be."
         asked, kept = written or moment.graph, {} if written else self.now.written
-        own = [
-            word
-            for word in (*moment.graph.objects, *(p for _, p, _ in moment.graph.triples))
-            if word.startswith("__")
-        ]
+        words = (*moment.graph.objects, *(p for _, p, _ in moment.graph.triples))
+        own = [word for word in words if word.startswith("__")]
         if own:
-            raise GraphError(
-                f"{own[0]!r} is no word to draw: the model adds it to every graph by itself"
-            )
+            raise GraphError(f"{own[0]!r} is no word to draw: the model adds it to every graph by "
+                             "itself")
         if len(moment.graph): moment = replace(moment, graph=check_graph(moment.graph, self.vocab))
         moment = replace(moment, written=kept | self._others(moment, asked))
         if moment == self.now:
@@ -276,32 +254,38 @@ class EditorModel:
         is drawn as it is."""
         drawn, was = dict(substitutions(asked, moment.graph)), self.now
         stay = {*zip(was.keys, was.graph.objects), *was.keyed_triples()}
-        words = list(zip(moment.keys, asked.objects))
-        found = {
-            (k, drawn.get(w, w)): w if w in drawn else None
-            for k, w in words
-            if w in drawn or (k, w) not in stay
-        }
+        things = [((k, drawn.get(word, word)), (k, word), word)
+                  for k, word in zip(moment.keys, asked.objects)]
+        ties = [((a, drawn.get(p, p), b), (a, p, b), p)
+                for a, p, b in replace(moment, graph=asked).keyed_triples()]
+        found = {as_drawn: word if word in drawn else None
+                 for as_drawn, as_asked, word in (*things, *ties)
+                 if word in drawn or as_asked not in stay}
         said = zip(moment.keys, asked.each_attributes)
         pairs = ((k, self.vocab.own_attribute(a), a) for k, of in said for a in of)
-        found |= {(k, own): None if folded(own) == folded(a) else a for k, own, a in pairs}
-        triples = replace(moment, graph=asked).keyed_triples()
-        return found | {
-            (a, drawn.get(p, p), b): p if p in drawn else None
-            for a, p, b in triples
-            if p in drawn or (a, p, b) not in stay
-        }
+        return found | {(k, own): None if folded(own) == folded(a) else a for k, own, a in pairs}
 
     def _show(self, moment):
         self.version += moment.graph != self.now.graph
         self._next_key = max((self._next_key, *(k + 1 for k in moment.keys)))
         self.now = moment
 
-    def _row(self, row, n, what):
+    def _row(self, row, what="object"):         # what: "object" or "relation"
+        "The number of a row. Raises GraphError where the graph has no such row."
+        n = len(self.graph if what == "object" else self.graph.triples)
         number = whole_number(row)
         if number is None or not 0 <= number < n:
             raise GraphError(f"there is no {what} {shown(row)}: the graph has {n}")
         return number
+
+    def _redraw(self, graph):
+        "Another graph of the same objects."
+        self._go(replace(self.now, graph=graph))
+
+    def _retie(self, row, *triples):
+        "Other relations, or none, in the place of one."
+        row, old = self._row(row, "relation"), self.graph.triples
+        self._redraw(replace(self.graph, triples=(*old[:row], *triples, *old[row + 1:])))
 
     def _place(self, x, y):
         "A place on the board, brought inside it where it lies outside. Raises GraphError."
@@ -315,103 +299,63 @@ class EditorModel:
         "One more object, at a place or where there is room."
         m = self.now
         place = free_place(m.places) if x is None or y is None else self._place(x, y)
-        self._go(
-            Moment(
-                add_object(m.graph, word),
-                (*m.keys, self._next_key),
-                (*m.places, place),
-            )
-        )
+        graph = add_object(m.graph, word)
+        self._go(Moment(graph, (*m.keys, self._next_key), (*m.places, place)))
 
     def replace_object(self, row: int, word: str):
         "Another word for an object; its relations stay, and what it still can be."
-        row = self._row(row, len(self.graph), "object")
+        row = self._row(row)
         may = self.vocab.attributes_for(as_word(word, "an object"))
         said = [a for a in self.graph.each_attributes[row] if a in may]
-        graph = set_attributes(replace_object(self.graph, row, word), row, said)
-        self._go(replace(self.now, graph=graph))
+        self._redraw(set_attributes(replace_object(self.graph, row, word), row, said))
 
     def toggle_attribute(self, row: int, attribute: str):
         "Says something of an object, or takes it back; what it excludes goes."
-        said = self.graph.each_attributes[self._row(row, len(self.graph), "object")]
+        said = self.graph.each_attributes[self._row(row)]
         own = self.vocab.own_attribute(as_word(attribute, "an attribute"))
         if own in said: said = [a for a in said if a != own]
         else: said = self.vocab.joined_attributes(said, (own,))
-        self._go(replace(self.now, graph=set_attributes(self.graph, row, said)))
+        self._redraw(set_attributes(self.graph, row, said))
 
     def remove_object(self, row: int):
         "An object goes, and its relations with it."
-        self._row(row, len(self.graph), "object")
-        keep = [i for i in range(len(self.graph)) if i != row]
-        self._go(
-            Moment(
-                remove_object(self.graph, row),
-                tuple(self.now.keys[i] for i in keep),
-                tuple(self.now.places[i] for i in keep),
-            )
-        )
+        row, m = self._row(row), self.now
+        keys, places = ((*of[:row], *of[row + 1:]) for of in (m.keys, m.places))
+        self._go(Moment(remove_object(m.graph, row), keys, places))
 
     def move_object(self, row: int, x: float, y: float):
         "An object goes elsewhere on the board: the graph stays the same."
-        self._row(row, len(self.graph), "object")
-        place = self._place(x, y)
-        self._go(
-            replace(
-                self.now,
-                places=tuple(place if i == row else p for i, p in enumerate(self.now.places)),
-            )
-        )
+        row, old = self._row(row), self.now.places
+        places = (*old[:row], self._place(x, y), *old[row + 1:])
+        self._go(replace(self.now, places=places))
 
     def add_triple(self, subject: int, predicate: str, object: int):
         "One more relation between two objects."
-        self._go(
-            replace(
-                self.now,
-                graph=replace(
-                    self.graph, triples=(*self.graph.triples, (subject, predicate, object))
-                ),
-            )
-        )
+        triples = (*self.graph.triples, (subject, predicate, object))
+        self._redraw(replace(self.graph, triples=triples))
 
     def replace_predicate(self, row: int, predicate: str):
         "Another word for a relation."
-        self._row(row, len(self.graph.triples), "relation")
-        self._go(replace(self.now, graph=replace_predicate(self.graph, row, predicate)))
+        self._redraw(replace_predicate(self.graph, self._row(row, "relation"), predicate))
 
     def replace_triple(self, row: int, subject: int, predicate: str, object: int):
         "Another relation in the place of one."
-        self._row(row, len(self.graph.triples), "relation")
-        triples = (
-            *self.graph.triples[:row],
-            (subject, predicate, object),
-            *self.graph.triples[row + 1 :],
-        )
-        self._go(replace(self.now, graph=replace(self.graph, triples=triples)))
+        self._retie(row, (subject, predicate, object))
 
     def turn_triple(self, row: int):
         "Subject and object change places."
-        s, p, o = self.graph.triples[self._row(row, len(self.graph.triples), "relation")]
-        self.replace_triple(row, o, p, s)
+        s, p, o = self.graph.triples[self._row(row, "relation")]
+        self._retie(row, (o, p, s))
 
     def remove_triple(self, row: int):
         "A relation goes; its objects stay."
-        self._row(row, len(self.graph.triples), "relation")
-        self._go(
-            replace(
-                self.now,
-                graph=replace(
-                    self.graph, triples=self.graph.triples[:row] + self.graph.triples[row + 1 :]
-                ),
-            )
-        )
+        self._retie(row)
 
     def load(self, graph):          # anything that `read_graph` reads
         "Another graph altogether; objects that both have keep their places."
         written, n = read_graph(graph, self.vocab), len(listed_graphs(graph))
-        moment = follow(
-            self.now, replace(check_graph(written, self.vocab), boxes=None), self._next_key
-        )
-        self._go(moment, written)
+        drawn = replace(check_graph(written, self.vocab), boxes=None)
+        self._go(follow(self.now, drawn, self._next_key), written)
         self._listed = self.version, n
 
     def undo(self):
@@ -460,28 +404,16 @@ def board(model: EditorModel,
     written = lambda what: m.written.get(what) or ""      # another word that stood here
     names, of = object_names(m.graph), m.graph.each_attributes
     nodes = [
-        dict(
-            key=k, word=w, x=x, y=y, name=names[i], attributes=list(of[i]),
-            may=list(model.vocab.attributes_for(w)),
-            changed=i in change.objects,
-            written=written((k, w)),
-            described=[[written((k, a)), a] for a in of[i] if written((k, a))],
-        )
+        dict(key=k, word=w, x=x, y=y, name=names[i], attributes=list(of[i]),
+             may=list(model.vocab.attributes_for(w)), changed=i in change.objects,
+             written=written((k, w)),
+             described=[[written((k, a)), a] for a in of[i] if written((k, a))])
         for i, (k, w, (x, y)) in enumerate(zip(m.keys, m.graph.objects, m.places))
     ]
     edges = [
-        dict(
-            subject=s, predicate=p, object=o,
-            changed=i in change.triples,
-            verdict=verdicts[i] if i < len(verdicts) else None,
-            written=written(keyed),
-        )
+        dict(subject=s, predicate=p, object=o, changed=i in change.triples,
+             verdict=verdicts[i] if i < len(verdicts) else None, written=written(keyed))
         for i, ((s, p, o), keyed) in enumerate(zip(m.graph.triples, m.keyed_triples()))
     ]
-    return dict(
-        nodes=nodes,
-        edges=edges,
-        can_undo=bool(model.past),
-        can_redo=bool(model.future),
-        error=model.error,
-    )
+    return dict(nodes=nodes, edges=edges, can_undo=bool(model.past), can_redo=bool(model.future),
+                error=model.error)

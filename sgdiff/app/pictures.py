@@ -113,24 +113,16 @@ def draw_pictures(
             last = step + 1 == request.steps
             tell(Glimpse(step + 1, [] if last else as_images(pipe.vae.from_latents(guesses[0]))))
         out = quiet(
-            [graph],
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance,
-            relation_scale=request.relations,
-            sampler=request.sampler,
-            num_images_per_graph=N,
-            seed=request.seed,
-            callback=after_step,
-        )
-    sees = judge.objects(out.pixels) if judge else [set()] * N
-    verdicts = (
-        judge.answer(out.pixels, [graph.named_triples()] * N)
-        if judge
-        else [[None] * len(graph.triples)] * N
-    )
-    return Pictures(
-        request, out.images, out.pixels, (total / request.steps).clamp(0, 1), sees, verdicts
-    )
+            [graph], num_inference_steps=request.steps, guidance_scale=request.guidance,
+            relation_scale=request.relations, sampler=request.sampler, num_images_per_graph=N,
+            seed=request.seed, callback=after_step)
+    sees: list = [set()] * N
+    verdicts: list = [[None] * len(graph.triples)] * N
+    if judge:
+        sees = judge.objects(out.pixels)
+        verdicts = judge.answer(out.pixels, [graph.named_triples()] * N)
+    attention = (total / request.steps).clamp(0, 1)
+    return Pictures(request, out.images, out.pixels, attention, sees, verdicts)
 
 # %% ../../nbs/app/pictures.ipynb #3c41480d
 def data_url(image: Image.Image) -> str:

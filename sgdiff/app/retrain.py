@@ -18,6 +18,7 @@ import html
 import io
 import time
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import ipywidgets as w
@@ -30,42 +31,34 @@ from .pictures import data_url
 from ..errors import SGDiffError
 from .editor import GraphEditor
 from .live import LiveTraining
+from .views import button, in_a_row
 from ..toy.world import FAMILIES, WORLDS
 from .choice import TrainingChoice, full_size
 
 # %% ../../nbs/app/retrain.ipynb #51935c06
+def _plot(axis, lines: list, *names: str, **style) -> None:     # lines: dicts with "step"
+    "Nothing; a curve for each of the names that the lines hold."
+    for name in names:
+        at = [(line["step"], line[name]) for line in lines if name in line]
+        if at: axis.plot(*zip(*at), ".-", markersize=3, label=name, **style)
+
+
 def curves_figure(training: LiveTraining) -> Figure:
     "Losses, measures of the encoder, findings of the judge, as far as the run has come."
     fig = Figure(figsize=(10, 2.6), layout="constrained")
     losses, encoder, pictures = fig.subplots(1, 3)
-    first = len(training.choice.stages) == 2 and training.choice.pretrain_steps
-    names: tuple[str, ...]
-    for stage, names, shift in (
-        ("pretrain", ("contrastive", "masked"), 0),
-        ("diffusion", ("diffusion",), first),
-    ):
-        for name in names:
-            at = [
-                (line["step"] + shift, line[name]) for line in training.lines[stage] if name in line
-            ]
-            if at: losses.plot(*zip(*at), ".-", markersize=3, label=name)
-    for axis, stage, names, title in (
-        (
-            encoder,
-            "pretrain",
-            ("retrieval", *(f"flip {f}" for f in FAMILIES)),
-            "encoder, on held-out scenes",
-        ),
-        (pictures, "diffusion", ("objects", "relations"), "pictures, as the judge sees them"),
-    ):
-        for name in names:
-            at = [(m["step"], m[name]) for m in training.measures[stage] if name in m]
-            if at:
-                axis.plot(
-                    *zip(*at), ".-", markersize=3, label=name, lw=2 if name == "retrieval" else 1
-                )
-        axis.set(ylim=(-0.03, 1.03), title=title, xlabel="step")
+    lines, measures = training.lines, training.measures
+    first = training.choice.pretrain_steps if len(training.choice.stages) == 2 else 0
+    _plot(losses, lines["pretrain"], "contrastive", "masked")
+    later = [line | {"step": line["step"] + first} for line in lines["diffusion"]]
+    _plot(losses, later, "diffusion")
+    _plot(encoder, measures["pretrain"], "retrieval", lw=2)
+    _plot(encoder, measures["pretrain"], *(f"flip {f}" for f in FAMILIES), lw=1)
+    _plot(pictures, measures["diffusion"], "objects", "relations", lw=1)
     encoder.axhline(0.5, color="grey", lw=0.8, ls=":")
+    encoder.set_title("encoder, on held-out scenes")
+    pictures.set_title("pictures, as the judge sees them")
+    for axis in (encoder, pictures): axis.set(ylim=(-0.03, 1.03), xlabel="step")
     losses.set(title="losses", xlabel="step", yscale="log")
     for axis in (losses, encoder, pictures):
         axis.title.set_fontsize(9)
@@ -80,16 +73,12 @@ def samples_figure(
     latest."""
     if not training.samples: return None
     last = len(training.samples) - 1
-    looks = [
-        training.samples[i]
-        for i in sorted({round(last * k / max(n_looks - 1, 1)) for k in range(n_looks)})
-    ]
+    shown = sorted({round(last * k / max(n_looks - 1, 1)) for k in range(n_looks)})
+    looks = [training.samples[i] for i in shown]
     n = min(n_columns, len(looks[0][1]))
-    return show_images(
-        torch.cat([training.held.pixels(range(n)), *(p[:n] for _, p in looks)]),
-        n_cols=n,
-        row_titles=["true scene", *(f"step {s}" for s, _ in looks)],
-    )
+    images = torch.cat([training.held.pixels(range(n)), *(p[:n] for _, p in looks)])
+    titles = ["true scene", *(f"step {s}" for s, _ in looks)]
+    return show_images(images, n_cols=n, row_titles=titles)
 
 
 def picture(figure: Figure, alt: str) -> str:       # HTML
@@ -104,26 +93,14 @@ def picture(figure: Figure, alt: str) -> str:       # HTML
 def told(training: LiveTraining) -> str:
     "The latest measures in words."
     latest = [m[-1] for m in training.measures.values() if m]
-    return (
-        "; ".join(
-            f"{name} {100 * value:.0f} %"
-            for m in latest
-            for name, value in m.items()
-            if name != "step"
-        )
-        or "nothing measured yet"
-    )
+    found = [item for m in latest for item in m.items() if item[0] != "step"]
+    return "; ".join(f"{name} {100 * v:.0f} %" for name, v in found) or "nothing measured yet"
 
 # %% ../../nbs/app/retrain.ipynb #51935c08
 def in_words(seconds: float) -> str:
     "A length of time."
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
+    if seconds < 90: return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class ChoiceForm(w.VBox):
@@ -132,28 +109,24 @@ class ChoiceForm(w.VBox):
         c = TrainingChoice(**start)
         wide = dict(style={"description_width": "120px"}, layout=w.Layout(width="250px"))
         box = lambda kind, text, value, **more: kind(value=value, description=text, **more, **wide)
+        widths = lambda chosen: sorted({32, 64, 96, 128, chosen})
         self.boxes = dict(
             world=box(w.Dropdown, "world", c.world, options=list(WORLDS)),
             contrastive=box(w.Checkbox, "contrastive loss", c.contrastive, indent=False),
             masked=box(w.Checkbox, "masked loss", c.masked, indent=False),
-            train_encoder=box(
-                w.Checkbox, "encoder learns on in stage 2", c.train_encoder, indent=False
-            ),
-            mask_probability=box(
-                w.FloatSlider, "hidden objects", c.mask_probability, min=0.1, max=0.9, step=0.1
-            ),
-            dim=box(w.Dropdown, "encoder width", c.dim, options=sorted({32, 64, 96, 128, c.dim})),
-            model_channels=box(
-                w.Dropdown, "denoiser width", c.model_channels,
-                options=sorted({32, 64, 96, 128, c.model_channels}),
-            ),
+            train_encoder=box(w.Checkbox, "encoder learns on in stage 2", c.train_encoder,
+                              indent=False),
+            mask_probability=box(w.FloatSlider, "hidden objects", c.mask_probability, min=0.1,
+                                 max=0.9, step=0.1),
+            dim=box(w.Dropdown, "encoder width", c.dim, options=widths(c.dim)),
+            model_channels=box(w.Dropdown, "denoiser width", c.model_channels,
+                               options=widths(c.model_channels)),
             pretrain_steps=box(w.IntText, "encoder steps", c.pretrain_steps),
             diffusion_steps=box(w.IntText, "denoiser steps", c.diffusion_steps),
             n_scenes=box(w.IntText, "scenes", c.n_scenes),
             seed=box(w.IntText, "seed", c.seed),
         )
-        # as many a row as there is room for
-        super().__init__([w.HBox(list(self.boxes.values()), layout=w.Layout(flex_flow="row wrap"))])
+        super().__init__([in_a_row(*self.boxes.values())])
 
     @property
     def choice(self) -> TrainingChoice:
@@ -181,14 +154,10 @@ class Retrain(w.VBox):
         self.form, self.training, self.editor = ChoiceForm(**found or start), None, None
         # there is a run that this view has not made, and Start would remove it
         self.earlier = bool(found)
-        self.buttons = {
-            name: w.Button(
-                description=name,
-                layout=w.Layout(width="auto"),
-                button_style="primary" if name == "Start" else "",
-            )
-            for name in ("Start", "Pause", "Resume", "Stop", "Save", "Open in the editor")
-        }
+        acts = {"Start": self.start, "Pause": self.pause, "Resume": self.resume, "Stop": self.stop,
+                "Save": self.save, "Open in the editor": self.open_editor}
+        self.buttons = {name: button(name, partial(self._try, act)) for name, act in acts.items()}
+        self.buttons["Start"].button_style = "primary"
         earlier = (
             f": {html.escape(str(folder))} holds an earlier run, with the choice above; Resume "
             "goes on with it, or shows it again where it was finished")
@@ -196,25 +165,9 @@ class Retrain(w.VBox):
         self.said = w.HTML()
         self.progress = w.IntProgress(0, 0, 1, layout=w.Layout(width="260px"))
         self.curves, self.samples, self.command, self.below = w.HTML(), w.HTML(), w.HTML(), w.VBox()
-        super().__init__(
-            [
-                self.form,
-                w.HBox(
-                    [*self.buttons.values(), self.progress], layout=w.Layout(flex_flow="row wrap")
-                ),
-                self.state,
-                self.curves,
-                self.samples,
-                self.said,
-                self.command,
-                self.below,
-            ]
-        )
-        for name, act in zip(
-            self.buttons,
-            (self.start, self.pause, self.resume, self.stop, self.save, self.open_editor),
-        ):
-            self.buttons[name].on_click(lambda _, act=act: self._try(act))
+        super().__init__([
+            self.form, in_a_row(*self.buttons.values(), self.progress), self.state, self.curves,
+            self.samples, self.said, self.command, self.below])
         for box in self.form.boxes.values(): box.observe(lambda _: self._show_command(), "value")
         self._show_command()
         self._enable("ready")
@@ -225,10 +178,8 @@ class Retrain(w.VBox):
         would be removed by it."""
         if self.earlier:
             self.earlier = False
-            raise SGDiffError(
-                f"{self.folder} holds an earlier run: Resume goes on with it; press Start once "
-                "more to remove it and begin anew"
-            )
+            raise SGDiffError(f"{self.folder} holds an earlier run: Resume goes on with it; press "
+                              "Start once more to remove it and begin anew")
         self._new().start()
 
     def pause(self): self.training.pause()
@@ -237,9 +188,9 @@ class Retrain(w.VBox):
         """Goes on with the paused run, or with one that an earlier kernel has left in the folder;
         one that was finished is shown again."""
         self.earlier = False
-        (
-            self.training if self.training and self.training.state == "paused" else self._new()
-        ).resume()
+        paused = self.training is not None and self.training.state == "paused"
+        training = self.training if paused else self._new()
+        training.resume()
 
     def stop(self): self.training.stop()
 
@@ -255,10 +206,8 @@ class Retrain(w.VBox):
         if self.training is None or self.training.pipeline is None:
             raise SGDiffError("there is no picture model yet")
         self.editor = GraphEditor(self.training.pipeline, self.training.judge)
-        self.below.children = [
-            w.HTML(f"<b>drawn by the model of step {self.training.samples[-1][0]}</b>"),
-            self.editor,
-        ]
+        title = w.HTML(f"<b>drawn by the model of step {self.training.samples[-1][0]}</b>")
+        self.below.children = [title, self.editor]
 
     def _new(self):
         if self.training is not None and self.training.busy:
@@ -282,42 +231,37 @@ class Retrain(w.VBox):
         # of any run; of this one
         found = (self.folder / "choice.json").exists()
         has_model = bool(self.training and self.training.pipeline)
+        at_rest = state in ("ready", "stopped", "finished", "failed")
         able = {
-            "Start": state in ("ready", "stopped", "finished", "failed"),
+            "Start": at_rest,
             "Pause": state == "running",
             "Resume": state == "paused" or (state == "ready" and found),
             "Stop": state in ("running", "paused"),
             "Save": has_model,
             "Open in the editor": has_model,
         }
-        for name, button in self.buttons.items(): button.disabled = not able[name]
-        self.form.lock(state not in ("ready", "stopped", "finished", "failed"))
+        for name, one in self.buttons.items(): one.disabled = not able[name]
+        self.form.lock(not at_rest)
 
     def show(self, at_once: bool = False):
         "State, progress, and from time to time the figures."
         t = self.training
         if t is None: return
-        left = (
-            f", about {in_words(t.seconds_left)} left in this stage"
-            if t.state == "running" and t.seconds_left
-            else ""
-        )
+        left = ""
+        if t.state == "running" and t.seconds_left:
+            left = f", about {in_words(t.seconds_left)} left in this stage"
         self.state.value = f"<b>{t.state}</b>: {html.escape(t.message + left)}"
         self.progress.max = sum(t.choice.fit_config(s).max_steps for s in t.choice.stages)
         self.progress.value = sum(t.lines[s][-1]["step"] for s in t.choice.stages if t.lines[s])
         self._enable(t.state)
-        if (t.busy and not at_once and time.monotonic() - self._drawn < self.every) or not any(
-            t.lines.values()
-        ):
-            return
+        too_soon = t.busy and not at_once and time.monotonic() - self._drawn < self.every
+        if too_soon or not any(t.lines.values()): return
         self._drawn = time.monotonic()
         self.curves.value = picture(curves_figure(t), f"curves of the run: {told(t)}")
-        if t.samples:
-            self.samples.value = picture(
-                samples_figure(t),
-                "true scenes of held-out graphs, and what was drawn for them up to step "
-                f"{t.samples[-1][0]}",
-            )
+        if not t.samples: return
+        alt = ("true scenes of held-out graphs, and what was drawn for them up to step "
+               f"{t.samples[-1][0]}")
+        self.samples.value = picture(samples_figure(t), alt)
 
     def _show_command(self):
         try: lines = full_size(self.form.choice)

@@ -31,7 +31,7 @@ from ..method.graph_encoder import SceneGraphEncoderConfig
 from ..method.masked import choose_objects, object_mask
 from ..method.pretraining import PretrainingConfig, PretrainingModel, pretraining_loss
 from ..method.retrieval import embed_graphs, embed_images
-from ..toy.world import EASY, FAMILIES, ToyData, flip_triple, flippable, make_dataset
+from ..toy.world import EASY, ToyData, make_dataset
 from ..training.fit import FitConfig, fit
 
 # %% ../../nbs/evidence/encoders.ipynb #194cf088
@@ -156,9 +156,8 @@ def flip_questions(
 ) -> dict[str, tuple[list, list]]:  # family -> rows of scenes, a wrong graph for each
     "Every scene with every graph that has one predicate turned round."
     questions = {}
-    for family in FAMILIES:
-        pairs = [(i, flip_triple(g, r))
-                 for i, g in enumerate(data.graphs) for r in flippable(g, family)]
+    for family in data.families:
+        pairs = [(i, wrong) for i, g in enumerate(data.graphs) for wrong in data.flips(g, family)]
         if pairs: questions[family] = [i for i, _ in pairs], [wrong for _, wrong in pairs]
     return questions
 

@@ -15,11 +15,12 @@ Axis letters: B images, K words, P ordered pairs of things, R predicates, D widt
 # %% auto #0
 __all__ = ['KIND_WEIGHTS', 'LESSONS', 'JudgeConfig', 'askable', 'known_answers', 'Block', 'Body', 'pool_pairs',
            'centre_and_spread', 'PairHead', 'Judge', 'roughen', 'answer_table', 'category_maps', 'judge_loss',
-           'judging_loss', 'judge_accuracy', 'judged_families', 'save_examined', 'load_examined', 'save_judge',
-           'load_judge', 'judge_beside']
+           'judging_loss', 'Answers', 'judge_accuracy', 'judged_families', 'save_examined', 'load_examined',
+           'save_judge', 'load_judge', 'judge_beside']
 
 # %% ../../nbs/toy/judge.ipynb #020ef660
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -227,10 +228,8 @@ class Judge(nn.Module):
 
     def objects(self, images) -> list:          # of B sets of words
         "What is in each picture."
-        return [
-            {self.config.words[k] for k in row.nonzero()[:, 0].tolist()}
-            for row in self._present(self.maps(images))
-        ]
+        return [{self.config.words[k] for k in row.nonzero()[:, 0].tolist()}
+                for row in self._present(self.maps(images))]
 
     def boxes(self, images) -> list:            # of B dicts: word -> (x0, y0, x1, y1) in [0, 1]
         "Where each word of a picture is to be seen: the box around its visible pixels."
@@ -238,12 +237,8 @@ class Judge(nn.Module):
         found: list[dict] = [{} for _ in maps]
         for b, k in self._present(maps).nonzero().tolist():
             y, x = (maps[b] == k).nonzero().T
-            found[b][self.config.words[k]] = (
-                x.min().item() / W,
-                y.min().item() / H,
-                (x.max().item() + 1) / W,
-                (y.max().item() + 1) / H,
-            )
+            x0, y0, x1, y1 = (v.item() for v in (x.min(), y.min(), x.max() + 1, y.max() + 1))
+            found[b][self.config.words[k]] = x0 / W, y0 / H, x1 / W, y1 / H
         return found
 
     @torch.no_grad()
@@ -255,10 +250,8 @@ class Judge(nn.Module):
     ) -> list:
         "How sure the judge is."
         if len(images) != len(questions):
-            raise ValueError(
-                f"{len(images)} pictures but {len(questions)} lists of questions: give one list "
-                "for each picture"
-            )
+            raise ValueError(f"{len(images)} pictures but {len(questions)} lists of questions: "
+                             "give one list for each picture")
         features, logits = self(images)
         present, asked = self._present(logits.argmax(1)).tolist(), []
         answers: list[list[float | None]] = [[None] * len(qs) for qs in questions]
@@ -269,9 +262,7 @@ class Judge(nn.Module):
                 if present[b][ids[0]] and present[b][ids[2]]: asked.append((b, n, *ids))
         if not asked: return answers
         b, n, s, p, o = torch.tensor(asked, device=images.device).T
-        found = self.pair_logits(features, logits, b, s, o).sigmoid()[
-            torch.arange(len(b), device=b.device), p
-        ]
+        found = self.pair_logits(features, logits, b, s, o).gather(1, p[:, None])[:, 0].sigmoid()
         for (b, n, *_), probability in zip(asked, found.tolist(), strict=True):
             answers[b][n] = probability
         return answers
@@ -289,10 +280,8 @@ class Judge(nn.Module):
         self, images, questions: list,
     ) -> list:  # as `probabilities`, but True, False or None
         "Yes, no or no comment."
-        return [
-            [None if p is None else p > 0.5 for p in ps]
-            for ps in self.probabilities(images, questions)
-        ]
+        return [[None if p is None else p > 0.5 for p in ps]
+                for ps in self.probabilities(images, questions)]
 
 # %% ../../nbs/toy/judge.ipynb #3281ef8a
 def roughen(
@@ -310,12 +299,8 @@ def roughen(
     # (C, B, H+4, W+4): a kernel each
     x = F.pad(images, (2, 2, 2, 2), mode="replicate").transpose(0, 1)
     x = F.conv2d(F.conv2d(x, kernel, groups=B), kernel.transpose(2, 3), groups=B).transpose(0, 1)
-    x = (
-        x * (1 + 0.1 * normal(1, 1, 1))
-        + 0.06 * normal(C, 1, 1)
-        + 0.08 * rand(1, 1, 1) * normal(*images.shape[1:])
-    )
-    return x.clamp(-1, 1)
+    x = x * (1 + 0.1 * normal(1, 1, 1)) + 0.06 * normal(C, 1, 1)
+    return (x + 0.08 * rand(1, 1, 1) * normal(*images.shape[1:])).clamp(-1, 1)
 
 # %% ../../nbs/toy/judge.ipynb #e3e57995
 KIND_WEIGHTS = {"true": 1.0, "flipped": 1.0, "other": 0.5}
@@ -338,10 +323,8 @@ def answer_table(
     truth, weights = torch.zeros(2, len(pairs), len(column))
     if cells:
         rows, columns, t, w = zip(*cells, strict=True)
-        truth[rows, columns], weights[rows, columns] = (
-            torch.tensor(t, dtype=torch.float),
-            torch.tensor(w),
-        )
+        truth[rows, columns] = torch.tensor(t, dtype=torch.float)
+        weights[rows, columns] = torch.tensor(w)
     return torch.tensor(list(pairs), dtype=torch.long).reshape(-1, 3), truth, weights
 
 
@@ -376,15 +359,11 @@ def judge_loss(
     pixels = (F.cross_entropy(logits, target, reduction="none") * heavy).sum() / heavy.sum()
     pairs, truth, weights = (t.to(images.device) for t in answer_table(graphs, judge.config))
     answers = judge.pair_logits(features, logits, *pairs.T)
-    wrong = F.binary_cross_entropy_with_logits(
-        answers, truth, weights, reduction="sum"
-    ) / weights.sum().clamp(min=1)
-    right = (((answers > 0) == (truth > 0.5)) * weights).sum() / weights.sum().clamp(min=1)
-    return pixels + wrong, {
-        "pixels": pixels.item(),
-        "relations": wrong.item(),
-        "answered_right": right.item(),
-    }
+    asked = weights.sum().clamp(min=1)
+    wrong = F.binary_cross_entropy_with_logits(answers, truth, weights, reduction="sum") / asked
+    right = (((answers > 0) == (truth > 0.5)) * weights).sum() / asked
+    parts = {"pixels": pixels, "relations": wrong, "answered_right": right}
+    return pixels + wrong, {name: part.item() for name, part in parts.items()}
 
 # %% ../../nbs/toy/judge.ipynb #9d902dd0
 # beside, stacked, containment, occlusion, holding: more of what is difficult
@@ -402,16 +381,25 @@ def judging_loss(
     def loss_fn(judge, step):
         rows = batch_indices(len(data), batch_size, step, seed)
         images = data.pixels(rows).to(device_of(judge))
-        return judge_loss(
-            judge,
-            images,
-            data.masks[rows],
-            [data.graphs[i] for i in rows.tolist()],
-            step_generator(seed, step, "rough"),
-        )
+        graphs = [data.graphs[i] for i in rows.tolist()]
+        generator = step_generator(seed, step, "rough")
+        return judge_loss(judge, images, data.masks[rows], graphs, generator)
     return loss_fn
 
 # %% ../../nbs/toy/judge.ipynb #5c7d65da
+class Answers(Counter):
+    "How often each question was answered right and wrong: (*question, right?) -> times."
+
+    def asked(self, *question) -> int:
+        "How often it was answered."
+        return self[(*question, True)] + self[(*question, False)]
+
+    def share(self, *question) -> float | None:
+        "How often it was answered right, of all times; None where it never was asked."
+        n = self.asked(*question)
+        return self[(*question, True)] / n if n else None
+
+
 def judge_accuracy(
     judge: Judge,
     data,  # ToyData, complete graphs
@@ -421,37 +409,21 @@ def judge_accuracy(
     # ones}; "objects" -> {"exact", "n"}
 ) -> dict:
     "How often the judge is right, by family of relations; `false` are the flipped ones."
-    count, exact = {(f, k): [0, 0] for f in FAMILIES for k in KIND_WEIGHTS}, 0
+    count, exact = Answers(), 0
     for rows in torch.arange(len(data)).split(batch_size):
         images, graphs = data.pixels(rows), [data.graphs[i] for i in rows.tolist()]
         images = images if change is None else change(images)
-        exact += sum(
-            found == set(g.objects) for found, g in zip(judge.objects(images), graphs, strict=True)
-        )
+        seen = judge.objects(images)
+        exact += sum(found == set(g.objects) for found, g in zip(seen, graphs, strict=True))
         known = [known_answers(g, judge.config.things) for g in graphs]
-        answers = judge.answer(
-            images,
-            [
-                [(g.objects[i], p, g.objects[j]) for i, p, j, *_ in k]
-                for g, k in zip(graphs, known, strict=True)
-            ],
-        )
-        for questions, said in zip(known, answers, strict=True):
+        asked = [[(g.objects[i], p, g.objects[j]) for i, p, j, *_ in questions]
+                 for g, questions in zip(graphs, known, strict=True)]
+        for questions, said in zip(known, judge.answer(images, asked), strict=True):
             for (_, p, _, truth, kind), a in zip(questions, said, strict=True):
-                right_asked = count[FAMILY_OF[p], kind]
-                right_asked[0] += a == truth
-                right_asked[1] += 1
-    share = lambda f, k: count[f, k][0] / count[f, k][1] if count[f, k][1] else None
-    table = {
-        f: {
-            "true": share(f, "true"),
-            "false": share(f, "flipped"),
-            "other": share(f, "other"),
-            "n": count[f, "true"][1],
-            "n_false": count[f, "flipped"][1],
-        }
-        for f in FAMILIES
-    }
+                count[FAMILY_OF[p], kind, a == truth] += 1
+    table = {f: {"true": count.share(f, "true"), "false": count.share(f, "flipped"),
+                 "other": count.share(f, "other"), "n": count.asked(f, "true"),
+                 "n_false": count.asked(f, "flipped")} for f in FAMILIES}
     return table | {"objects": {"exact": exact / max(1, len(data)), "n": len(data)}}
 
 
@@ -460,9 +432,7 @@ def judged_families(accuracy: dict,         # of `judge_accuracy`
                     ) -> tuple:             # of family names
     """The families that this judge may mark: it is right often enough on true AND on false
     questions."""
-    good = lambda scores: all(
-        scores[k] is not None and scores[k] >= at_least for k in ("true", "false")
-    )
+    good = lambda scores: all((scores[k] or 0) >= at_least for k in ("true", "false"))
     return tuple(f for f in FAMILIES if good(accuracy[f]))
 
 # %% ../../nbs/toy/judge.ipynb #4ac1223b

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import permutations, product
 
 from ..graphs.graph import SceneGraph
+from .judge import Answers
 from .park import LAND, scene_relations
 from .placing import Thing, can_hold
 from .reader import Reader, Reading, attributes_of, pixels_of
@@ -158,17 +159,15 @@ def reader_exam(
     change=None,  # function of the pictures (B, 3, S, S), such as a blur; None: as they are
 ) -> dict:  # shares, how many were asked, and a table of families
     "How often the reader is right."
-    count: Counter = Counter()
+    count = Answers()
     for first in range(0, len(scenes), batch_size):
         part = scenes[first:first + batch_size]
         images = pixels_of(part)
         readings = reader.read(images if change is None else change(images))
         for scene, reading in zip(part, readings, strict=True): count += _tally(scene, reading)
     share = lambda right, of: count[right] / count[of] if count[of] else None
-    kinds = {(f, k): count[f, k, True] + count[f, k, False] for f in FAMILIES
-             for k in ("true", "flipped")}
-    families = {f: {k: count[f, k, True] / kinds[f, k] if kinds[f, k] else None
-                    for k in ("true", "flipped")} | {"n": kinds[f, "true"]} for f in FAMILIES}
+    families = {f: {"true": count.share(f, "true"), "flipped": count.share(f, "flipped"),
+                    "n": count.asked(f, "true")} for f in FAMILIES}
     return {"scenes": len(scenes), "recall": share("found", "things"),
             "precision": share("found", "read"), "colors": share("color right", "colored"),
             "sizes": share("size right", "found"), "land": share("land right", "scenes"),

@@ -245,7 +245,7 @@ def _described(picture, owner, things, relations, land, place, rng):
     n, S = len(land), place.S
     boxes, triples = land_boxes(land, place)
     words = [*land, *(t.category for t in things)]
-    boxes += [(t.x / S, t.y / S, t.right / S, t.bottom / S) for t in things]
+    boxes += [tuple(edge / S for edge in t.edges) for t in things]
     said = [()] * n + [tuple(filter(None, (t.color, SIZES[t.size]))) for t in things]
     line = np.arange(S)
     behind = np.where(line < place.horizon, 0, np.where(line < place.shore, 2, 1))

@@ -27,14 +27,14 @@ from torch import nn
 from ..graphs.graph import SceneGraph
 from ..method.pipeline import SGDiffPipeline
 from ..method.retrieval import evaluate_retrieval, flip_test
-from .compliance import BodyFeatures, edit_locality, fid, inception_score
+from .compliance import BodyFeatures, drawn, edit_locality, fid, inception_score
 from .marks import marks, reader_exam
 from .obedience import (
-    boxes_of, drawn, edit_marks, edit_pairs, obedience, relation_name, shares, with_facts)
+    boxes_of, edit_marks, edit_pairs, obedience, relation_name, shares, with_facts)
 from .park import LAND, PARK, ParkData
 from .reader import Reader, Reading, load_reader
 from .recipes import load_pretraining
-from .report import weights_fingerprint
+from .report import encoder_rows, weights_fingerprint
 from .world import FAMILIES, make_dataset
 
 # %% ../../nbs/toy/park_report.ipynb #b01b563d
@@ -271,13 +271,7 @@ def park_rows(card: dict) -> list:      # rows as of `report_rows`
     rows: list[tuple] = [
         (f"reader: {what.replace('_', ' ')}", exam[what], target, "at least", exam["scenes"], None)
         for what, target in (("recall", .98), ("precision", .98), ("exact_graph", .90))]
-    for size, kinds in card["retrieval"].items():
-        found = kinds["objects and relations"]
-        rows += [(f"retrieval among {size}, {way.replace('_', ' ')}", found[way],
-                  0.80 if size == "1000" else None, "at least", found["queries"], None)
-                 for way in ("graph_to_image", "image_to_graph")]
-    rows += [(f"flip test, {f}", r["accuracy"], 0.90, "at least", r["n"], None)
-             for f, r in card["flip_test"].items()]
+    rows += encoder_rows(card, {"retrieval 1000": 0.80, "flip test": 0.90})
     rows += obedience_rows(card)
     rows += [(f"everything, {k} facts", cell["mean"], 0.75 if k == "4" else None, "at least",
               cell["graphs"], cell["spread"]) for k, cell in card["facts"].items()]

@@ -60,20 +60,10 @@ INVERSE = _both_ways("spatial", "containment", "occlusion") | {"next to": "next 
 
 SKIES = ("sky", "night")
 GROUNDS = ("grass", "sand", "water", "snow", "street")
-SPRITE_SIZES = {
-    "sheep": (14, 10),
-    "dog": (14, 10),
-    "person": (10, 14),
-    "bird": (14, 10),
-    "tree": (12, 14),
-    "house": (14, 14),
-    # width, height, even
-    "boat": (14, 12),
-    "car": (14, 8),
-    "ball": (8, 8),
-    "kite": (10, 10),
-    "horse": (14, 14),
-    "sun": (12, 12),
+SPRITE_SIZES = {  # width, height, even
+    "sheep": (14, 10), "dog": (14, 10), "person": (10, 14), "bird": (14, 10), "tree": (12, 14),
+    "house": (14, 14), "boat": (14, 12), "car": (14, 8), "ball": (8, 8), "kite": (10, 10),
+    "horse": (14, 14), "sun": (12, 12),
 }
 FACING = ("sheep", "dog", "person", "bird", "horse")  # things with a front, so that they can look
 HOLDABLE = ("ball", "kite")                                # what a person can hold
@@ -132,22 +122,10 @@ OBJECT_ALIASES = {
     "duck": "bird", "bush": "tree",
 }
 PREDICATE_ALIASES = {
-    "to the left of": "left of",
-    "to the right of": "right of",
-    "over": "above",
-    "on": "above",
-    "standing on": "above",
-    "on top of": "above",
-    "under": "below",
-    "beneath": "below",
-    "in": "inside",
-    "within": "inside",
-    "around": "surrounding",
-    "by": "next to",
-    "near": "next to",
-    "beside": "next to",
-    "facing": "looking at",
-    "watching": "looking at",
+    "to the left of": "left of", "to the right of": "right of", "over": "above", "on": "above",
+    "standing on": "above", "on top of": "above", "under": "below", "beneath": "below",
+    "in": "inside", "within": "inside", "around": "surrounding", "by": "next to",
+    "near": "next to", "beside": "next to", "facing": "looking at", "watching": "looking at",
     "hiding": "in front of",
 }
 EASY = ToyWorldConfig()
@@ -244,11 +222,8 @@ SPRITES: dict[str, list] = {
 def _paint(draw, shape, color, xy, w, h):
     "One primitive, unit coordinates to pixels."
     xy = [round(v * (h if i % 2 else w)) for i, v in enumerate(xy)]
-    if shape == "p": draw.polygon(xy, fill=(*color, 255))
-    else:
-        (draw.ellipse if shape == "e" else draw.rectangle)(
-            [xy[0], xy[1], max(xy[0], xy[2] - 1), max(xy[1], xy[3] - 1)], fill=(*color, 255)
-        )
+    if shape != "p": xy = [xy[0], xy[1], max(xy[0], xy[2] - 1), max(xy[1], xy[3] - 1)]
+    {"p": draw.polygon, "e": draw.ellipse, "r": draw.rectangle}[shape](xy, fill=(*color, 255))
 
 
 @lru_cache(maxsize=None)
@@ -283,6 +258,9 @@ class Box:
 
     @property
     def center(self): return self.x + self.w / 2, self.y + self.h / 2
+
+    @property
+    def edges(self): return self.x, self.y, self.right, self.bottom
 
 
 def apart(a: Box, b: Box, gap: int = 0) -> bool:    # gap: pixels between them at least
@@ -329,43 +307,31 @@ def _categories(config, arrangement, rng):
     if arrangement == "holding":
         pair = ["person", pick([t for t in HOLDABLE if t in config.things])]
         return pair if rng.random() < 0.5 else pair[::-1]
-    first = (
-        pick([t for t in ROOMY if t in config.things])
-        if arrangement == "containment"
-        else pick(config.things)
-    )
+    among = ROOMY if arrangement == "containment" else config.things
+    first = pick([t for t in among if t in config.things])
     return [first, pick([t for t in config.things if t != first or not config.distinct])]
 
 
 def _offsets(arrangement, a, b, rng):
     "Offset (dx, dy) from the top left of the first thing to that of the second; a, b are (w, h)."
     side = 1 if rng.random() < 0.5 else -1
+    middle_x, middle_y = round((a[0] - b[0]) / 2), round((a[1] - b[1]) / 2)
     if arrangement in ("beside", "holding"):
-        gap = (
-            GAP
-            if arrangement == "holding"
-            else 2 * GAP
-            if {a, b} & HELD_SIZES
-            else int(rng.integers(2, GAP + 1))
-        )
+        if arrangement == "holding": gap = GAP
+        elif {a, b} & HELD_SIZES: gap = 2 * GAP
+        else: gap = int(rng.integers(2, GAP + 1))
         dx = a[0] + gap if side > 0 else -b[0] - gap
         slack = 1 if arrangement == "holding" else 3
-        return dx, round((a[1] - b[1]) / 2) + int(rng.integers(-slack, slack + 1))
+        return dx, middle_y + int(rng.integers(-slack, slack + 1))
     if arrangement == "stacked":
         gap = int(rng.integers(0, 3))
-        return round((a[0] - b[0]) / 2) + int(rng.integers(-3, 4)), a[1] + gap if side > 0 else -b[
-            1
-        ] - gap
+        return middle_x + int(rng.integers(-3, 4)), (a[1] + gap if side > 0 else -b[1] - gap)
     if arrangement == "containment":
         return tuple(2 * int(rng.integers(1, max(2, (a[k] - b[k]) // 2))) for k in (0, 1))
     overlap_x, overlap_y = min(a[0], b[0]) // 2 + 1, min(a[1], b[1]) // 2 + 2          # occlusion
     dx = a[0] - overlap_x if side > 0 else overlap_x - b[0]
-    dy = (
-        int(rng.integers(-3, 4)) + round((a[1] - b[1]) / 2)
-        if rng.random() < 0.7
-        else (a[1] - overlap_y)
-    )
-    return dx, dy
+    centred = rng.random() < 0.7
+    return dx, (middle_y + int(rng.integers(-3, 4)) if centred else a[1] - overlap_y)
 
 # %% ../../nbs/toy/world.ipynb #0780d351
 def sample_things(
@@ -373,26 +339,12 @@ def sample_things(
     rng,  # numpy Generator
 ) -> tuple:  # (list of Thing, arrangement or "single"); drawn in this order: the last is in front
     "The things of one scene, placed."
-    S = config.image_size
-    count = (
-        config.n_things[0]
-        if rng.random() < config.single_share
-        else int(rng.integers(max(2, config.n_things[0]), config.n_things[1] + 1))
-    )
-    face = lambda: 1 if rng.random() < 0.5 else -1
+    S, (fewest, most) = config.image_size, config.n_things
+    single = rng.random() < config.single_share
+    count = fewest if single else int(rng.integers(max(2, fewest), most + 1))
     if count == 1:
-        c = config.things[rng.integers(len(config.things))]
-        w, h = _size(c)
-        return [
-            Thing(
-                c,
-                _place(config, 2, S - w - 2, rng),
-                _place(config, 2, S - h - 2, rng),
-                w,
-                h,
-                face(),
-            )
-        ], "single"
+        thing = _anywhere(config, config.things, 2, rng)
+        return [replace(thing, facing=_either_way(rng))], "single"
     arrangement = ARRANGEMENTS[rng.choice(5, p=config.family_weights)]
     ca, cb = _categories(config, arrangement, rng)
     a = _size(ca, LARGE if arrangement == "containment" else 1.0)
@@ -406,19 +358,29 @@ def sample_things(
         _place(config, 0, max(0, S - (hi - lo)), rng) - lo
         for lo, hi in ((left, right), (top, bottom))
     )
-    things = [Thing(ca, x, y, *a, face()), Thing(cb, x + dx, y + dy, *b, face())]
+    things = [Thing(ca, x, y, *a, _either_way(rng)),
+              Thing(cb, x + dx, y + dy, *b, _either_way(rng))]
     if arrangement == "holding" and rng.random() < 0.5:
         p = 0 if ca == "person" else 1
-        side = 1 if things[1 - p].x > things[p].x else -1
-        t = things[p]
-        things[p] = Thing(t.category, t.x, t.y, t.w, t.h, t.facing, reach=side)
+        things[p] = replace(things[p], reach=1 if things[1 - p].x > things[p].x else -1)
     if arrangement == "occlusion" and rng.random() < 0.5: things.reverse()
     return _add_more(config, things, count - 2, rng), arrangement
+
+
+def _either_way(rng) -> int: return 1 if rng.random() < 0.5 else -1
 
 
 def _place(config, lowest, highest, rng):
     "A multiple of the grid from `lowest` to `highest`."
     return config.grid * int(rng.integers(-(-lowest // config.grid), highest // config.grid + 1))
+
+
+def _anywhere(config, among, margin, rng) -> Thing:     # margin: pixels to the picture's edge
+    "A thing of one of these categories, anywhere in the picture."
+    category = among[rng.integers(len(among))]
+    w, h = _size(category)
+    x, y = (_place(config, margin, config.image_size - side - margin, rng) for side in (w, h))
+    return Thing(category, x, y, w, h)
 
 
 @lru_cache(maxsize=None)
@@ -433,23 +395,13 @@ def _shared_pixels(ca, a, cb, b, dx, dy):
 
 def _add_more(config, things, n, rng, gap=2, tries=30):
     "Up to `n` further things, each in free space."
-    S = config.image_size
     for _ in range(n):
-        pool = [
-            c for c in config.things if not config.distinct or all(t.category != c for t in things)
-        ]
+        taken = {t.category for t in things} if config.distinct else set()
+        pool = [c for c in config.things if c not in taken]
         for _try in range(tries):
-            c = pool[rng.integers(len(pool))]
-            w, h = _size(c)
-            x, y = _place(config, 0, S - w, rng), _place(config, 0, S - h, rng)
-            if all(
-                x + w + gap <= t.x
-                or t.x + t.w + gap <= x
-                or y + h + gap <= t.y
-                or t.y + t.h + gap <= y
-                for t in things
-            ):
-                things = [Thing(c, x, y, w, h, 1 if rng.random() < 0.5 else -1), *things]
+            more = _anywhere(config, pool, 0, rng)
+            if all(apart(more, t, gap) for t in things):
+                things = [replace(more, facing=_either_way(rng)), *things]
                 break
     return things
 
@@ -463,42 +415,24 @@ def pair_relations(things: list,    # of Thing in drawing order
     if contains(s, o) or contains(o, s):
         return [(i, "surrounding", j) if contains(s, o) else (j, "surrounding", i)]
     if not apart(s, o): return [(max(i, j), "in front of", min(i, j))]
-    relation = geometric_relation(
-        (s.x, s.y, s.x + s.w, s.y + s.h), (o.x, o.y, o.x + o.w, o.y + o.h)
-    )
+    relation = geometric_relation(s.edges, o.edges)
     found = [(i, relation, j)]
     if relation in ("above", "below"): return found
     for a, b in ((i, j), (j, i)):
         A, B = things[a], things[b]
         if A.category in FACING:
-            found.append(
-                (
-                    a,
-                    "looking at"
-                    if (B.center[0] > A.center[0]) == (A.facing > 0)
-                    else "looking away from",
-                    b,
-                )
-            )
-        gap = max(B.x - A.x - A.w, A.x - B.x - B.w)
-        if (
-            A.category == "person"
-            and B.category in HOLDABLE
-            and gap == GAP
-            and A.y <= B.center[1] <= A.y + A.h
-        ):
+            ahead = (B.center[0] > A.center[0]) == (A.facing > 0)
+            found.append((a, "looking at" if ahead else "looking away from", b))
+        at_hand = max(B.x - A.right, A.x - B.right) == GAP and A.y <= B.center[1] <= A.bottom
+        if A.category == "person" and B.category in HOLDABLE and at_hand:
             found.append((a, "holding" if A.reach else "next to", b))
     return found
 
 
 def scene_relations(things: list) -> list:   # of (subject row, predicate, object row)
     "All relations between the things of a scene."
-    return [
-        t
-        for i in range(len(things))
-        for j in range(i + 1, len(things))
-        for t in pair_relations(things, i, j)
-    ]
+    pairs = combinations(range(len(things)), 2)
+    return [t for i, j in pairs for t in pair_relations(things, i, j)]
 
 # %% ../../nbs/toy/world.ipynb #2f08f3fd
 COLORS = {
@@ -535,19 +469,18 @@ def draw_things(
     owner = np.zeros((S, S), np.int64)
     owner[horizon:] = 1
     for i, t in enumerate(things):
-        x0, y0, x1, y1 = max(t.x, 0), max(t.y, 0), min(t.x + t.w, S), min(t.y + t.h, S)
+        x0, y0, x1, y1 = max(t.x, 0), max(t.y, 0), min(t.right, S), min(t.bottom, S)
         s = sprite(t.category, (t.w, t.h), t.facing)[y0 - t.y:y1 - t.y, x0 - t.x:x1 - t.x]
         where = np.s_[y0:y1, x0:x1]
         image[where] = image[where] * (1 - s[..., 3:]) + s[..., :3] * tints[2 + i]
         owner[where][s[..., 3] > 0.5] = 2 + i
         if t.reach:  # an arm over the gap: a blue sleeve, a hand below it
-            y, x = t.y + round(0.4 * t.h), (t.x + t.w - 1 if t.reach > 0 else t.x - GAP - 1)
+            y, x = t.y + round(0.4 * t.h), (t.right - 1 if t.reach > 0 else t.x - GAP - 1)
             for dy, color in enumerate((BLUE, BLUE, SKIN)):
                 row = np.s_[max(y + dy, 0):y + dy + 1, max(x, 0):x + GAP + 2]
                 image[row], owner[row] = color, 2 + i
-    return np.clip(image, 0, 255).astype(np.uint8).transpose(2, 0, 1), owner[None] == np.arange(
-        2 + len(things)
-    )[:, None, None]
+    masks = owner == np.arange(2 + len(things))[:, None, None]
+    return np.clip(image, 0, 255).astype(np.uint8).transpose(2, 0, 1), masks
 
 # %% ../../nbs/toy/world.ipynb #96e8158b
 @dataclass(frozen=True)
@@ -611,19 +544,12 @@ class ToyWorld:
         rng = np.random.default_rng([self.seed, {"train": 0, "test": 1}[self.split], index])
         while True:
             things, arrangement = sample_things(self.config, rng)
-            words = [
-                SKIES[rng.integers(len(SKIES))],
-                GROUNDS[rng.integers(len(GROUNDS))],
-                *(t.category for t in things),
-            ]
-            relations = [
-                (0, "above", 1),
-                *((s + 2, p, o + 2) for s, p, o in scene_relations(things)),
-            ]
-            if is_test_graph(
-                SceneGraph(tuple(words), tuple(relations)), self.config.test_share
-            ) == (self.split == "test"):
-                break
+            land = SKIES[rng.integers(len(SKIES))], GROUNDS[rng.integers(len(GROUNDS))]
+            words = (*land, *(t.category for t in things))
+            of_things = ((s + 2, p, o + 2) for s, p, o in scene_relations(things))
+            relations = ((0, "above", 1), *of_things)
+            tested = is_test_graph(SceneGraph(words, relations), self.config.test_share)
+            if tested == (self.split == "test"): break
         return _finish_scene(things, arrangement, words, relations, rng, self.config.image_size)
 
 
@@ -632,9 +558,8 @@ def _finish_scene(things, arrangement, words, relations, rng, S):
     horizon = int(rng.integers(round(0.4 * S), round(0.62 * S)))
     tints = rng.uniform(0.9, 1.06, (len(words), 1)) + rng.uniform(-0.03, 0.03, (len(words), 3))
     image, masks = draw_things(things, words[0], words[1], horizon, tints.astype(np.float32), S)
-    boxes = [(0, 0, 1, horizon / S), (0, horizon / S, 1, 1)] + [
-        (t.x / S, t.y / S, (t.x + t.w) / S, (t.y + t.h) / S) for t in things
-    ]
+    boxes = [(0, 0, 1, horizon / S), (0, horizon / S, 1, 1),
+             *(tuple(edge / S for edge in t.edges) for t in things)]
     order = rng.permutation(len(words))
     row = {int(old): new for new, old in enumerate(order)}
     triples = [(row[s], p, row[o]) for s, p, o in relations]
@@ -713,11 +638,8 @@ def never_together(graph: SceneGraph) -> list:      # of (triple, triple), in wo
     # told from both ends it is still one fact
     facts = list({min(t, turn(t)): t for t in graph.triples}.values())
     named = lambda t: (graph.objects[t[0]], t[1], graph.objects[t[2]])
-    return [
-        (named(a), named(b))
-        for a, b in combinations(facts, 2)
-        if {a[0], a[2]} == {b[0], b[2]} and _clash(a, b)
-    ]
+    return [(named(a), named(b)) for a, b in combinations(facts, 2)
+            if {a[0], a[2]} == {b[0], b[2]} and _clash(a, b)]
 
 
 def _clash(a, b) -> bool:
@@ -733,16 +655,9 @@ def training_scenes(config: ToyWorldConfig) -> TrainingScenes:
     """What the scenes of a world never show. Only for the words of `EASY` do we know which
     relations exclude each other."""
     predicates = config.vocab.predicates[1:] if config.vocab.objects == EASY.vocab.objects else ()
-    tried = [
-        (a, b)
-        for p, q in product(predicates, repeat=2)
-        for a, b in (((0, p, 1), (0, q, 1)), ((0, p, 1), (1, q, 0)))
-    ]
-    apart = {
-        two_relations(a, b)
-        for a, b in tried
-        if never_together(SceneGraph(("sheep", "tree"), (a, b)))
-    }
+    tried = [((0, p, 1), (s, q, 1 - s)) for p, q in product(predicates, repeat=2) for s in (0, 1)]
+    apart = {two_relations(a, b) for a, b in tried
+             if never_together(SceneGraph(("sheep", "tree"), (a, b)))}
     return TrainingScenes("the toy world", (*SKIES, *GROUNDS), dict(INVERSE), tuple(sorted(apart)))
 
 # %% ../../nbs/toy/world.ipynb #ff35bc09
