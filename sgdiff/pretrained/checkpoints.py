@@ -176,10 +176,11 @@ def nothing_left(
 ) -> None:
     "Nothing. Raises SGDiffError that lists the names if there are any."
     if not tensors: return
-    alike = [what for name, what in KINDS.items() if any(n.startswith(name) for n in tensors)]
+    alike = [f" It looks like {what}." for name, what in KINDS.items()
+             if any(n.startswith(name) for n in tensors)]
     raise SGDiffError(
         f"{path}: {len(tensors)} tensors left over: {told(tensors)}.\nKnown in such a file are "
-        f"{known}. Is it the right file?{''.join(f' It looks like {what}.' for what in alike[:1])}")
+        f"{known}. Is it the right file?{''.join(alike[:1])}")
 
 
 def set_aside(

@@ -214,7 +214,8 @@ def official_ddim(
     for i, (t, s) in enumerate(zip(walk, walk[1:])):
         at = torch.full((len(x),), t, device=x.device)
         eps, fresh = denoise(x, at).to(x.dtype), None
-        if eta != 0: fresh = draw_noise(x.shape, generator, x) if noise is None else noise[i].to(x)
+        if eta != 0:
+            fresh = draw_noise(x.shape, generator, x) if noise is None else noise[i].to(x)
         x = ddim_step(schedule, predict_x0(schedule, x, at, eps, "eps"), eps, t, s, eta, fresh)
         if callback is not None and callback(i, x) is False:
             raise SamplingCancelled(
