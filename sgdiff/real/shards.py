@@ -29,7 +29,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-
 from tqdm.auto import tqdm
 
 from ..errors import SGDiffError, described, fault_of, load_json, parse_json, save_json
