@@ -11,7 +11,7 @@ Files are written whole or not at all (`sgdiff.errors`); weights are safetensors
 
 # %% auto #0
 __all__ = ['set_seed', 'step_generator', 'find_device', 'device_of', 'fast_mode', 'budget', 'check_shape', 'check_pixels',
-           'to_uint8', 'show_images', 'save_weights', 'check_state_dict', 'load_weights', 'load_module',
+           'to_uint8', 'show_images', 'save_weights', 'misfits', 'check_state_dict', 'load_weights', 'load_module',
            'count_parameters', 'load_json']
 
 # %% ../nbs/core.ipynb #7ec118f6
@@ -213,17 +213,17 @@ def _no_floats(tensor: torch.Tensor, wanted: torch.Tensor) -> bool:
     return wanted.is_floating_point() and not (tensor.is_floating_point() and tensor.itemsize > 1)
 
 
-def _misfits(state: dict, wanted: dict) -> dict:  # fault -> names, and what there is to say of them
-    "How tensors do not fit those wanted."
-    both = [name for name in state if name in wanted]
+def misfits(
+    state: dict,  # name -> tensor
+    wanted: dict,  # name -> tensor
+) -> dict:  # fault -> names, and what there is to say of them
+    "How tensors do not fit those wanted by name and shape."
     return {
         "missing": [name for name in wanted if name not in state],
         "left over": [name for name in state if name not in wanted],
         "of another shape": [f"{name} {tuple(state[name].shape)} for {tuple(wanted[name].shape)}"
-                             for name in both if state[name].shape != wanted[name].shape],
-        "of another type": [f"{name} holds {str(state[name].dtype).removeprefix('torch.')}, "
-                            "expected float16, bfloat16 or float32"
-                            for name in both if _no_floats(state[name], wanted[name])],
+                             for name in wanted if name in state
+                             and state[name].shape != wanted[name].shape],
     }
 
 
@@ -240,8 +240,12 @@ def check_state_dict(
     if state and all(name.startswith("module.") and name not in wanted for name in state):
         raise SGDiffError(f"{source}: all names begin with 'module.', as DataParallel writes them; "
                           "save the weights of `model.module` instead, or take the prefix off")
+    other = [f"{name} holds {str(v.dtype).removeprefix('torch.')}, expected float16, bfloat16 or "
+             "float32" for name, v in state.items()
+             if name in wanted and _no_floats(v, wanted[name])]
     lines = [f"  {len(names)} {fault}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"
-             for fault, names in _misfits(state, wanted).items() if names]
+             for fault, names in (misfits(state, wanted) | {"of another type": other}).items()
+             if names]
     if lines:
         raise SGDiffError(
             "\n".join(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from ..errors import SGDiffError, default_weights, described, load_json
 from ..terminal import check_folder, process_rank
 from .train import (
-    FREE, ONLY, PATIENCE, TRY_AGAIN, read_request, stage_files, train_run)
+    FREE, ONLY, PARTS, PATIENCE, TRY_AGAIN, read_request, stage_files, train_run)
 
 if TYPE_CHECKING:
     from sgdiff.full.presets import FullPreset
@@ -56,12 +56,10 @@ def open_run(
     path = Path(out) / "run.json"
     if not path.exists():
         raise SGDiffError(
-            f"{out} holds no run.json: give the --out folder of `sgdiff train --data ...`"
-        )
-    known = {f.name for f in fields(FullPreset)}
+            f"{out} holds no run.json: give the --out folder of `sgdiff train --data ...`")
     read_settings(path, ("data",))
     with described(path, "FullPreset") as told:
-        found = {name: value for name, value in told.items() if name in known}
+        found = {f.name: told[f.name] for f in fields(FullPreset) if f.name in told}
         settings: dict = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
         preset = FullPreset(**settings)
     check_kept(Path(out), preset)
@@ -102,20 +100,13 @@ def assemble_run(
     vocab = Vocab.from_dict(load_json(out / "vocab.json"))
     if data is not None: check_words(vocab, data.config.vocab)
     first_stage = open_first_stage(preset, data, device)
-    channels = (
-        first_stage.config.code_dim
-        if getattr(first_stage.config, "kind", "") == "vq"
-        else first_stage.config.latent_channels
-    )
-    model = build_generation(preset, vocab, channels)
-    for name in ("graph_encoder", "unet"):
+    model = build_generation(preset, vocab, first_stage.config.diffused_channels)
+    for name in PARTS["diffusion"]:
         load_weights(out / "diffusion" / f"{name}.safetensors", getattr(model, name))
     kind = SGDiffPipeline
     if preset.official: from sgdiff.pretrained.official import OfficialPipeline as kind
-    return kind(
-        model.graph_encoder, model.unet, first_stage, vocab, model.config, preset.image_size, 9,
-        TrainingScenes(),
-    ).to(device)
+    return kind(model.graph_encoder, model.unet, first_stage, vocab, model.config,
+                preset.image_size, 9, TrainingScenes()).to(device)
 
 
 def pretrained_pair(
@@ -159,26 +150,15 @@ def protocol_of(
     if args.steps < 1: raise SGDiffError(f"--steps is {args.steps}, expected at least 1")
     if preset.official and (args.guidance not in (None, 1) or args.relations):
         raise SGDiffError(
-            "the official form was trained without guidance: leave --guidance and --relations out"
-        )
-    guidance = args.guidance if args.guidance is not None else 1.0 if preset.official else 3.0
-    sampler = args.sampler or ("ddim" if preset.official else "ddpm")
+            "the official form was trained without guidance: leave --guidance and --relations out")
+    guidance, sampler = (1.0, "ddim") if preset.official else (3.0, "ddpm")
+    if args.guidance is not None: guidance = args.guidance
+    sampler = args.sampler or sampler
     if preset.official and sampler == "ddim" and (1000 % args.steps or args.steps == 1000):
-        raise SGDiffError(
-            f"--steps is {args.steps}: the official sampler needs a divisor of 1000, such as 50, "
-            "100 or 200; or choose --sampler ddpm"
-        )
-    return Protocol(
-        args.split,
-        args.n or 0,
-        preset.image_size,
-        sampler,
-        args.steps,
-        guidance,
-        args.relations,
-        args.seed,
-        args.batch,
-    )
+        raise SGDiffError(f"--steps is {args.steps}: the official sampler needs a divisor of 1000, "
+                          "such as 50, 100 or 200; or choose --sampler ddpm")
+    return Protocol(args.split, args.n or 0, preset.image_size, sampler, args.steps, guidance,
+                    args.relations, args.seed, args.batch)
 
 
 def run_pipeline(
@@ -196,22 +176,15 @@ def run_pipeline(
     try:
         check_first_stage(preset)
         if preset.first_stage == "pca":
-            data = open_data(
-                told["data"],
-                "train",
-                preset.image_size,
-                told.get("images"),
-                preset.toy_scenes,
-                preset.fit,
-            )
+            data = open_data(told["data"], "train", preset.image_size, told.get("images"),
+                             preset.toy_scenes, preset.fit)
         same_first_stage(out, preset, data)
         return assemble_run(out, data, device)
     except SGDiffError as error:
         raise SGDiffError(
             f"{error}. (The full run {out} draws through its first stage, {preset.first_stage!r}, "
-            "which is "
-            "looked for where it was in training: start the command from the same folder.)"
-        ) from error
+            "which is looked for where it was in training: start the command from the same "
+            "folder.)") from error
 
 
 def check_inception() -> None:
@@ -230,9 +203,8 @@ def check_inception() -> None:
         place = Path(hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
         raise SGDiffError(
             f"Inception's weights are not whole at {place}, and could not be fetched ({error}). "
-            f"Fetch {url} "
-            f"on a machine with a network, put the file there, and evaluate again. {toy}"
-        ) from error
+            f"Fetch {url} on a machine with a network, put the file there, and evaluate again. "
+            f"{toy}") from error
 
 
 def part_company() -> None:
@@ -304,36 +276,26 @@ def evaluate(
     train = opened("train", preset.image_size) if preset.first_stage == "pca" else data
     pipe = assemble_run(run, train, device)
     features, classes = toy_features(toy_judge()) if args.features == "judge" else (None, None)
-    weights = {
-        name: run / "diffusion" / f"{name}.safetensors" for name in ("graph_encoder", "unet")
-    }
+    weights = {name: run / "diffusion" / f"{name}.safetensors" for name in PARTS["diffusion"]}
     seen, unseen = None, "a run without stage 1 has nothing that was taught to find pictures"
+    viewer = None  # whose view of pictures retrieval is
     if "pretrain" in preset.stages:
         unseen = "without the contrastive loss no graph was taught to find its picture"
     if preset.contrastive:
-        seen = (
-            *pretrained_pair(run, data.config.vocab, device),
-            opened(args.split, preset.pretrain_size),
-        )
+        pair = pretrained_pair(run, data.config.vocab, device)
+        seen = *pair, opened(args.split, preset.pretrain_size)
+        viewer = preset.clip or "our own, trained in stage 1"
         weights["pretrain"] = run / "pretrain" / "model.safetensors"
     settings = {f.name: getattr(data.config, f.name) for f in fields(data.config)}
     facts = {
         "data_fingerprint": data_fingerprint(data),
         "first_stage": same_first_stage(run, preset, train),
-        "first_stage_scale": preset.first_stage_scale,
-        # whose view of pictures retrieval is
-        "image_encoder": (preset.clip or "our own, trained in stage 1") if seen else None,
-        "data_settings": {
-            name: value
-            for name, value in settings.items()
-            if isinstance(value, (str, int, float, bool))
-        },
-    }
-    described = (
-        f"{args.data or open_run(run)[0]['data']}, split {args.split}, {len(data)} images; "
-        f"first stage {preset.first_stage}"
-    )
-    report = evaluate_run(pipeline_draw(pipe, protocol), data, protocol, out, weights, described,
+        "first_stage_scale": preset.first_stage_scale, "image_encoder": viewer,
+        "data_settings": {name: value for name, value in settings.items()
+                          if isinstance(value, (str, int, float, bool))}}
+    told = (f"{args.data or open_run(run)[0]['data']}, split {args.split}, {len(data)} images; "
+            f"first stage {preset.first_stage}")
+    report = evaluate_run(pipeline_draw(pipe, protocol), data, protocol, out, weights, told,
                           features, classes, seen, unseen,
                           before_measuring=part_company, device=device, facts=facts)
     if process_rank()[0] == 0: print(f"{format_evaluation(report)}\nwrote {out / 'report.json'}")
@@ -352,11 +314,8 @@ def format_evaluation(
         lines.append(f"Inception Score {score['score']:.2f} +- {score['spread']:.2f}; of the real "
                      f"pictures {real['score']:.2f}")
     for size, kinds in (report["retrieval"] or {}).items():
-        lines += [
-            f"retrieval among {size}, {name}: {r['graph_to_image']:.1%} graph to image, "
-            f"{r['image_to_graph']:.1%} image to graph"
-            for name, r in kinds.items()
-        ]
+        lines += [f"retrieval among {size}, {name}: {r['graph_to_image']:.1%} graph to image, "
+                  f"{r['image_to_graph']:.1%} image to graph" for name, r in kinds.items()]
     lines += [f"{figure}: left out, for {why}" for figure, why in report["left_out"].items()]
     return "\n".join(lines)
 

@@ -79,11 +79,8 @@ class Ahead:
         "The call that comes after this one in the same process."
         rank, world = process_rank()
         later = part.index + world
-        return (
-            (step, Part(later, part.count))
-            if later < part.count
-            else (step + 1, Part(min(rank, part.count - 1), part.count))
-        )
+        if later < part.count: return step, Part(later, part.count)
+        return step + 1, Part(min(rank, part.count - 1), part.count)
 
     def __call__(self, step: int, part: Part):
         "What `load` returns for this step and part."
@@ -126,25 +123,20 @@ def cached_latents(
 
     Raises: SGDiffError if a file is broken or belongs to another data set."""
     rank, world = process_rank()
-    files = [range(i, min(i + per_file, len(data))) for i in range(0, len(data), per_file)]
-    paths = [
-        Path(folder) / f"latents-{i:05d}-of-{len(files):05d}.safetensors" for i in range(len(files))
-    ]
-    for i in range(rank, len(files), world):
-        if not (paths[i].exists() and _sum_file(paths[i]).exists()):
-            batches = [files[i][j : j + batch_size] for j in range(0, len(files[i]), batch_size)]
-            with torch.no_grad():
-                parts = [
-                    first_stage.to_latents(data.pixels(torch.tensor(rows)).to(device)).half().cpu()
-                    for rows in batches
-                ]
-            _save_latents(torch.cat(parts), paths[i])
+    files = torch.arange(len(data)).split(per_file)
+    names = [f"latents-{i:05d}-of-{len(files):05d}.safetensors" for i in range(len(files))]
+    paths = [Path(folder) / name for name in names]
+
+    @torch.no_grad()
+    def encoded(rows): return first_stage.to_latents(data.pixels(rows).to(device)).half().cpu()
+
+    for path, rows in list(zip(paths, files, strict=True))[rank::world]:
+        if path.exists() and _sum_file(path).exists(): continue
+        _save_latents(torch.cat([encoded(some) for some in rows.split(batch_size)]), path)
     if world > 1: torch.distributed.barrier()
     found = [_load_latents(path) for path in paths]
     wrong = [path.name for path, rows, part in zip(paths, files, found) if len(part) != len(rows)]
     if wrong:
-        raise SGDiffError(
-            f"{folder} holds latents of another data set ({', '.join(wrong)}): remove it, or "
-            "choose another --out"
-        )
+        raise SGDiffError(f"{folder} holds latents of another data set ({', '.join(wrong)}): "
+                          "remove it, or choose another --out")
     return torch.cat(found)

@@ -43,8 +43,7 @@ def hidden_tokens(
     side = math.isqrt(n_tokens)
     if n_tokens not in (side**2, side**2 + 1):
         raise ValueError(
-            f"{n_tokens} tokens are neither a square of patches nor one and a class token"
-        )
+            f"{n_tokens} tokens are neither a square of patches nor one and a class token")
     grid = F.adaptive_max_pool2d(hidden.float(), side).flatten(1) > 0  # (b, side^2)
     return F.pad(grid, (n_tokens - side**2, 0))
 
@@ -70,10 +69,8 @@ class TokenHead(nn.Module):
         embedding: GraphEmbedding,  # of b graphs
     ) -> Tensor:  # (b, N, E) float
         "The tokens as they should be."
-        # (b, L + 1, E)
-        context = torch.cat(
-            [self.context(embedding.local), self.no_triple.expand(len(tokens), 1, -1)], 1
-        )
+        none = self.no_triple.expand(len(tokens), 1, -1)
+        context = torch.cat([self.context(embedding.local), none], 1)  # (b, L + 1, E)
         mask = F.pad(embedding.mask, (0, 1), value=True)
         return self.out(self.block(tokens, context, mask))
 
@@ -125,11 +122,8 @@ def pretraining_in_parts(
         places = part.take(range(batch_size))
         rows = part.take(batch_indices(len(data), batch_size, step, seed))
         graphs, vocab = part_graphs(data, rows, places, seed, step), data.config.vocab
-        return (
-            data.pixels(rows),
-            SceneGraphBatch.from_graphs(graphs, vocab),
-            part_choices(graphs, vocab, places, seed, step, probability),
-        )
+        chosen = part_choices(graphs, vocab, places, seed, step, probability)
+        return data.pixels(rows), SceneGraphBatch.from_graphs(graphs, vocab), chosen
 
     ahead = Ahead(load, depth)
 
@@ -146,9 +140,8 @@ def rounded_up(
 ) -> GraphEmbedding:  # local (b, L', 3D), mask (b, L'), L' + 1 divisible by `multiple`
     "The same with some more tokens that nobody may read."
     more = -(embedding.local.shape[1] + 1) % multiple
-    return GraphEmbedding(
-        F.pad(embedding.local, (0, 0, 0, more)), F.pad(embedding.mask, (0, more)), embedding.global_
-    )
+    local, mask = F.pad(embedding.local, (0, 0, 0, more)), F.pad(embedding.mask, (0, more))
+    return GraphEmbedding(local, mask, embedding.global_)
 
 
 class FewShapes(GraphToLatent):

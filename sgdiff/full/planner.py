@@ -28,6 +28,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..core import count_parameters
 from ..method.contrastive import ImageEncoder
 from .losses import FrozenPretraining
 from ..errors import RangeError, SGDiffError
@@ -97,12 +98,8 @@ def forward_cost(
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
         hooks = torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda x: x)
         with hooks, autocast, counter: _result = module(*inputs())
-    inner = sum(kept.inside)
-    return Cost(
-        counter.get_total_flops(),
-        kept.total,
-        kept.total - inner + kept.inputs + max(kept.inside, default=0),
-    )
+    outside = kept.total - sum(kept.inside) + kept.inputs
+    return Cost(counter.get_total_flops(), kept.total, outside + max(kept.inside, default=0))
 
 # %% ../../nbs/full/planner.ipynb #f2fd952e
 @functools.cache
@@ -113,20 +110,21 @@ def unet_cost(
     precision: str = "no",  # "no" or "bf16"
 ) -> tuple[Cost, float]:  # of one image; bytes besides, for any batch
     "The forward pass of a UNet."
-    def inputs(b):
-        return lambda: (
-            torch.randn(b, config.in_channels, side, side),
-            torch.zeros(b, dtype=torch.long),
-            torch.randn(b, n_tokens, config.context_dim),
-        )
-    build = lambda: UNet(replace(config, gradient_checkpointing=False))
-    two, three = (forward_cost(build, inputs(b), precision) for b in (2, 3))
-    each = Cost(
-        three.operations - two.operations,
-        three.kept - two.kept,
-        three.checkpointed - two.checkpointed,
-    )
+    def cost(b):
+        return forward_cost(
+            lambda: UNet(replace(config, gradient_checkpointing=False)),
+            lambda: _unet_inputs(config, b, side, n_tokens), precision)
+    two, three = cost(2), cost(3)
+    each = Cost(three.operations - two.operations, three.kept - two.kept,
+                three.checkpointed - two.checkpointed)
     return each, two.kept - 2 * each.kept
+
+
+def _unet_inputs(config, b, side, n_tokens, device=None):
+    "Latents, timesteps and a context of a batch of b."
+    return (torch.randn(b, config.in_channels, side, side, device=device),
+            torch.zeros(b, dtype=torch.long, device=device),
+            torch.randn(b, n_tokens, config.context_dim, device=device))
 
 # %% ../../nbs/full/planner.ipynb #1628efaa
 def numbered_vocab(
@@ -146,9 +144,8 @@ def chains(
 ) -> SceneGraphBatch:
     "Graphs of nine objects in a row and the node of the image, with boxes."
     boxes = tuple((0.1 * i, 0.0, 0.1 * i + 0.1, 0.5) for i in range(9))
-    chain = SceneGraph(
-        tuple(vocab.objects[1:10]), tuple((i, vocab.predicates[1], i + 1) for i in range(8)), boxes
-    )
+    triples = tuple((i, vocab.predicates[1], i + 1) for i in range(8))
+    chain = SceneGraph(tuple(vocab.objects[1:10]), triples, boxes)
     return SceneGraphBatch.from_graphs([chain] * n, vocab)
 
 
@@ -177,12 +174,9 @@ def pretraining_operations(
     "What stage 1 computes for an image of ten objects; its heads are left out."
     looks = 2 if preset.masked else 1
     if not preset.clip: looks *= 3  # it is trained: backwards takes twice as much
+    size = 224 if preset.clip else preset.pretrain_size
     with torch.device("meta"):
-        network, size = (
-            (clip_tower(), 224)
-            if preset.clip
-            else (ImageEncoder(image_config(preset)), preset.pretrain_size)
-        )
+        network = clip_tower() if preset.clip else ImageEncoder(image_config(preset))
     with FlopCounterMode(display=False) as look:
         network(torch.empty(1, 3, size, size, device="meta"))
     return 3 * encoder_operations(encoder_config(preset, vocab)) + looks * look.get_total_flops()
@@ -210,16 +204,13 @@ def pretraining_memory(
         kept, batch = _Kept(model), chains(n, vocab)
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=preset.precision == "bf16")
         with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda x: x), autocast:
-            _result = model(
-                torch.zeros(n, 3, size, size),
-                batch,
-                torch.arange(len(batch.objects)) % 3 == 0,
-                look=look if preset.clip else None,
-            )
+            _result = model(torch.zeros(n, 3, size, size), batch,
+                            torch.arange(len(batch.objects)) % 3 == 0,
+                            look=look if preset.clip else None)
         return kept.total
     two, three = kept_for(2), kept_for(3)
-    count = lambda network: sum(p.numel() for p in network.parameters())
-    return count(model), count(frozen), three - two, two - 2 * (three - two)
+    each = three - two
+    return count_parameters(model), count_parameters(frozen), each, two - 2 * each
 
 # %% ../../nbs/full/planner.ipynb #f28693ee
 def measured_speed(
@@ -233,11 +224,7 @@ def measured_speed(
     config, device = UNetConfig.official(model_channels=width), torch.device(device)
     unet, seconds = UNet(config).to(device), []
     operations = 3 * batch * unet_cost(config, 16)[0].operations
-    inputs = (
-        torch.randn(batch, 4, 16, 16, device=device),
-        torch.zeros(batch, dtype=torch.long, device=device),
-        torch.randn(batch, 16, 512, device=device),
-    )
+    inputs = _unet_inputs(config, batch, 16, 16, device)
     for _ in range(n_steps + 1):
         start = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -269,8 +256,7 @@ def plan(
     "Parameters, memory (GB a process), disk (GB) and hours of both stages. Raises SGDiffError."
     if data not in SIZES:
         raise SGDiffError(
-            f"nothing is known of the data set {data!r}: expected one of {', '.join(SIZES)}"
-        )
+            f"nothing is known of the data set {data!r}: expected one of {', '.join(SIZES)}")
     counts = {"gpus": gpus, "images": images, "images_per_second": images_per_second}
     for name, count in counts.items():
         if count is not None and not 0 < count < 1e12:
@@ -280,41 +266,35 @@ def plan(
         raise RangeError(f"{n} images do not fill a batch of {preset.pretrain_batch}")
     part, rest = divmod(preset.diffusion_batch, gpus * preset.accumulate)
     if rest:
-        raise SGDiffError(
-            f"a batch of {preset.diffusion_batch} cannot be cut into {gpus} processes x "
-            f"{preset.accumulate} parts"
-        )
+        raise SGDiffError(f"a batch of {preset.diffusion_batch} cannot be cut into {gpus} "
+                          f"processes x {preset.accumulate} parts")
     # CLIP's package need not be here
     own = [stage for stage in preset.stages if stage == "diffusion" or not preset.clip]
     rehearse_run(preset, vocab, tuple(own), (latent_channels, factor))
     config = unet_config(preset, latent_channels)
     side = preset.image_size // factor
     has_first = "pretrain" in preset.stages
-    with FakeTensorMode():
-        unet, encoder = UNet(config), SceneGraphEncoder(encoder_config(preset, vocab))
-    n_unet, n_encoder = (sum(p.numel() for p in m.parameters()) for m in (unet, encoder))
+    told = encoder_config(preset, vocab)
+    with FakeTensorMode(): unet, encoder = UNet(config), SceneGraphEncoder(told)
+    n_unet, n_encoder = count_parameters(unet), count_parameters(encoder)
     each, besides = unet_cost(config, side, precision=preset.precision)
     # forwards, backwards twice as much; checkpointed: forwards once more
-    again = 4 if preset.gradient_checkpointing else 3
-    per_image = again * each.operations + (3 if preset.train_encoder else 1) * encoder_operations(
-        encoder_config(preset, vocab)
-    )
+    again, kept = (4, each.checkpointed) if preset.gradient_checkpointing else (3, each.kept)
+    of_graph = encoder_operations(told) * (3 if preset.train_encoder else 1)
+    per_image = again * each.operations + of_graph
     per_pair = pretraining_operations(preset, vocab) if has_first else 0.0
     speed = images_per_second * per_image if images_per_second else speed
-    hours = lambda count, operations, share=1.0: (
-        None if speed is None else count * operations / (share * speed * gpus * 3600)
-    )
-    activations = (
-        part * (each.checkpointed if preset.gradient_checkpointing else each.kept) + besides
-    )
+    def hours(count, operations, share=1.0):
+        return None if speed is None else count * operations / (share * speed * gpus * 3600)
+    activations = part * kept + besides
     learning = BYTES + 4 * (gpus > 1)
     trained = n_unet * learning + n_encoder * (learning if preset.train_encoder else 8)
-    n_first, n_frozen, pair, beside_pairs = (
-        pretraining_memory(preset, vocab) if has_first else (0, 0, 0, 0)
-    )
-    first = (
-        n_first * learning + 4 * n_frozen + -(-preset.pretrain_batch // gpus) * pair + beside_pairs
-    )
+    first = 0.0
+    if has_first:
+        n_first, n_frozen, pair, beside_pairs = pretraining_memory(preset, vocab)
+        pairs = -(-preset.pretrain_batch // gpus)
+        first = n_first * learning + 4 * n_frozen + pairs * pair + beside_pairs
+    n_saved = 16 * n_unet + (16 if preset.train_encoder else 8) * n_encoder
     return {
         "data": data, "training images": n, "gpus": gpus, "images in a part": part,
         "UNet, million parameters": n_unet / 1e6,
@@ -329,9 +309,7 @@ def plan(
         "stage 2, steps": preset.diffusion_images // preset.diffusion_batch,
         "stage 1, hours": hours(preset.pretrain_epochs * n, per_pair, STAGE_1),
         "stage 2, hours": hours(preset.diffusion_images, per_image),
-        "disk, checkpoints, GB": 2
-        * (16 * n_unet + (16 if preset.train_encoder else 8) * n_encoder)
-        / 2**30,
+        "disk, checkpoints, GB": 2 * n_saved / 2**30,
         "disk, latents, GB": 2 * n * latent_channels * side**2 / 2**30,
     }
 
@@ -358,38 +336,24 @@ def format_plan(
 ) -> str:
     "The plan as a table, and what it assumes."
     def shown(value):
-        return (
-            f"{value:,.1f}"
-            if isinstance(value, float)
-            else "not known"
-            if value is None
-            else f"{value:,}"
-            if isinstance(value, int)
-            else value
-        )
+        if value is None: return "not known"
+        if isinstance(value, float): return f"{value:,.1f}"
+        return f"{value:,}" if isinstance(value, int) else value
     lines = [f"{name:42s} {shown(value):>12s}" for name, value in result.items()]
-    told = ["", verdict(result)] if verdict(result) else []
-    return "\n".join(
-        [
-            *lines, *told, "", "assumes:",
-            *(
-                f"  - {line}"
-                for line in (
-                    source,
-                    f"{result['gpus']} processes are {result['gpus']} times as fast as one: "
-                    "sending gradients and waiting for the disk cost nothing",
-                    "backwards takes twice the operations of forwards; norms, activations and the "
-                    "optimiser are not counted",
-                    f"stage 1 achieves {STAGE_1} of the operations a second of stage 2, as on an "
-                    "H200; any CLIP is counted as ViT-B/32",
-                    "the heads of stage 1, the first stage's pass over the images and evaluation "
-                    "are left out of the hours",
-                    "memory: float32 weights, gradients, AdamW, running mean; what autograd keeps; "
-                    "not the allocator's waste, nor cuDNN's work space",
-                )
-            ),
-        ]
-    )
+    if told := verdict(result): lines += ["", told]
+    assumed = (
+        source,
+        f"{result['gpus']} processes are {result['gpus']} times as fast as one: sending gradients "
+        "and waiting for the disk cost nothing",
+        "backwards takes twice the operations of forwards; norms, activations and the optimiser "
+        "are not counted",
+        f"stage 1 achieves {STAGE_1} of the operations a second of stage 2, as on an H200; any "
+        "CLIP is counted as ViT-B/32",
+        "the heads of stage 1, the first stage's pass over the images and evaluation are left out "
+        "of the hours",
+        "memory: float32 weights, gradients, AdamW, running mean; what autograd keeps; not the "
+        "allocator's waste, nor cuDNN's work space")
+    return "\n".join([*lines, "", "assumes:", *(f"  - {line}" for line in assumed)])
 
 # %% ../../nbs/full/planner.ipynb #a31a1082
 def run(args) -> None:  # preset, settings, data, gpus, images, images_per_second
@@ -400,9 +364,8 @@ def run(args) -> None:  # preset, settings, data, gpus, images, images_per_secon
     if args.images_per_second is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         speed = measured_speed(device, preset.precision)
-        source = (
-            f"each GPU achieves {speed / 1e9:.0f} GFLOP a second, as a smaller UNet "
-            f"(64 channels, 16x16 latents, batch 4) just did on this machine's {device}")
+        source = (f"each GPU achieves {speed / 1e9:.0f} GFLOP a second, as a smaller UNet "
+                  f"(64 channels, 16x16 latents, batch 4) just did on this machine's {device}")
     # else as of vq-f8
     channels, factor = first_stage_sizes(preset) if preset.first_stage == "pca" else (4, 8)
     print(format_plan(plan(preset, args.data, args.gpus, args.images, speed, args.images_per_second,

@@ -109,20 +109,16 @@ class FullPreset:
         if self.fit not in ("crop", "squash"):
             raise SGDiffError(f"fit is {self.fit!r}, expected 'crop' or 'squash'")
         if "pretrain" not in self.stages and not self.train_encoder:
-            raise SGDiffError(
-                "with both losses of stage 1 off nothing trains the graph encoder: set "
-                "train_encoder=true"
-            )
+            raise SGDiffError("with both losses of stage 1 off nothing trains the graph encoder: "
+                              "set train_encoder=true")
         if not self.channel_mult:
             raise RangeError("channel_mult is (): give one factor a level, such as "
                              "channel_mult=1,2,4")
         if (width := self.model_channels * max(self.channel_mult)) > 8192:
             raise RangeError(
-                f"model_channels x the largest of channel_mult is {width}, expected at most "
-                "8192: lower "
-                f"model_channels={self.model_channels}, or "
-                f"channel_mult={','.join(map(str, self.channel_mult))}"
-            )
+                f"model_channels x the largest of channel_mult is {width}, expected at most 8192: "
+                f"lower model_channels={self.model_channels}, or "
+                f"channel_mult={','.join(map(str, self.channel_mult))}")
         if self.diffusion_images < self.diffusion_batch:
             raise RangeError(f"diffusion_images is {self.diffusion_images}, fewer than the "
                              f"{self.diffusion_batch} of one batch (diffusion_batch)")
@@ -163,17 +159,9 @@ PRESETS = {
     "trial": FullPreset(
         official=False, dim=32, n_layers=3, clip="", pretrain_size=32, pretrain_batch=16,
         pretrain_epochs=1, pretrain_rate=2e-3, pretrain_warmup=5, mask_probability=0.5,
-        image_size=32, first_stage="pca", model_channels=32,
-        channel_mult=(1, 2),
-        num_res_blocks=1,
-        diffusion_batch=16,
-        diffusion_images=160,
-        rate_per_image=6e-5,
-        diffusion_warmup=5,
-        ema_decay=0.9,
-        save_every=5,
-        log_every=2,
-    ),
+        image_size=32, first_stage="pca", model_channels=32, channel_mult=(1, 2),
+        num_res_blocks=1, diffusion_batch=16, diffusion_images=160, rate_per_image=6e-5,
+        diffusion_warmup=5, ema_decay=0.9, save_every=5, log_every=2),
 }
 
 # %% ../../nbs/full/presets.ipynb #a62f289f
@@ -203,16 +191,11 @@ def open_data(
         if image_size != (size := WORLDS["easy"].image_size):
             raise SGDiffError(
                 f"the toy world has {size} pixels, not {image_size}: --set image_size={size} --set "
-                f"pretrain_size={size}, as --preset trial has them"
-            )
-        return make_dataset(
-            WORLDS["easy"], toy_scenes, 0, "train" if split == "train" else "test", progress=False
-        )
-    folder = (
-        Path("prepared") / data
-        if data in ("vg", "coco", "gqa") and not Path(data).is_dir()
-        else Path(data)
-    )
+                f"pretrain_size={size}, as --preset trial has them")
+        part = "train" if split == "train" else "test"
+        return make_dataset(WORLDS["easy"], toy_scenes, 0, part, progress=False)
+    folder = Path(data)
+    if data in ("vg", "coco", "gqa") and not folder.is_dir(): folder = Path("prepared") / data
     if (folder / split / "index.json").is_file():
         from sgdiff.real.shards import PackedData
         from sgdiff.real.tables import stale_shards, told_stale
@@ -221,10 +204,8 @@ def open_data(
     if not (folder / "vocab.json").is_file():
         if packed := sorted(path.parent.name for path in folder.glob("*/index.json")):
             raise SGDiffError(f"{folder} holds shards of {', '.join(packed)}, none of {split}")
-        raise SGDiffError(
-            f"{folder} holds no vocab.json: give --data toy, or the folder that `sgdiff "
-            "prepare` wrote"
-        )
+        raise SGDiffError(f"{folder} holds no vocab.json: give --data toy, or the folder that "
+                          "`sgdiff prepare` wrote")
     photos = Path(images) if images else folder / "images"
     if not photos.is_dir():
         raise SGDiffError(f"there are no photographs at {photos}: name their folder with --images")
@@ -241,11 +222,9 @@ def encoder_config(
     p = preset
     if p.official:
         return SceneGraphEncoderConfig.official(
-            vocab.n_objects + 1, vocab.n_predicates, p.dim, p.n_layers
-        )
+            vocab.n_objects + 1, vocab.n_predicates, p.dim, p.n_layers)
     return SceneGraphEncoderConfig(
-        vocab.n_objects, vocab.n_predicates, p.dim, 2 * p.dim, p.n_layers, p.dim
-    )
+        vocab.n_objects, vocab.n_predicates, p.dim, 2 * p.dim, p.n_layers, p.dim)
 
 
 def unet_config(
@@ -257,28 +236,18 @@ def unet_config(
     sizes: dict[str, Any] = dict(
         in_channels=latent_channels, out_channels=latent_channels, model_channels=p.model_channels,
         channel_mult=p.channel_mult, num_res_blocks=p.num_res_blocks,
-        attention_levels=tuple(range(len(p.channel_mult))),
-        local_dim=3 * p.dim,
-        global_dim=p.dim,
-        context_dim=p.dim,
-        gradient_checkpointing=p.gradient_checkpointing,
-    )
-    return (
-        UNetConfig.official(**sizes)
-        if p.official
-        else UNetConfig(sdpa=True, channels_last=True, **sizes)
-    )
+        attention_levels=tuple(range(len(p.channel_mult))), local_dim=3 * p.dim,
+        global_dim=p.dim, context_dim=p.dim, gradient_checkpointing=p.gradient_checkpointing)
+    if p.official: return UNetConfig.official(**sizes)
+    return UNetConfig(sdpa=True, channels_last=True, **sizes)
 
 
 def diffusion_config(
     preset: FullPreset,
 ) -> DiffusionConfig:
     "Noise and objective of a preset: the official ones have no guidance."
-    return (
-        DiffusionConfig("sqrt_linear", prediction="eps", drop_probability=0.0)
-        if preset.official
-        else DiffusionConfig()
-    )
+    if not preset.official: return DiffusionConfig()
+    return DiffusionConfig("sqrt_linear", prediction="eps", drop_probability=0.0)
 
 # %% ../../nbs/full/presets.ipynb #13684dd8
 def patch_size(
@@ -291,8 +260,7 @@ def patch_size(
     if patch < 4:
         raise SGDiffError(
             f"an image encoder of our own cannot cut {image_size} pixels into patches: choose a "
-            f"multiple of 16, say --set pretrain_size={-(-image_size // 16) * 16}"
-        )
+            f"multiple of 16, say --set pretrain_size={-(-image_size // 16) * 16}")
     return patch
 
 
@@ -359,13 +327,8 @@ def first_stage_fingerprint(
     of one on the hub the name."""
     where = Path(preset.first_stage)
     if preset.first_stage == "pca": return data_fingerprint(data)
-    files = (
-        [where]
-        if where.is_file()
-        else sorted(path for path in where.rglob("*") if path.is_file())
-        if preset.first_stage
-        else []
-    )
+    if not preset.first_stage: return ""
+    files = sorted(path for path in (where, *where.rglob("*")) if path.is_file())
     return file_sum(*files)[:16] if files else preset.first_stage
 
 
@@ -378,10 +341,8 @@ def check_first_stage(
     if where and (Path(where).suffix not in (".ckpt", ".pt") or Path(where).is_file()): return
     raise SGDiffError(
         f"{f'there is no first stage at {where}' if where else 'no first stage is named'}: stage 2 "
-        "needs one. Save vq-f8's checkpoint as weights/vq-f8.ckpt, "
-        "or --set first_stage=... to another checkpoint, a folder or hub name in diffusers' "
-        "layout, or pca to try things out"
-    )
+        "needs one. Save vq-f8's checkpoint as weights/vq-f8.ckpt, or --set first_stage=... to "
+        "another checkpoint, a folder or hub name in diffusers' layout, or pca to try things out")
 
 
 def open_first_stage(
@@ -404,10 +365,9 @@ def open_first_stage(
         if stage.config.kind == "kl" and not preset.first_stage_scale:
             raise SGDiffError(
                 f"{where} is a KL autoencoder: its latents must be scaled to about unit variance, "
-                "and such a file does not say by how much. "
-                "Say it with --set first_stage_scale=0.18215 (Stable Diffusion's), or 1 / the "
-                "standard deviation of its latents"
-            )
+                "and such a file does not say by how much. Say it with --set "
+                "first_stage_scale=0.18215 (Stable Diffusion's), or 1 / the standard deviation of "
+                "its latents")
     else:
         from sgdiff.pretrained.first_stages import load_first_stage
         stage = load_first_stage(where)

@@ -19,6 +19,7 @@ __all__ = ['CANDIDATES', 'Protocol', 'split_rows', 'picture_path', 'start_drawin
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 from ..core import device_of, to_uint8
 from ..terminal import process_rank
 from ..training.distributed import first_does, sharded, shared_writer
+from ..training.stages import check_same
 from ..errors import SGDiffError, atomic_write, check_fields, load_json, save_json
 from ..toy.compliance import check_features, fid, inception_score
 from ..folders import file_sum
@@ -72,8 +74,7 @@ def split_rows(
     "How many images count. Raises SGDiffError where the split has fewer than were asked for."
     if protocol.n > len(data):
         raise SGDiffError(
-            f"the protocol asks for {protocol.n} images, split {protocol.split!r} has {len(data)}"
-        )
+            f"the protocol asks for {protocol.n} images, split {protocol.split!r} has {len(data)}")
     return protocol.n or len(data)
 
 # %% ../../nbs/full/protocol.ipynb #ccbbe9dc
@@ -95,21 +96,9 @@ def start_drawing(
     then: dict = load_json(path) if path.exists() else described
     # an older one may know fewer settings
     then = described | then | {"protocol": asdict(Protocol()) | then["protocol"]}
-    if then != described and next(Path(folder).rglob("*.png"), None):
-        differing = [
-            f"  {name}: {then.get(name)!r} there, {value!r} now"
-            for name, value in described.items()
-            if then.get(name) != value
-        ]
-        raise SGDiffError(
-            "\n".join(
-                [
-                    f"{folder} holds pictures of another protocol:",
-                    *differing,
-                    "Choose another --out, or remove it.",
-                ]
-            )
-        )
+    if next(Path(folder).rglob("*.png"), None):
+        check_same(Path(folder), then, dict.fromkeys(then) | described,
+                   mend="Choose another --out, or remove it.", held="pictures of another protocol")
     if process_rank()[0] == 0: save_json(described, path)
 
 
@@ -141,11 +130,8 @@ def pipeline_draw(
     protocol: Protocol,
 ) -> Callable:  # draw(graphs, seeds)
     "The pipeline, with the protocol's settings."
-    settings = dict(
-        num_inference_steps=protocol.num_inference_steps,
-        guidance_scale=protocol.guidance_scale, relation_scale=protocol.relation_scale,
-        sampler=protocol.sampler,
-    )
+    names = "num_inference_steps", "guidance_scale", "relation_scale", "sampler"
+    settings = {name: getattr(protocol, name) for name in names}
     reads = pipe.graph_encoder.config.n_attributes > 0
 
     def told(graph): return replace(graph, boxes=None, attributes=graph.attributes if reads else ())
@@ -175,15 +161,11 @@ def drawn_pictures(
 ) -> Pictures:
     "The drawn pictures of a folder. Reading raises SGDiffError where one is missing or broken."
     def read(rows):
-        try:
-            arrays = [
-                np.asarray(Image.open(picture_path(folder, row)).convert("RGB")) for row in rows
-            ]
+        paths = [picture_path(folder, row) for row in rows]
+        try: arrays = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
         except OSError as error:
-            raise SGDiffError(
-                f"cannot read a picture in {folder} ({error}): remove it and evaluate again, it "
-                "will be drawn"
-            ) from error
+            raise SGDiffError(f"cannot read a picture in {folder} ({error}): remove it and "
+                              "evaluate again, it will be drawn") from error
         return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
     return Pictures(read, n)
 
@@ -209,25 +191,17 @@ def retrieval(
     """Retrieval both ways among the protocol's images, with whole graphs and with their objects
     alone."""
     n, vocab, device = split_rows(protocol, data), data.config.vocab, device_of(graph_encoder)
-    def embedded(rows, change):
-        return graph_encoder(
-            SceneGraphBatch.from_graphs([change(data.graphs[i]) for i in rows], vocab).to(device)
-        ).global_
-    images = sharded(
-        lambda rows: F.normalize(
-            look(data.pixels(torch.tensor(rows)).to(device))[1].float(), dim=-1
-        ),
-        n,
-        50,
-    )
+    def of_images(rows):
+        seen = look(data.pixels(torch.tensor(rows)).to(device))[1]
+        return F.normalize(seen.float(), dim=-1)
+    def of_graphs(rows, change):
+        batch = SceneGraphBatch.from_graphs([change(data.graphs[i]) for i in rows], vocab)
+        return F.normalize(graph_encoder(batch.to(device)).global_.float(), dim=-1)
+    images = sharded(of_images, n, 50)
     result: dict[str, dict] = {}
-    for name, change in (
-        ("objects and relations", lambda g: g),
-        ("objects only", without_relations),
-    ):
-        graphs = sharded(
-            lambda rows, change=change: F.normalize(embedded(rows, change).float(), dim=-1), n, 50
-        )
+    for name, change in (("objects and relations", lambda g: g),
+                         ("objects only", without_relations)):
+        graphs = sharded(partial(of_graphs, change=change), n, 50)
         for size in sizes:
             if size <= n:
                 result.setdefault(str(size), {})[name] = retrieval_at(graphs @ images.T, size)
@@ -239,10 +213,8 @@ def versions() -> dict:  # package -> version, or None
     def known(name):
         try: return version(name)
         except PackageNotFoundError: return None
-    return {
-        name: known(name)
-        for name in ("torch", "torchvision", "torchmetrics", "torch-fidelity", "pillow")
-    }
+    names = "torch", "torchvision", "torchmetrics", "torch-fidelity", "pillow"
+    return {name: known(name) for name in names}
 
 
 def measured(
@@ -259,14 +231,11 @@ def measured(
     def score(some):
         if len(some) < splits: return None
         return inception_score(some, classes, splits, device=device)
-    return {
-        "fid": fid(real, drawn, features, device=device),
-        "inception_score": score(drawn),
-        "inception_score_of_real": score(real),
-        "resizing": "Inception-v3 of torch-fidelity, which resizes to 299 x 299 as TensorFlow 1 did"
-        if features is None
-        else "none: these features take the pictures as they are",
-    }
+    resizing = "none: these features take the pictures as they are"
+    if features is None:
+        resizing = "Inception-v3 of torch-fidelity, which resizes to 299 x 299 as TensorFlow 1 did"
+    return {"fid": fid(real, drawn, features, device=device), "inception_score": score(drawn),
+            "inception_score_of_real": score(real), "resizing": resizing}
 
 
 def left_out(
@@ -304,13 +273,9 @@ def evaluate_run(
 ) -> dict:  # the report
     "Draws by the protocol, measures, and writes `report.json`. Raises SGDiffError."
     out, n = Path(out), split_rows(protocol, data)
-    head = {
-        "protocol": asdict(protocol),
-        "data": described,
-        "n": n,
-        "weights": {name: file_sum(path)[:16] for name, path in weights.items()},
-        **(facts or {}),
-    }
+    sums = {name: file_sum(path)[:16] for name, path in weights.items()}
+    head = {"protocol": asdict(protocol), "data": described, "n": n, "weights": sums,
+            **(facts or {})}
     first = process_rank()[0] == 0
     # now, not when everything has been drawn
     first_does(lambda: check_features(data, features, classes))

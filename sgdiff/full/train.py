@@ -55,11 +55,7 @@ FREE = (
     "data", "images", "first_stage", "accumulate", "gradient_checkpointing", "workers",
     "save_every", "log_every",
     # and, with a warning of `fit`, how exactly and how fast it learns
-    "precision",
-    "pretrain_rate",
-    "pretrain_warmup",
-    "rate_per_image",
-    "diffusion_warmup",
+    "precision", "pretrain_rate", "pretrain_warmup", "rate_per_image", "diffusion_warmup",
 )
 ONLY = {  # what one stage alone is asked: the other may have been run with another value
     "pretrain": (
@@ -83,24 +79,16 @@ def check_parts(
 ) -> None:
     "Nothing, if the batch can be cut. Raises SGDiffError."
     p = request.preset
-    batch, accumulate = (
-        (p.pretrain_batch, 1) if request.stage == "pretrain" else (p.diffusion_batch, p.accumulate)
-    )
-    if batch % (world * accumulate):
-        ways = (
-            [f"{next(n for n in range(world, 0, -1) if batch % (n * accumulate) == 0)} processes"]
-            if batch % accumulate == 0
-            else []
-        )
-        if accumulate > 1 and batch % world == 0: ways.append("--set accumulate=1")
-        ways.append(
-            "in a new run --set "
-            f"{request.stage}_batch={-(-batch // (world * accumulate)) * world * accumulate}"
-        )
-        raise SGDiffError(
-            f"a batch of {batch} cannot be cut into {world} processes x {accumulate} parts: take "
-            f"{', or '.join(ways)}"
-        )
+    batch, accumulate = p.diffusion_batch, p.accumulate
+    if request.stage == "pretrain": batch, accumulate = p.pretrain_batch, 1
+    parts, ways = world * accumulate, []
+    if batch % parts == 0: return
+    fitting = [n for n in range(world, 0, -1) if batch % (n * accumulate) == 0]
+    if fitting: ways.append(f"{fitting[0]} processes")
+    if accumulate > 1 and batch % world == 0: ways.append("--set accumulate=1")
+    ways.append(f"in a new run --set {request.stage}_batch={-(-batch // parts) * parts}")
+    raise SGDiffError(f"a batch of {batch} cannot be cut into {world} processes x {accumulate} "
+                      f"parts: take {', or '.join(ways)}")
 
 
 def check_devices(
@@ -111,9 +99,7 @@ def check_devices(
     if 0 < gpus < processes:
         raise SGDiffError(
             f"{processes} processes were started on a machine with {gpus} GPU{'s' * (gpus > 1)}: "
-            f"start {gpus} there, "
-            "or set ACCELERATE_USE_CPU=true to compute on the CPU"
-        )
+            f"start {gpus} there, or set ACCELERATE_USE_CPU=true to compute on the CPU")
 
 
 def check_settings(
@@ -127,10 +113,8 @@ def check_settings(
     begun = [name for name in ONLY if any((out / name / file).exists()
                                           for file in ("checkpoint.pt", "model.safetensors"))]
     if stage in begun and not request.resume:
-        raise SGDiffError(
-            f"{request.folder} holds a run already: add --resume to go on with it, or choose "
-            "another --out"
-        )
+        raise SGDiffError(f"{request.folder} holds a run already: add --resume to go on with it, "
+                          "or choose another --out")
     then = now  # an older run may know fewer
     if begun and path.exists(): then = now | read_settings(path, ("data",))
     # stage 1 minds nothing of stage 2, begun or not
@@ -154,8 +138,7 @@ def prepare_pretraining(
     with state.local_main_process_first(): look = open_image_encoder(p, state.device)
     model = build_pretraining(p, data.config.vocab)
     return model, pretraining_in_parts(
-        data, p.pretrain_batch, p.seed, look, p.mask_probability, p.workers
-    )
+        data, p.pretrain_batch, p.seed, look, p.mask_probability, p.workers)
 
 
 def prepare_diffusion(
@@ -172,21 +155,16 @@ def prepare_diffusion(
     from sgdiff.full.presets import build_generation, first_stage_fingerprint, open_first_stage
     p = request.preset
     with state.local_main_process_first(): first_stage = open_first_stage(p, data, state.device)
+    made_of = (f"{first_stage_fingerprint(p, data)} {p.first_stage_scale} {p.image_size} {p.fit} "
+               f"{data_fingerprint(data)}")
     # latents of something else lie elsewhere
-    made_of = zlib.crc32(
-        f"{first_stage_fingerprint(p, data)} {p.first_stage_scale} {p.image_size} {p.fit} "
-        f"{data_fingerprint(data)}".encode()
-    )
-    latents = cached_latents(
-        first_stage, data, request.out / "latents" / f"{made_of:08x}", device=state.device
-    )
+    folder = request.out / "latents" / f"{zlib.crc32(made_of.encode()):08x}"
+    latents = cached_latents(first_stage, data, folder, device=state.device)
     spread = latents[:1024].float().std().item()
     if not 0.3 < spread < 3:
-        warnings.warn(
-            f"the standard deviation of the latents is {spread:.3g}, expected about 1, for which "
-            "the noise is made: --set first_stage_scale=... multiplies them",
-            stacklevel=2,
-        )
+        warnings.warn(f"the standard deviation of the latents is {spread:.3g}, expected about 1, "
+                      "for which the noise is made: --set first_stage_scale=... multiplies them",
+                      stacklevel=2)
     model = build_generation(p, data.config.vocab, latents.shape[1])
     # in place: the names of its weights stay; each of the few shapes by itself
     if p.compile: model.unet.compile(dynamic=False)
@@ -230,13 +208,9 @@ def say(
 ) -> None:
     "Prints a line of the log, for where a progress bar would not be seen."
     left = (max_steps - line["step"]) / max(line["steps_per_second"], 1e-9) / 3600
-    print(
-        f"step {line['step']} of {max_steps}  loss "
-        f"{'none' if line['loss'] is None else round(line['loss'], 4)}  "
-        f"{line['steps_per_second']:.2f} steps/s  {left:.1f} h left",
-        file=sys.stderr,
-        flush=True,
-    )
+    loss = "none" if line["loss"] is None else round(line["loss"], 4)
+    print(f"step {line['step']} of {max_steps}  loss {loss}  "
+          f"{line['steps_per_second']:.2f} steps/s  {left:.1f} h left", file=sys.stderr, flush=True)
 
 # %% ../../nbs/full/train.ipynb #e7015745
 def checked_stages(
@@ -360,6 +334,5 @@ def read_request(
     preset = named_preset(args.preset, args.settings)
     out = Path(args.out or default_folder(args.preset, args.data))
     warn_of_settings(args.stage, args.settings)
-    return Request(
-        args.data, args.stage, out, preset, args.images, args.resume, False if args.quiet else None
-    )
+    return Request(args.data, args.stage, out, preset, args.images, args.resume,
+                   False if args.quiet else None)

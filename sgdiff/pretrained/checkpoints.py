@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from ..core import load_weights
+from ..core import load_weights, misfits
 from ..errors import SGDiffError, kind_of_file
 from .first_stages import FirstStageConfig
 from ..folders import file_sum
@@ -85,10 +85,9 @@ def unwrap(
     tensors: dict,  # name -> tensor
 ) -> dict:  # name -> tensor
     "The same without the prefixes of wrappers, where every name has them."
-    while tensors and (
-        found := [w for w in WRAPPERS if all(name.startswith(w) for name in tensors)]
-    ):
-        tensors = {name.removeprefix(found[0]): tensor for name, tensor in tensors.items()}
+    for wrapper in WRAPPERS:
+        if tensors and all(name.startswith(wrapper) for name in tensors):
+            return unwrap({name.removeprefix(wrapper): v for name, v in tensors.items()})
     return tensors
 
 
@@ -103,12 +102,14 @@ def _read_dense(path: Path):
 
 
 def read_checkpoint(
-    path,  # a .pt, .pth or .ckpt that torch.save wrote, or a .safetensors
+    # a .pt, .pth or .ckpt that torch.save wrote, or a .safetensors; a Checkpoint: itself
+    path,
 ) -> Checkpoint:
     """The tensors of a file, nothing in it executed; their memory is the file.
 
     Raises: SGDiffError where it is missing, broken, something else, holds no weights, asks for more
     than it holds, or wants to run something."""
+    if isinstance(path, Checkpoint): return path
     path = Path(path)
     if not path.is_file(): raise SGDiffError(f"no checkpoint at {path}" + _instead(path))
     named_so = path.suffix == ".safetensors" and not is_torch_file(path)
@@ -156,12 +157,8 @@ def take(
     prefix: str,  # say "first_stage_model."
 ) -> dict:  # name -> tensor, the prefix taken off, and a wrapper's after it
     "The tensors under a prefix, moved out of the dict."
-    return unwrap(
-        {
-            name.removeprefix(prefix): tensors.pop(name)
-            for name in [n for n in tensors if n.startswith(prefix)]
-        }
-    )
+    names = [name for name in tensors if name.startswith(prefix)]
+    return unwrap({name.removeprefix(prefix): tensors.pop(name) for name in names})
 
 
 KINDS = {
@@ -179,14 +176,11 @@ def nothing_left(
 ) -> None:
     "Nothing. Raises SGDiffError that lists the names if there are any."
     if not tensors: return
-    alike = next(
-        (what for name, what in KINDS.items() if any(n.startswith(name) for n in tensors)), ""
-    )
+    alike = [f" It looks like {what}." for name, what in KINDS.items()
+             if any(n.startswith(name) for n in tensors)]
     raise SGDiffError(
         f"{path}: {len(tensors)} tensors left over: {told(tensors)}.\nKnown in such a file are "
-        f"{known}. "
-        f"Is it the right file?{alike and f' It looks like {alike}.'}"
-    )
+        f"{known}. Is it the right file?{''.join(alike[:1])}")
 
 
 def set_aside(
@@ -198,11 +192,8 @@ def set_aside(
     """A part that nobody loads, moved out of the dict. Raises SGDiffError that lists the names it
     should not have."""
     part = take(tensors, prefix)
-    nothing_left(
-        {prefix + n: v for n, v in part.items() if not re.fullmatch(known, n)},
-        path,
-        f"under {prefix} the names {known}",
-    )
+    strange = {prefix + n: v for n, v in part.items() if not re.fullmatch(known, n)}
+    nothing_left(strange, path, f"under {prefix} the names {known}")
     return part
 
 
@@ -214,17 +205,8 @@ def check_names(
 ) -> None:
     """Nothing, if names and shapes are the same. Raises SGDiffError that lists all that are
     missing, left over or of another shape."""
-    other = [
-        f"{n} {tuple(state[n].shape)} for {tuple(wanted[n].shape)}"
-        for n in wanted
-        if n in state and state[n].shape != wanted[n].shape
-    ]
-    faults = {
-        "missing": [n for n in wanted if n not in state],
-        "left over": [n for n in state if n not in wanted],
-        "of another shape": other,
-    }
-    lines = [f"  {len(names)} {fault}: {told(names)}" for fault, names in faults.items() if names]
+    faults = misfits(state, wanted).items()
+    lines = [f"  {len(names)} {fault}: {told(names)}" for fault, names in faults if names]
     if lines: raise SGDiffError("\n".join([f"{path} does not fit the {what}:", *lines]))
 
 # %% ../../nbs/pretrained/checkpoints.ipynb #31152154
@@ -252,8 +234,7 @@ def ema_weights(
 ) -> dict:  # name with dots -> tensor
     """The averaged weights under their own names. Raises SGDiffError for names that collide, are
     missing or are left over."""
-    averages, found = dict(averages), {}
-    for name in ("decay", "num_updates"): averages.pop(name, None)
+    averages = {n: v for n, v in averages.items() if n not in ("decay", "num_updates")}
     dotless = {name: name.replace(".", "") for name in names}
     if len(set(dotless.values())) < len(dotless):
         twice = [name for name, short in dotless.items() if list(dotless.values()).count(short) > 1]
@@ -268,7 +249,7 @@ def ema_weights(
             f"{told(missing)}; "
             "ask for the plain weights with ema=False"
         )
-    for name, short in dotless.items(): found[name] = averages.pop(short)
+    found = {name: averages.pop(short) for name, short in dotless.items()}
     nothing_left(averages, path, "averages of the network's parameters, decay and num_updates")
     return found
 
@@ -322,10 +303,9 @@ def encoder_config(
     hidden, _ = _shape(state, "graph_conv.net1.0.weight", what, "hidden width", "3 widths")
     global_dim, _ = _shape(state, "graph_projection.weight", what, "global width", "2 widths")
     with sized(what):
-        sizes = SceneGraphEncoderConfig.official(
-            n_objects, n_predicates, dim, n_layers, max_triples
-        )
-        return replace(sizes, hidden_dim=hidden, global_dim=global_dim, mask_padding=mask_padding)
+        return replace(
+            SceneGraphEncoderConfig.official(n_objects, n_predicates, dim, n_layers, max_triples),
+            hidden_dim=hidden, global_dim=global_dim, mask_padding=mask_padding)
 
 
 CONV = ("channels out", "channels in", "height", "width")  # axes of a convolution's weight
@@ -345,9 +325,8 @@ def first_stage_config(
     attends = tuple(i for i in levels if f"encoder.down.{i}.attn.0.q.weight" in state)
     codes, kind = {}, "kl"
     if "quantize.embedding.weight" in state:
-        n_codes, width = _shape(
-            state, "quantize.embedding.weight", what, "codes", "numbers of a code"
-        )
+        name = "quantize.embedding.weight"
+        n_codes, width = _shape(state, name, what, "codes", "numbers of a code")
         codes, kind = dict(n_codes=n_codes, code_dim=width), "vq"
     with sized(what):
         return FirstStageConfig(kind, colours, latents, channels, blocks, attends, **codes)
@@ -380,12 +359,6 @@ def unet_config(
         return UNetConfig.official(
             in_channels=in_channels, out_channels=out_channels, model_channels=width,
             channel_mult=tuple(widths[-1] // width for widths in levels if widths),
-            num_res_blocks=len(levels[0]),
-            attention_levels=tuple(sorted(attends)),
-            transformer_depth=depth,
-            ff_mult=ff_mult,
-            local_dim=local_dim,
-            global_dim=context_dim,
-            context_dim=context_dim,
-            mask_padding=mask_padding,
-        )
+            num_res_blocks=len(levels[0]), attention_levels=tuple(sorted(attends)),
+            transformer_depth=depth, ff_mult=ff_mult, local_dim=local_dim,
+            global_dim=context_dim, context_dim=context_dim, mask_padding=mask_padding)

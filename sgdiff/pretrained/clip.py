@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .checkpoints import (
-    MOST_BLOCKS, Checkpoint, check_names, fill_module, read_checkpoint, set_aside, sized, take)
+    MOST_BLOCKS, check_names, fill_module, read_checkpoint, set_aside, sized, take)
 from ..core import check_pixels, check_shape
 from ..errors import SGDiffError
 from .official_weights import CLIP
@@ -67,16 +67,9 @@ class ClipConfig:
         if isinstance(vision.get("layers"), list) or "timm_model_name" in vision:
             raise SGDiffError(f"{model} is no vision transformer of CLIP's own kind")
         return cls(
-            vision["image_size"],
-            vision["patch_size"],
-            vision["width"],
-            vision["layers"],
-            vision.get("head_width", 64),
-            sizes["embed_dim"],
-            sizes.get("quick_gelu", False),
-            class_token,
-            "" if weights in ("", "random") else name,
-        )
+            vision["image_size"], vision["patch_size"], vision["width"], vision["layers"],
+            vision.get("head_width", 64), sizes["embed_dim"], sizes.get("quick_gelu", False),
+            class_token, "" if weights in ("", "random") else name)
 
     def build(self) -> "ClipImageEncoder":
         """The frozen encoder. Random weights are the same each time, since nobody saves them.
@@ -107,17 +100,12 @@ def build_tower(
     config: ClipConfig,
 ) -> nn.Module:  # open_clip's VisionTransformer with random weights
     "CLIP's image tower of these sizes. Raises SGDiffError without open_clip."
-    from functools import partial
     open_clip = import_open_clip()
     act = open_clip.transformer.QuickGELU if config.quick_gelu else nn.GELU
     return open_clip.transformer.VisionTransformer(
         config.image_size, config.patch, config.width, config.n_layers,
-        config.width // config.head_dim,
-        4.0,
-        output_dim=config.global_dim,
-        act_layer=act,
-        norm_layer=partial(open_clip.transformer.LayerNorm),
-    )
+        config.width // config.head_dim, 4.0, output_dim=config.global_dim, act_layer=act,
+        norm_layer=open_clip.transformer.LayerNorm)
 
 # %% ../../nbs/pretrained/clip.ipynb #bfce7500
 def load_tower(
@@ -138,8 +126,7 @@ def tower_of_file(
     config: ClipConfig,
 ) -> nn.Module:  # open_clip's VisionTransformer
     "The image tower in a file, nothing in it run. Raises SGDiffError that lists what does not fit."
-    checkpoint = read_checkpoint(path)
-    state = take(dict(checkpoint.tensors), "visual.")
+    state = take(dict(read_checkpoint(path).tensors), "visual.")
     if not state:
         raise SGDiffError(f"{path} holds no image tower (visual.): is it a CLIP of open_clip?")
     return fill_tower(config, state, path)
@@ -172,10 +159,12 @@ def clip_pixels(
         images = F.interpolate(
             images, (size, size), mode="bicubic", antialias=True, align_corners=False
         ).clamp(-1, 1)
-    mean, std = (
-        torch.tensor(v, device=images.device, dtype=images.dtype).view(3, 1, 1) for v in (MEAN, STD)
-    )
-    return ((images + 1) / 2 - mean) / std
+    return ((images + 1) / 2 - _colours(MEAN, images)) / _colours(STD, images)
+
+
+def _colours(values: tuple, images: Tensor) -> Tensor:  # (3, 1, 1)
+    "Three numbers, to be taken with images."
+    return images.new_tensor(values).view(3, 1, 1)
 
 # %% ../../nbs/pretrained/clip.ipynb #5bcdafd8
 class ClipImageEncoder(nn.Module):
@@ -208,11 +197,8 @@ class ClipImageEncoder(nn.Module):
         check_shape("images", images, "B 3 H W")
         check_pixels(images)
         if mask is not None:
-            grey = (
-                2 * torch.tensor(MEAN, device=images.device, dtype=images.dtype).view(3, 1, 1) - 1
-            )
             # before resizing: nothing hidden is smeared over the border
-            images = torch.where(mask.bool(), grey, images)
+            images = torch.where(mask.bool(), 2 * _colours(MEAN, images) - 1, images)
         x = clip_pixels(images, self.config.image_size)
         if mask is not None: x = x * (1 - F.interpolate(mask.to(x.dtype), x.shape[-2:]))
         caught = []
@@ -242,17 +228,14 @@ def clip_from_official(
 ) -> ClipImageEncoder:
     """The CLIP image tower inside an official pre-training. Raises SGDiffError if it has none, or
     lists what does not fit."""
-    checkpoint = sip if isinstance(sip, Checkpoint) else read_checkpoint(sip)
-    state = take(
-        set_aside(dict(checkpoint.tensors), "clip_model.", CLIP, checkpoint.path), "visual."
-    )
+    checkpoint = read_checkpoint(sip)
+    path = checkpoint.path
+    state = take(set_aside(dict(checkpoint.tensors), "clip_model.", CLIP, path), "visual.")
     if not state:
-        raise SGDiffError(
-            f"{checkpoint.path} carries no CLIP (clip_model.visual.): use "
-            "ClipImageEncoder.from_pretrained()"
-        )
-    config = _config_of_tower(state, checkpoint.path, class_token)
-    return ClipImageEncoder(config, fill_tower(config, state, checkpoint.path))
+        raise SGDiffError(f"{path} carries no CLIP (clip_model.visual.): use "
+                          "ClipImageEncoder.from_pretrained()")
+    config = _config_of_tower(state, path, class_token)
+    return ClipImageEncoder(config, fill_tower(config, state, path))
 
 
 def _config_of_tower(state, path, class_token) -> ClipConfig:
@@ -270,6 +253,5 @@ def _config_of_tower(state, path, class_token) -> ClipConfig:
         )
         if 0 in (width, patch, places, global_dim): raise ValueError("one of them is 0")
         side = round((places - 1) ** 0.5) * patch
-        return ClipConfig(
-            side, patch, width, len(layers), min(64, width), global_dim, class_token=class_token
-        )
+        return ClipConfig(side, patch, width, len(layers), min(64, width), global_dim,
+                          class_token=class_token)

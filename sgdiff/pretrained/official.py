@@ -96,15 +96,13 @@ class OfficialPipeline(SGDiffPipeline):
     def doubts(self, graph: SceneGraph) -> list:  # of sentences, empty where all is well
         "Says so where a graph has more triples, `__in_image__` counted, than the UNet is given."
         limit = self.graph_encoder.config.max_triples
-        tokens = [" ".join(t) for t in graph.named_triples()] + [
-            f"{w} in image" for w in graph.objects
-        ]
+        tokens = [" ".join(t) for t in graph.named_triples()]
+        tokens += [f"{w} in image" for w in graph.objects]
         if limit is None or len(tokens) <= limit: return self._unread(graph)
         return self._unread(graph) + [
             f"{len(tokens)} triples, one an object counted: the first {limit} become tokens, and "
             f"{', '.join(tokens[limit : limit + 4])}{', ...' if len(tokens) > limit + 4 else ''} "
-            "only count in the global one"
-        ]
+            "only count in the global one"]
 
     # it asks for fewer things: such a model has no answer without a graph
     @torch.no_grad()
@@ -129,10 +127,8 @@ class OfficialPipeline(SGDiffPipeline):
         if guidance_scale != 1:
             raise ValueError(
                 f"guidance_scale is {guidance_scale}: the official weights were never trained "
-                "without a graph, so there is "
-                "nothing to guide away from; use 1, or train with a null token "
-                "(UNetConfig(null_token=True))"
-            )
+                "without a graph, so there is nothing to guide away from; use 1, or train with a "
+                "null token (UNetConfig(null_token=True))")
         given = graphs if isinstance(graphs, (list, tuple)) else [graphs]
         written = [graph_from(g, self.vocab) for g in given]
         graphs = [official_graph(g, self.vocab) for g in written]
@@ -144,19 +140,15 @@ class OfficialPipeline(SGDiffPipeline):
         told, objects_alone = self._told(graphs, num_images_per_graph)
         if seed is not None: generator = image_generators(as_seeds(seed, B))
         denoise = GuidedDenoiser(
-            self.unet, told, told, guidance_scale, objects_alone, relation_scale
-        )
+            self.unet, told, told, guidance_scale, objects_alone, relation_scale)
         if sampler == "ddim":
             z = official_ddim(denoise, x_T, num_inference_steps, eta, generator, callback=callback)
         else:
-            z = SAMPLERS[sampler](
-                denoise, x_T, self.schedule, num_inference_steps, generator=generator,
-                callback=callback, prediction="eps",
-            )
+            z = SAMPLERS[sampler](denoise, x_T, self.schedule, num_inference_steps,
+                                  generator=generator, callback=callback, prediction="eps")
         pixels = self.vae.from_latents(z)
-        return PipelineOutput(
-            [Image.fromarray(a) for a in to_uint8(pixels)], graphs, z, pixels, written
-        )
+        images = [Image.fromarray(a) for a in to_uint8(pixels)]
+        return PipelineOutput(images, graphs, z, pixels, written)
 
     def save_pretrained(
         self, path, dtype=None,
@@ -173,10 +165,8 @@ def _check_fit(encoder, vocab) -> None:
     if vocab.n_predicates != e.n_predicates or e.n_objects - vocab.n_objects not in (0, 1):
         raise SGDiffError(
             f"the vocabulary has {vocab.n_objects} objects and {vocab.n_predicates} predicates, "
-            f"the encoder's tables {e.n_objects} and "
-            f"{e.n_predicates} rows (one more than there are objects): is it the data set's? "
-            "Visual Genome has 179 and 46, COCO 184 and 7"
-        )
+            f"the encoder's tables {e.n_objects} and {e.n_predicates} rows (one more than there "
+            "are objects): is it the data set's? Visual Genome has 179 and 46, COCO 184 and 7")
 
 
 def _check_settings(max_triples, image_size, unet, first_stage) -> None:
@@ -196,14 +186,10 @@ def _check_settings(max_triples, image_size, unet, first_stage) -> None:
 
 def _sources(**files) -> dict:
     "What is to be remembered of the files: name and SHA-256."
-    paths = {
-        name: Path(getattr(file, "path", file)) for name, file in files.items() if file is not None
-    }
-    return {
-        name: {"file": path.name, "sha256": file_sum(path)}
-        for name, path in paths.items()
-        if path.is_file()
-    }
+    given = {name: file for name, file in files.items() if file is not None}
+    paths = {name: Path(getattr(file, "path", file)) for name, file in given.items()}
+    return {name: {"file": path.name, "sha256": file_sum(path)}
+            for name, path in paths.items() if path.is_file()}
 
 
 def _chosen(name, given, inside, ldm):
@@ -212,15 +198,11 @@ def _chosen(name, given, inside, ldm):
         raise SGDiffError(f"{ldm} holds no {name} and no file of one was given: pass {name}=")
     if given is None or inside is None: return inside if given is None else given
     a, b = given.state_dict(), inside.state_dict()
-    if not all(
-        n in b and v.shape == b[n].shape and torch.allclose(v, b[n], atol=1e-6)
-        for n, v in a.items()
-    ):
-        warnings.warn(
-            f"the {name} file differs from the copy in {ldm}, with which the UNet was trained; the "
-            "file is used",
-            stacklevel=3,
-        )
+    same = all(n in b and v.shape == b[n].shape and torch.allclose(v, b[n], atol=1e-6)
+               for n, v in a.items())
+    if not same:
+        warnings.warn(f"the {name} file differs from the copy in {ldm}, with which the UNet was "
+                      "trained; the file is used", stacklevel=3)
     return given
 
 
@@ -243,9 +225,8 @@ def pipeline_from_official(
             "and sg2im's vocab.json"
         )
     parts = load_ldm(ldm, ema, max_triples, mask_padding)
-    encoder = _chosen(
-        "sip", load_encoder(sip, max_triples, mask_padding) if sip else None, parts.encoder, ldm
-    )
+    encoder = load_encoder(sip, max_triples, mask_padding) if sip else None
+    encoder = _chosen("sip", encoder, parts.encoder, ldm)
     first_stage = _chosen("vq", load_vq(vq) if vq else None, parts.first_stage, ldm)
     first_stage.config = replace(first_stage.config, scale=parts.scale)
     _check_settings(max_triples, image_size, parts.unet, first_stage)
@@ -253,7 +234,6 @@ def pipeline_from_official(
     _check_fit(encoder, vocab)
     diffusion = DiffusionConfig("sqrt_linear", 1000, "eps", drop_probability=0.0)
     pipe = OfficialPipeline(
-        encoder, parts.unet, first_stage, vocab, diffusion, image_size, max_things=30
-    )
+        encoder, parts.unet, first_stage, vocab, diffusion, image_size, max_things=30)
     pipe.sources = _sources(sip=sip, ldm=ldm, vq=vq)
     return pipe.to(device)

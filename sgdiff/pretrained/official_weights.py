@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from .checkpoints import (
-    Checkpoint, check_names, ema_weights, encoder_config, fill_module, first_stage_config,
-    nothing_left, read_checkpoint, set_aside, sized, take, unet_config)
+    check_names, ema_weights, encoder_config, fill_module, first_stage_config, nothing_left,
+    read_checkpoint, set_aside, sized, take, unet_config)
 from ..method.diffusion import NoiseSchedule, predict_x0
 from ..errors import SGDiffError
 from .first_stages import FirstStage, from_diffusers, to_diffusers
@@ -34,11 +34,6 @@ from ..method.samplers import SamplingCancelled, ddim_step, sampling_timesteps
 from ..method.unet import UNet
 
 # %% ../../nbs/pretrained/official_weights.ipynb #93cb455b
-def _opened(file) -> Checkpoint:
-    "A checkpoint, read if it is not one already."
-    return file if isinstance(file, Checkpoint) else read_checkpoint(file)
-
-
 def _meta(make, config, path):
     """make(config) with shapes and without numbers. Raises SGDiffError for sizes that no network
     has."""
@@ -78,7 +73,7 @@ def load_encoder(
     mask_padding: bool = False,
 ) -> SceneGraphEncoder:
     "The official graph encoder. Raises SGDiffError that lists what is missing or left over."
-    checkpoint = _opened(sip)
+    checkpoint = read_checkpoint(sip)
     return _encoder_of(checkpoint.tensors, checkpoint.path, max_triples, mask_padding)
 
 
@@ -97,7 +92,7 @@ def load_vq(
     vq,  # the file of the first stage, vq-f8's model.ckpt, or a Checkpoint
 ) -> FirstStage:
     "The official first stage. Raises SGDiffError that lists what is missing or left over."
-    checkpoint = _opened(vq)
+    checkpoint = read_checkpoint(vq)
     return _first_stage_of(checkpoint.tensors, checkpoint.path)
 
 # %% ../../nbs/pretrained/official_weights.ipynb #d2f82245
@@ -130,9 +125,8 @@ def _check_schedule(tables: dict, path) -> None:
         ends = f" and runs from {theirs[0]:.3g} to {theirs[-1]:.3g}" if fits else ""
         raise SGDiffError(
             f"{path} was trained under another noise schedule: {name} has shape "
-            f"{tuple(theirs.shape)}"
-            f"{ends}, expected {len(ours)} from {ours[0]:.3g} to {ours[-1]:.3g}"
-        )
+            f"{tuple(theirs.shape)}{ends}, expected {len(ours)} from {ours[0]:.3g} to "
+            f"{ours[-1]:.3g}")
 
 
 def _scale(tensors: dict, path) -> float:
@@ -156,18 +150,14 @@ def load_ldm(
 ) -> LatentDiffusion:
     """UNet, and encoder and first stage if they are there. Raises SGDiffError that lists what is
     missing or left over."""
-    checkpoint = _opened(ldm)
+    checkpoint = read_checkpoint(ldm)
     tensors, path = dict(checkpoint.tensors), checkpoint.path
     state, averages = take(tensors, "model.diffusion_model."), take(tensors, "model_ema.")
     _check_schedule({name: tensors.pop(name) for name in SCHEDULE if name in tensors}, path)
     scale = _scale(tensors, path)
     stage, cond = take(tensors, "first_stage_model."), take(tensors, "cond_stage_model.")
-    nothing_left(
-        tensors,
-        path,
-        "model.diffusion_model., model_ema., first_stage_model., cond_stage_model. and the noise "
-        "schedule's tables",
-    )
+    nothing_left(tensors, path, "model.diffusion_model., model_ema., first_stage_model., "
+                                "cond_stage_model. and the noise schedule's tables")
     unet = _meta(UNet, unet_config(state, path, mask_padding), path)
     check_names(state, unet.state_dict(), path, "UNet (model.diffusion_model.)")
     if ema:
@@ -197,14 +187,11 @@ def official_layout(
     vq = from_diffusers(first_stage.network.state_dict(), len(first_stage.config.channels))
     ldm = {"betas": schedule.betas.float(), "alphas_cumprod": schedule.alphas_cumprod.float()}
     ldm |= {f"model.diffusion_model.{name}": v for name, v in unet.state_dict().items()}
-    ldm |= {
-        f"model_ema.{f'diffusion_model.{name}'.replace('.', '')}": v
-        for name, v in (averaged or unet).state_dict().items()
-    }
+    ldm |= {f"model_ema.{f'diffusion_model.{name}'.replace('.', '')}": v
+            for name, v in (averaged or unet).state_dict().items()}
     ldm |= {"model_ema.decay": torch.tensor(0.9999), "model_ema.num_updates": torch.tensor(1)}
-    ldm |= {f"first_stage_model.{name}": v for name, v in vq.items()} | {
-        f"cond_stage_model.{name}": v for name, v in sip.items()
-    }
+    ldm |= {f"first_stage_model.{name}": v for name, v in vq.items()}
+    ldm |= {f"cond_stage_model.{name}": v for name, v in sip.items()}
     return {"sip": sip, "ldm": ldm, "vq": vq}
 
 # %% ../../nbs/pretrained/official_weights.ipynb #0ec902c0
@@ -220,17 +207,15 @@ def official_ddim(
 ) -> Tensor:  # (B, ...)
     """Samples by the official DDIM. Raises: SamplingCancelled, ValueError. Source: arXiv
     2010.02502, eq. 12, as in the official code."""
-    schedule, draws = NoiseSchedule.sqrt_linear(), iter(() if noise is None else noise)
-    given = noise is not None
+    schedule = NoiseSchedule.sqrt_linear()
     if noise is not None and len(noise) != num_inference_steps:
         raise ValueError(f"noise for {len(noise)} steps was given, expected {num_inference_steps}")
     walk, x = sampling_timesteps(schedule, num_inference_steps, "official"), x_T
     for i, (t, s) in enumerate(zip(walk, walk[1:])):
         at = torch.full((len(x),), t, device=x.device)
-        eps = denoise(x, at).to(x.dtype)
-        fresh = (
-            None if eta == 0 else next(draws).to(x) if given else draw_noise(x.shape, generator, x)
-        )
+        eps, fresh = denoise(x, at).to(x.dtype), None
+        if eta != 0:
+            fresh = draw_noise(x.shape, generator, x) if noise is None else noise[i].to(x)
         x = ddim_step(schedule, predict_x0(schedule, x, at, eps, "eps"), eps, t, s, eta, fresh)
         if callback is not None and callback(i, x) is False:
             raise SamplingCancelled(

@@ -199,19 +199,10 @@ def map_annotations(
             yield "annotations", Broken(f"map of image {key}: {pixels.why}")
             continue
         for category in np.unique(pixels[(pixels >= 92) & (pixels < 256)]).tolist():
-            mask = pixels == category
-            y, x = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
-            box = [x[0], y[0], x[-1] + 1 - x[0], y[-1] + 1 - y[0]]
-            yield (
-                "annotations",
-                {
-                    "id": (key * 1000 + category) % 2**63,
-                    "image_id": key,
-                    "category_id": category,
-                    "bbox": [float(v) for v in box],
-                    "segmentation": masks.encode(np.asfortranarray(mask.astype(np.uint8))),
-                },
-            )
+            mask = masks.encode(np.asfortranarray((pixels == category).astype(np.uint8)))
+            yield "annotations", {
+                "id": (key * 1000 + category) % 2**63, "image_id": key, "category_id": category,
+                "bbox": masks.toBbox(mask).tolist(), "segmentation": mask}
 
 # %% ../../nbs/real/coco_stuff.ipynb #1a2c8ce3
 MOST_CATEGORIES = 2**15         # the largest id: each number below it has a row in the vocabulary
@@ -249,8 +240,7 @@ class _Header:
             if kind != "annotations": self._enter(kind, count[kind], d)
             elif not count[kind] and (other := _kind_of(d)):
                 raise SGDiffError(
-                    f"{path} is {other}: COCO-Stuff needs instances_*.json, stuff_*.json"
-                )
+                    f"{path} is {other}: COCO-Stuff needs instances_*.json, stuff_*.json")
             count[kind] += 1
         for kind, n in count.items():
             if not n: raise SGDiffError(f"{path} lists no {kind}: is it a COCO annotation file?")
@@ -320,10 +310,8 @@ class COCOSource:
                  progress: bool = True,
                  only: set = None,      # image ids; the others are left out. None: all
                  tally: Tally = None):  # hears of broken entries of the headers
-        self.instances = Path(instances)
-        self.stuff = Path(stuff)
-        self.prefix = prefix
-        self.progress = progress
+        self.instances, self.stuff = Path(instances), Path(stuff)
+        self.prefix, self.progress = prefix, progress
         header, *others = (_Header(path, tally or Tally(), progress) for path in self.files())
         for other in others: header.take(other)
         self.images = header.images             # id -> (width, height, file name)
@@ -332,10 +320,8 @@ class COCOSource:
         self.left_out = set() if only is None else set(self.images) - only
         self.images = {key: image for key, image in self.images.items() if key not in self.left_out}
         if not self.images:
-            raise SGDiffError(
-                f"the list of image ids names no image of {instances}: give the lists of "
-                "both splits"
-            )
+            raise SGDiffError(f"the list of image ids names no image of {instances}: give the "
+                              "lists of both splits")
 
     def files(self): return [p for p in (self.instances, self.stuff) if not p.is_dir()]
 
@@ -344,17 +330,13 @@ class COCOSource:
         yield from ((place, *found) for place, found in enumerate(self._all()))
 
     def _all(self):
-        yield from (
-            ("things", d)
-            for k, d in json_annotations(self.instances, self.progress)
-            if k == "annotations"
-        )
-        stuff = (
-            map_annotations(self.stuff, self.images)
-            if self.stuff.is_dir()
-            else json_annotations(self.stuff, self.progress)
-        )
-        yield from (("stuff", d) for k, d in stuff if k == "annotations")
+        things, stuff = json_annotations(self.instances, self.progress), self._stuff()
+        for kind, records in (("things", things), ("stuff", stuff)):
+            yield from ((kind, d) for group, d in records if group == "annotations")
+
+    def _stuff(self):
+        if self.stuff.is_dir(): return map_annotations(self.stuff, self.images)
+        return json_annotations(self.stuff, self.progress)
 
 
 def _named(_, found):           # what a broken annotation is called
@@ -432,28 +414,20 @@ def make_coco_table(source: COCOSource, rules: COCORules, tally: Tally) -> dict:
     "The columns of one split: names, boxes and centres, in rows of 8 places."
     chosen = keep_boxes(source, rules, tally)
     centres, keys, M = find_centres(source, chosen, rules, tally), list(chosen), rules.max_objects
-    shapes = {
-        "object_ids": (np.int64, ()),
-        "object_names": (np.int32, ()),
-        "object_boxes": (np.float32, (4,)),
-        "object_centres": (np.float32, (2,)),
-    }
-    table: dict = {
-        name: np.full((len(keys), M, *shape), -1, dtype) for name, (dtype, shape) in shapes.items()
-    }
+    shapes = {"object_ids": (np.int64, ()), "object_names": (np.int32, ()),
+              "object_boxes": (np.float32, (4,)), "object_centres": (np.float32, (2,))}
+    table: dict = {name: np.full((len(keys), M, *shape), -1, dtype)
+                   for name, (dtype, shape) in shapes.items()}
     for i, key in enumerate(keys):
         for k, (place, name, category, box) in enumerate(chosen[key]):
-            table["object_ids"][i, k], table["object_names"][i, k], table["object_boxes"][i, k] = (
-                name, category, box,
-            )
             middle = box[0] + box[2] / 2, box[1] + box[3] / 2
-            table["object_centres"][i, k] = centres.get(place, middle)
+            said = name, category, box, centres.get(place, middle)
+            for column, value in zip(shapes, said, strict=True): table[column][i, k] = value
+    images = [source.images[key] for key in keys]
     table["objects_per_image"] = np.array([len(chosen[key]) for key in keys], np.int32)
     table["image_ids"] = np.array(keys, np.int64)
-    table["image_sizes"] = np.array([source.images[key][:2] for key in keys], np.int32).reshape(
-        -1, 2
-    )
-    table["image_paths"] = [source.prefix + source.images[key][2] for key in keys]
+    table["image_sizes"] = np.array([image[:2] for image in images], np.int32).reshape(-1, 2)
+    table["image_paths"] = [source.prefix + path for _, _, path in images]
     return table
 
 
@@ -463,12 +437,9 @@ def coco_vocab(categories: dict) -> dict:       # category id -> word; -> vocab.
     names = ["NONE"] * (max(objects.values()) + 1)
     for word, c in objects.items(): names[c] = word
     predicates = ["__in_image__", *GEOMETRIC]
-    return {
-        "object_name_to_idx": objects,
-        "object_idx_to_name": names,
-        "pred_name_to_idx": {p: i for i, p in enumerate(predicates)},
-        "pred_idx_to_name": predicates,
-    }
+    return {"object_name_to_idx": objects, "object_idx_to_name": names,
+            "pred_name_to_idx": {p: i for i, p in enumerate(predicates)},
+            "pred_idx_to_name": predicates}
 
 
 def _agree(train: COCOSource, val: COCOSource, tally: Tally) -> dict:
@@ -499,8 +470,6 @@ def prepare_coco_stuff(
     tables = {"train": make_coco_table(train, rules, tally)}
     if val is not None:
         rest = make_coco_table(val, rules, tally)
-        tables |= {
-            "val": {k: v[: rules.n_val] for k, v in rest.items()},
-            "test": {k: v[rules.n_val :] for k, v in rest.items()},
-        }
+        tables["val"] = {k: v[:rules.n_val] for k, v in rest.items()}
+        tables["test"] = {k: v[rules.n_val:] for k, v in rest.items()}
     return coco_vocab(categories), tables

@@ -77,8 +77,7 @@ def _check_axes(
             known = int(axis) if axis.isdigit() else sizes.setdefault(axis, size)
             if size == known: continue
             raise ValueError(
-                f"{name} has the shape {column.shape}: {size} where other columns have {known}"
-            )
+                f"{name} has the shape {column.shape}: {size} where other columns have {known}")
 
 
 def read_columns(
@@ -88,11 +87,8 @@ def read_columns(
     import h5py  # here, because it is an extra
     try:
         with h5py.File(path, "r") as h5:
-            found = {
-                name: _plain_column(h5, name)
-                for name in LAYOUT
-                if h5.id.links.exists(name.encode())
-            }
+            found = {name: _plain_column(h5, name)
+                     for name in LAYOUT if h5.id.links.exists(name.encode())}
             needed = (*NEEDED, *RELATIONS) if set(RELATIONS) & set(found) else NEEDED
             missing = [name for name in needed if name not in found]
             if missing: raise ValueError(f"the columns {', '.join(missing)} are missing")
@@ -116,9 +112,8 @@ def table_bytes(
     with h5py.File("table", "w", driver="core", backing_store=False) as h5:
         for name, column in sorted(table.items()):
             if name == "image_paths":
-                h5.create_dataset(
-                    name, data=np.array(column, dtype=object), dtype=h5py.string_dtype()
-                )
+                texts = np.array(column, dtype=object)
+                h5.create_dataset(name, data=texts, dtype=h5py.string_dtype())
                 continue
             some = bool(column.size)
             h5.create_dataset(name, data=column, compression="gzip" if some else None, shuffle=some)

@@ -81,9 +81,8 @@ class RealData:
         self.epoch = epoch
         self._cache: dict | None = {} if cache else None
         if table.sizes is None:
-            table.sizes = image_sizes(
-                self.folder, [table.image_path(i) for i in range(len(table))], progress
-            )
+            paths = [table.image_path(i) for i in range(len(table))]
+            table.sizes = image_sizes(self.folder, paths, progress)
         self.left_out = np.zeros(0, int)  # rows of the table whose image cannot be used
         self.leave_out(np.flatnonzero((table.sizes < 1).any(1)))
         if len(self.left_out) and len(self.left_out) == len(table):
@@ -96,14 +95,12 @@ class RealData:
         "Goes on without the images of some rows."
         c, sizes = self.table.columns, np.maximum(self.table.sizes, 1)
         self.left_out = np.union1d(self.left_out, rows).astype(int)
-        seen = is_seen(
-            *fit_boxes(c["object_boxes"], sizes, self.config.fit), self.config.min_visible
-        )  # (N, M)
+        boxes = fit_boxes(c["object_boxes"], sizes, self.config.fit)
+        seen = is_seen(*boxes, self.config.min_visible)     # (N, M)
         seen &= np.arange(seen.shape[1]) < c["objects_per_image"][:, None]
         seen[self.left_out] = False
-        self.rows = np.flatnonzero(
-            seen.any(1)
-        )  # images that can be read and show at least one object
+        # images that can be read and show at least one object
+        self.rows = np.flatnonzero(seen.any(1))
 
     def __len__(self): return len(self.rows)
 
@@ -123,6 +120,8 @@ class RealData:
         "Width and height of image `i`, in pixels."
         return tuple(self.table.sizes[int(self.rows[i])].tolist())
 
+    def _called(self, i): return None           # the file of image `i`, in messages; None: its path
+
     def graph(self, i: int) -> SceneGraph:
         "The graph of image `i` in this epoch, with boxes."
         record = self.record(i)
@@ -131,7 +130,7 @@ class RealData:
     def image(self, i: int) -> torch.Tensor:        # (3, H, W) uint8
         "The square picture of image `i`. Raises SGDiffError that names a broken file."
         if self._cache is not None and i in self._cache: return self._cache[i]
-        pixels = square_picture(self.file(i), self.config, self.size(i))
+        pixels = square_picture(self.file(i), self.config, self.size(i), self._called(i))
         if self._cache is not None: self._cache[i] = pixels
         return pixels
 
@@ -161,23 +160,18 @@ class RealData:
     ) -> tuple:  # (B, 3, H, W) float in [-1, 1], SceneGraphBatch
         "Images and their graphs."
         if rng is None: graphs = [self.graphs[i] for i in indices]
-        else:
-            graphs = [
-                self.thin_graph(make_graph(self.record(int(i)), self.config, rng), rng)
-                for i in indices
-            ]
-        return self.pixels(indices), SceneGraphBatch.from_graphs(
-            graphs, self.config.vocab, self.config.image_node
-        )
+        else: graphs = [self.thin_graph(self.training_graph(int(i), rng), rng) for i in indices]
+        return self.pixels(indices), self._together(graphs)
+
+    def _together(self, graphs) -> SceneGraphBatch:
+        return SceneGraphBatch.from_graphs(graphs, self.config.vocab, self.config.image_node)
 
     def collate(
         self, items,
     ) -> tuple:  # items: list of B pairs -> (B, 3, H, W) float, SceneGraphBatch
         "A batch of items."
         images, graphs = zip(*items)
-        return torch.stack(images), SceneGraphBatch.from_graphs(
-            list(graphs), self.config.vocab, self.config.image_node
-        )
+        return torch.stack(images), self._together(list(graphs))
 
     def training_graph(self, index: int, rng) -> SceneGraph:
         "What is said of image `index` this time: a graph drawn afresh from its record."
@@ -199,11 +193,8 @@ class RealData:
     ):  # -> SceneGraph, or None where nothing can be turned round
         "The graph with the ends of one relation exchanged, so that it says something wrong."
         told = set(graph.triples)
-        rows = [
-            i
-            for i, (s, p, o) in enumerate(graph.triples)
-            if p not in SYMMETRIC and graph.objects[s] != graph.objects[o] and (o, p, s) not in told
-        ]
+        rows = [i for i, (s, p, o) in enumerate(graph.triples) if p not in SYMMETRIC
+                and graph.objects[s] != graph.objects[o] and (o, p, s) not in told]
         if not rows: return None
         i = rows[rng.integers(len(rows))]
         s, p, o = graph.triples[i]
@@ -221,9 +212,8 @@ class PreparedData(RealData):
                  **options):                    # of RealConfig
         table = open_table(folder, split)
         self._check(table)
-        super().__init__(
-            table, images, RealConfig(table.vocab, image_size, **options), epoch, cache, progress
-        )
+        config = RealConfig(table.vocab, image_size, **options)
+        super().__init__(table, images, config, epoch, cache, progress)
 
     def _check(self, table):
         "Any table will do; a data set of one kind says which."

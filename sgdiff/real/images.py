@@ -89,8 +89,7 @@ def opened(
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > LARGEST_PICTURE:
                 raise ValueError(
-                    f"{image.width} x {image.height} pixels are more than {LARGEST_PICTURE:,}"
-                )
+                    f"{image.width} x {image.height} pixels are more than {LARGEST_PICTURE:,}")
             yield image
     except Exception as error:
         why = _in_words(file, error)
@@ -141,10 +140,8 @@ def image_fault(
             as_rgb(image)
     except SGDiffError as error:
         other = isinstance(error.__cause__, _OtherSize)
-        return (
-            "of another size than the data set says" if other else "cannot be decoded",
-            f"{path} ({error.__cause__})",
-        )
+        reason = "of another size than the data set says" if other else "cannot be decoded"
+        return reason, f"{path} ({error.__cause__})"
     return None
 
 
@@ -178,11 +175,9 @@ def picture_faults(
 
     pool = ThreadPoolExecutor()
     try:
-        yield from tqdm(
-            pool.map(fault, paths, sizes), title, len(paths), disable=not progress, leave=False
-        )
-    finally:
-        pool.shutdown(cancel_futures=True)
+        found = pool.map(fault, paths, sizes)
+        yield from tqdm(found, title, len(paths), disable=not progress, leave=False)
+    finally: pool.shutdown(cancel_futures=True)
 
 # %% ../../nbs/real/images.ipynb #10e858f5
 def image_sizes(
@@ -197,17 +192,12 @@ def image_sizes(
         except SGDiffError as error: return (0, 0), f"{path} ({error.__cause__ or error})"
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(
-            tqdm(
-                pool.map(size, paths), "image sizes", len(paths), disable=not progress, leave=False
-            )
-        )
+        sizes = pool.map(size, paths)
+        bar = tqdm(sizes, "image sizes", len(paths), disable=not progress, leave=False)
+        found = list(bar)
     faults = [fault for _, fault in found if fault]
     if faults:
-        warnings.warn(
-            f"{len(faults)} of {len(paths)} images cannot be read and are left out: "
-            + "; ".join(faults[:5])
-            + ("; ..." if len(faults) > 5 else ""),
-            stacklevel=2,
-        )
+        told = "; ".join(faults[:5]) + ("; ..." if len(faults) > 5 else "")
+        warnings.warn(f"{len(faults)} of {len(paths)} images cannot be read and are left out: "
+                      f"{told}", stacklevel=2)
     return np.array([size for size, _ in found], np.int64).reshape(-1, 2)

@@ -37,10 +37,8 @@ def fingerprint(files,              # the input files
         try:
             with open(path, "rb") as file: h.update(hashlib.file_digest(file, "blake2b").digest())
         except OSError as error:
-            raise SGDiffError(
-                f"cannot read {path}: {error.strerror}. Download it, or name the folder that holds "
-                "it with --raw."
-            ) from error
+            raise SGDiffError(f"cannot read {path}: {error.strerror}. Download it, or name the "
+                              "folder that holds it with --raw.") from error
     return h.hexdigest()
 
 
@@ -49,16 +47,10 @@ def listed(folder) -> str:          # folder: of images
     folder."""
     folder, h = Path(folder), hashlib.blake2b(digest_size=16)
     if not folder.is_dir(): raise SGDiffError(f"there is no folder of images {folder}")
-    for path in sorted(
-        p
-        for p in folder.rglob("*")
-        if p.suffix.lower() in (".jpg", ".jpeg", ".png") and p.is_file()
-    ):
-        h.update(
-            b"/"
-            + os.fsencode(path.relative_to(folder).as_posix())
-            + f"/{path.stat().st_size}".encode()
-        )
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in (".jpg", ".jpeg", ".png") or not path.is_file(): continue
+        name = path.relative_to(folder).as_posix()
+        h.update(os.fsencode(f"/{name}/{path.stat().st_size}"))
     return h.hexdigest()
 
 
@@ -91,14 +83,11 @@ def check_images(
     "Opens all images of a table, side by side."
     from sgdiff.real.images import picture_faults
     fine, sizes = [], [tuple(size) for size in table["image_sizes"].tolist()]
-    for fault in picture_faults(
-        folder, list(table["image_paths"]), sizes, f"images of {name}", progress
-    ):
+    paths, title = list(table["image_paths"]), f"images of {name}"
+    for fault in picture_faults(folder, paths, sizes, title, progress):
         fine.append(fault is None)
-        if fault:
-            tally.bad("image files", *fault)
-        else:
-            tally.add("image files", "fine")
+        if fault: tally.bad("image files", *fault)
+        else: tally.add("image files", "fine")
     return fine
 
 
@@ -179,11 +168,8 @@ def _left_by_another(out, files):
     "Tables that an earlier preparation wrote and this one does not have."
     try: told = read_sums(out) or {}
     except SGDiffError: return []
-    return [
-        out / name
-        for name in told
-        if name.endswith(".h5") and "/" not in name and name not in files
-    ]
+    return [out / name for name in told
+            if name.endswith(".h5") and "/" not in name and name not in files]
 
 # %% ../../nbs/real/prepare.ipynb #471f1ec4
 def hash_splits(keys) -> dict:      # of image ids -> {"train": [...], "val": [...], "test": [...]}
@@ -205,15 +191,10 @@ def read_splits(path) -> dict:
             "or use --splits hash (not the published split)"
         )
     splits = load_json(path)
-    if not (
-        isinstance(splits, dict)
-        and "train" in splits
-        and all(isinstance(v, list) for v in splits.values())
-    ):
-        raise SGDiffError(
-            f"{path} is not a file of splits: expected {{'train': [image ids], 'val': [...], "
-            f"'test': [...]}}"
-        )
+    named = isinstance(splits, dict) and "train" in splits
+    if not named or not all(isinstance(ids, list) for ids in splits.values()):
+        raise SGDiffError(f"{path} is not a file of splits: expected {{'train': [image ids], "
+                          "'val': [...], 'test': [...]}")
     for name in splits:
         if name in SPLITS: continue
         near = get_close_matches(name, SPLITS, 1, 0.4)
@@ -228,22 +209,20 @@ def open_vg(args) -> tuple:  # input files, function (tally) -> (vocab, tables),
     from sgdiff.real.sources import VGSource, read_aliases
     from sgdiff.real.visual_genome import VGRules, prepare_visual_genome
     raw, source = Path(args.raw), VGSource(args.raw, not args.quiet)
-    rules = _rules(VGRules, args)
+    rules = VGRules(**_rules(args))
     aliases = [raw / f"{kind}_alias.txt" for kind in ("object", "relationship")]
     splits = None if args.splits == "hash" else Path(args.splits or raw / "vg_splits.json")
 
     def prepare(tally):
         chosen = hash_splits(source.images()) if splits is None else read_splits(splits)
-        return prepare_visual_genome(
-            source, chosen, rules, tally, *(read_aliases(path, tally) for path in aliases)
-        )
+        names = [read_aliases(path, tally) for path in aliases]
+        return prepare_visual_genome(source, chosen, rules, tally, *names)
 
-    if splits is not None: read_splits(splits)
-    return (
-        [*source.files(), *aliases, *([splits] if splits else [])],
-        prepare,
-        {"rules": asdict(rules), "splits": args.splits == "hash"},
-    )
+    files = [*source.files(), *aliases]
+    if splits is not None:
+        read_splits(splits)
+        files.append(splits)
+    return files, prepare, {"rules": asdict(rules), "splits": args.splits == "hash"}
 
 
 def open_gqa(args) -> tuple:
@@ -251,24 +230,16 @@ def open_gqa(args) -> tuple:
     from sgdiff.real.sources import GQASource
     from sgdiff.real.visual_genome import VGRules, prepare_visual_genome
     raw = Path(args.raw)
-    paths = [
-        p
-        for p in (raw / f"{name}sceneGraphs.json" for name in ("train_", "val_", ""))
-        if p.exists()
-    ]
-    if not paths:
-        raise SGDiffError(
-            f"no train_sceneGraphs.json, val_sceneGraphs.json or sceneGraphs.json in {raw}"
-        )
-    rules = _rules(VGRules, args, cut=True, merged=False, match_iou=0)
+    names = "train_sceneGraphs.json", "val_sceneGraphs.json", "sceneGraphs.json"
+    paths = [raw / name for name in names if (raw / name).exists()]
+    if not paths: raise SGDiffError(f"no {names[0]}, {names[1]} or {names[2]} in {raw}")
+    rules = VGRules(cut=True, merged=False, match_iou=0, **_rules(args))
 
     def prepare(tally):
         if len(paths) == 1: splits = hash_splits(GQASource(paths, False).images())
         else:
-            splits = {
-                name: list(GQASource([path], False).images())
-                for name, path in zip(("train", "val"), paths)
-            }
+            splits = {name: list(GQASource([path], False).images())
+                      for name, path in zip(("train", "val"), paths)}
             held = {*splits["val"]}  # a test keeps its own
             splits["train"] = [key for key in splits["train"] if key not in held]
         return prepare_visual_genome(GQASource(paths, not args.quiet), splits, rules, tally, {}, {})
@@ -276,37 +247,24 @@ def open_gqa(args) -> tuple:
     return paths, prepare, {"rules": asdict(rules)}
 
 
-def _rules(cls, args, **fixed):
+def _rules(args):               # -> the rules that the options give, by their names in VGRules
+    given: dict = {}
+    if getattr(args, "sg2im", False): given = dict(all_splits=False, merged=False, match_iou=0)
     for kind in ("object", "attribute", "predicate"):
         least = getattr(args, f"min_{kind}_instances")
-        if least is not None and least < 0:
-            raise SGDiffError(f"--min-{kind}-instances is {least}, expected 0 or more")
-    given = {
-        name: getattr(args, name)
-        for name in ("min_object_instances", "min_attribute_instances", "min_predicate_instances")
-        if getattr(args, name) is not None
-    }
-    return cls(
-        **given,
-        **fixed,
-        **(
-            {"all_splits": False, "merged": False, "match_iou": 0}
-            if getattr(args, "sg2im", False)
-            else {}
-        ),
-    )
+        if least is None: continue
+        if least < 0: raise SGDiffError(f"--min-{kind}-instances is {least}, expected 0 or more")
+        given[f"min_{kind}_instances"] = least
+    return given
 
 # %% ../../nbs/real/prepare.ipynb #3615c2c2
 def read_ids(path) -> set:          # path: a text file of numbers, apart by white space
     "Image ids. Raises SGDiffError where the file is missing or holds something else."
     words = read_text(path).split()
     wrong = [word for word in words if not re.fullmatch(r"\d{1,18}", word, re.ASCII)]
-    if wrong:
-        raise SGDiffError(
-            f"{path} is no list of image ids ({wrong[0][:40]!r}): "
-            "expected numbers, apart by white space"
-        )
-    return {int(word) for word in words}
+    if not wrong: return {int(word) for word in words}
+    raise SGDiffError(f"{path} is no list of image ids ({wrong[0][:40]!r}): "
+                      "expected numbers, apart by white space")
 
 
 def open_coco(args) -> tuple:
@@ -327,30 +285,22 @@ def open_coco(args) -> tuple:
                     f"stuff_{split}.json, or --stuff-maps DIR with {split}/*.png"
                 )
         pairs[split] = instances, stuff
-    maps = [
-        p
-        for pair in pairs.values()
-        for stuff in pair[1:]
-        if stuff.is_dir()
-        for p in sorted(stuff.glob("*.png"))
-    ]
+    files = [path for pair in pairs.values() for path in pair if not path.is_dir()]
+    for _, stuff in pairs.values(): files += sorted(stuff.glob("*.png"))    # in a file are none
+    settings: dict = {"rules": asdict(rules)}
     lists = [Path(p) for p in args.image_ids or ()]
     only = set().union(*map(read_ids, lists)) if lists else None
+    if only is not None: settings["image ids"] = len(only)
+
+    def source(split, tally):
+        if split not in pairs: return None
+        return COCOSource(*pairs[split], f"{split}/", not args.quiet, only, tally)
 
     def prepare(tally):
-        sources = [
-            COCOSource(*pairs[split], f"{split}/", not args.quiet, only, tally)
-            if split in pairs
-            else None
-            for split in ("train2017", "val2017")
-        ]
-        return prepare_coco_stuff(*sources, rules, tally)
+        both = source("train2017", tally), source("val2017", tally)
+        return prepare_coco_stuff(*both, rules, tally)
 
-    return (
-        [p for pair in pairs.values() for p in pair if not p.is_dir()] + maps + lists,
-        prepare,
-        {"rules": asdict(rules)} | ({} if only is None else {"image ids": len(only)}),
-    )
+    return files + lists, prepare, settings
 
 
 OPENERS = {"vg": open_vg, "gqa": open_gqa, "coco": open_coco}
@@ -359,10 +309,8 @@ OPENERS = {"vg": open_vg, "gqa": open_gqa, "coco": open_coco}
 def run(args) -> dict:          # args: what `add_command` parses; -> the report
     "Prepares a data set, or finds that it is prepared."
     files, prepare, settings = OPENERS[args.data](args)
-    settings |= {
-        "data": args.data,
-        "images checked": None if args.images is None else listed(args.images),
-    }
+    checked = None if args.images is None else listed(args.images)
+    settings |= {"data": args.data, "images checked": checked}
     out = Path(args.out)
     if not args.force: _same_kind(out, args.data)
     mark = fingerprint(files, settings)
@@ -372,12 +320,9 @@ def run(args) -> dict:          # args: what `add_command` parses; -> the report
         vocab, tables = prepare(tally)
         tables = each_once(tables, tally)
         if args.images is not None:
-            tables = {
-                name: only_rows(
-                    table, check_images(table, args.images, tally, name, not args.quiet)
-                )
-                for name, table in tables.items()
-            }
+            for name, table in tables.items():
+                fine = check_images(table, args.images, tally, name, not args.quiet)
+                tables[name] = only_rows(table, fine)
         report = write_all(out, vocab, tables, tally, mark, settings)
     print(f"{tally}\n\n{out}: {_sizes(report)}")
     _tell_stale(out)
@@ -405,30 +350,19 @@ def _known(report, out, strict):
     "The report of a finished run, told again. Raises SGDiffError if --strict allows less."
     bad = sum(map(len, report["broken"].values()))
     if bad and strict:
-        raise SGDiffError(
-            "\n".join(
-                [
-                    f"{out} was prepared from broken or missing inputs, which --strict does not "
-                    "pass (--force looks again):",
-                    *_named(report),
-                ]
-            )
-        )
+        head = (f"{out} was prepared from broken or missing inputs, which --strict does not pass "
+                "(--force looks again):")
+        named = [f"{reason}: {', '.join(names)}" for reason, names in report["broken"].items()]
+        raise SGDiffError("\n".join([head, *named]))
     then = f"; {bad} or more broken or missing inputs then, --force looks again" if bad else ""
     print(f"{out} is prepared already: {_sizes(report)}. Nothing to do{then}.")
     _tell_stale(out)
     return report
 
 
-def _named(report):
-    return [f"{reason}: {', '.join(names)}" for reason, names in report["broken"].items()]
-
-
 def _sizes(report):
-    return (
-        ", ".join(f"{n:,} {name}" for name, n in report["images"].items())
-        + f" images; {report['objects']} objects, {report['predicates']} predicates"
-    )
+    images = ", ".join(f"{n:,} {name}" for name, n in report["images"].items())
+    return f"{images} images; {report['objects']} objects, {report['predicates']} predicates"
 
 
 def pack(args) -> dict:         # -> split -> index
@@ -436,15 +370,10 @@ def pack(args) -> dict:         # -> split -> index
     from sgdiff.real.shards import pack_prepared
     tally = Tally(args.strict)
     packed = pack_prepared(
-        args.tables, args.images, args.out, args.per_shard, not args.quiet, tally
-    )
-    print(
-        f"{tally}\n\n{args.out}: "
-        + ", ".join(
-            f"{index['samples']:,} {split} images in {len(index['shards'])} shards"
-            for split, index in packed.items()
-        )
-    )
+        args.tables, args.images, args.out, args.per_shard, not args.quiet, tally)
+    told = [f"{index['samples']:,} {split} images in {len(index['shards'])} shards"
+            for split, index in packed.items()]
+    print(f"{tally}\n\n{args.out}: {', '.join(told)}")
     return packed
 
 
@@ -458,29 +387,20 @@ def add_command(sub) -> None:  # what argparse's add_subparsers gave
     )
     p.set_defaults(run=run)
     kinds = p.add_subparsers(dest="data", required=True, metavar="data")
-    for data, text in (
-        ("vg", "Visual Genome v1, v1.2 or v1.4"),
-        ("gqa", "GQA's scene graphs"),
-        ("coco", "COCO-Stuff 2017"),
-    ):
+    for data, text in (("vg", "Visual Genome v1, v1.2 or v1.4"), ("gqa", "GQA's scene graphs"),
+                       ("coco", "COCO-Stuff 2017")):
         c = kinds.add_parser(data, help=text, description=text)
         c.add_argument("--raw", required=True, help="folder of the raw annotations")
-        c.add_argument(
-            "--images",
-            help="folder of the images, each of which is opened and checked; without it none is",
-        )
+        c.add_argument("--images", help="folder of the images, each of which is opened and "
+                                        "checked; without it none is")
         c.add_argument("--out", required=True, help="folder for the tables")
-        c.add_argument(
-            "--strict", action="store_true", help="stop at the first broken record or image"
-        )
+        c.add_argument("--strict", action="store_true",
+                       help="stop at the first broken record or image")
         c.add_argument("--force", action="store_true", help="prepare again, whatever is there")
         c.add_argument("--quiet", action="store_true", help="no progress bars")
         if data == "coco":
-            c.add_argument(
-                "--stuff-maps",
-                help="folder of stuffthingmaps (train2017/*.png) in place of stuff_*.json",
-            )
-        if data == "coco":
+            c.add_argument("--stuff-maps", help="folder of stuffthingmaps (train2017/*.png) in "
+                                                "place of stuff_*.json")
             c.add_argument(
                 "--image-ids", nargs="+", metavar="FILE",
                 help="lists of image ids, of both splits, such as "
@@ -488,33 +408,22 @@ def add_command(sub) -> None:  # what argparse's add_subparsers gave
             )
             continue
         for kind, usual in (("object", 2000), ("attribute", 2000), ("predicate", 500)):
-            c.add_argument(
-                f"--min-{kind}-instances",
-                type=int,
-                help=f"least number of a word in train (default: {usual}, as in sg2im)",
-            )
+            c.add_argument(f"--min-{kind}-instances", type=int, help="least number of a word in "
+                           f"train (default: {usual}, as in sg2im)")
         if data == "vg":
-            c.add_argument(
-                "--splits", help="sg2im's vg_splits.json (default: the one in --raw), or 'hash'"
-            )
-            c.add_argument(
-                "--sg2im",
-                action="store_true",
-                help="sg2im's selection: relationships with vanished ends are lost, predicates of "
-                     "val and test stay as they were typed",
-            )
+            c.add_argument("--splits", help="sg2im's vg_splits.json (default: the one in --raw), "
+                                            "or 'hash'")
+            c.add_argument("--sg2im", action="store_true", help="sg2im's selection: relationships "
+                           "with vanished ends are lost, predicates of val and test stay as they "
+                           "were typed")
     text = "pack a prepared folder into tar files, which `sgdiff train --data` reads as well"
     c = kinds.add_parser("shards", help=text, description=text[0].upper() + text[1:] + ".")
     c.set_defaults(run=pack)
     c.add_argument("--tables", required=True, help="folder that `sgdiff prepare` wrote")
     c.add_argument("--images", required=True, help="folder of the images")
     c.add_argument("--out", required=True, help="folder for the shards")
-    c.add_argument(
-        "--strict",
-        action="store_true",
-        help="stop at the first broken image; otherwise such are left out and named",
-    )
-    c.add_argument(
-        "--per-shard", type=int, default=1000, metavar="N", help="images in a file (default: 1000)"
-    )
+    c.add_argument("--strict", action="store_true",
+                   help="stop at the first broken image; otherwise such are left out and named")
+    c.add_argument("--per-shard", type=int, default=1000, metavar="N",
+                   help="images in a file (default: 1000)")
     c.add_argument("--quiet", action="store_true", help="no progress bars")

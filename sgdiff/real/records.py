@@ -117,15 +117,10 @@ def fit_image(image: Image.Image,       # any size and mode
               ) -> np.ndarray:          # (3, H, W) uint8
     "The square picture, each pixel the mean of what it covers (bicubic, with antialiasing)."
     W, H = image.size
-    side = min(W, H)
-    box = (
-        (0, 0, W, H)
-        if fit == "squash"
-        else ((W - side) / 2, (H - side) / 2, (W + side) / 2, (H + side) / 2)
-    )
+    w, h = (W, H) if fit == "squash" else (min(W, H), min(W, H))
+    box = (W - w) / 2, (H - h) / 2, (W + w) / 2, (H + h) / 2
     small = as_rgb(image).resize(
-        (image_size, image_size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0
-    )
+        (image_size, image_size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
     return np.asarray(small).transpose(2, 0, 1)
 
 # %% ../../nbs/real/records.ipynb #2762be00
@@ -155,11 +150,8 @@ def choose_rows(n: int,             # objects there are
     if n <= limit: return list(range(n))
     related = sorted({i for s, _, o in triples for i in (s, o)})
     others = sorted(set(range(n)) - set(related))
-    if len(related) > limit:
-        return sorted(int(i) for i in rng.choice(related, limit, replace=False))
-    return sorted(
-        related + [int(i) for i in rng.choice(others, limit - len(related), replace=False)]
-    )
+    if len(related) > limit: return sorted(rng.choice(related, limit, replace=False).tolist())
+    return sorted(related + rng.choice(others, limit - len(related), replace=False).tolist())
 
 # %% ../../nbs/real/records.ipynb #64848063
 def record_rng(
@@ -168,18 +160,16 @@ def record_rng(
     key: str,  # the image's id
 ) -> np.random.Generator:
     "The random numbers of an image in an epoch: a function of these three and of nothing else."
-    return np.random.default_rng(
-        [seed, 0 if epoch is None else epoch + 1, zlib.crc32(key.encode())]
-    )
+    which = 0 if epoch is None else epoch + 1
+    return np.random.default_rng([seed, which, zlib.crc32(key.encode())])
 
 
 def _kept(record, config):
     "(rows that are seen, their boxes, centres) in the square picture."
     boxes, seen = fit_boxes(record.boxes, record.size, config.fit)
     rows = np.flatnonzero(is_seen(boxes, seen, config.min_visible)).tolist()
-    middle = (
-        record.boxes[:, :2] + record.boxes[:, 2:] / 2 if record.centres is None else record.centres
-    )
+    middle = record.centres
+    if middle is None: middle = record.boxes[:, :2] + record.boxes[:, 2:] / 2
     scale, shift = placement(record.size, config.fit)
     return rows, boxes, middle * scale + shift
 
@@ -196,10 +186,8 @@ def make_graph(record: Record, config: RealConfig, rng) -> SceneGraph:      # rn
     No `__image__`: the batch adds it."""
     seen, boxes, centres = _kept(record, config)
     triples = _renumbered(record.triples or (), seen)
-    rows = [
-        seen[i]
-        for i in choose_rows(len(seen), triples, config.max_objects - config.image_node, rng)
-    ]
+    limit = config.max_objects - config.image_node
+    rows = [seen[i] for i in choose_rows(len(seen), triples, limit, rng)]
     if record.triples is None: triples = geometric_triples(boxes[rows], centres[rows], rng)
     else: triples = _renumbered(record.triples, rows)
     return SceneGraph(

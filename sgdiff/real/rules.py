@@ -56,36 +56,31 @@ class _Checks:
         value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
         where = f"row {row}, place {place[0]}" if place else f"row {row}"
         raise SGDiffError(
-            f"{self.path}: column {name}, {where} holds {value!r}, expected {expected}"
-        )
+            f"{self.path}: column {name}, {where} holds {value!r}, expected {expected}")
 
     def between(self, name, low, high, used=True, hint=""):  # low <= value < high where used
         column = self.c[name]
-        expected = (
-            f"{low} to {high - 1}" if np.ndim(high) == 0 else "the row of an object of its image"
-        )
+        expected = "the row of an object of its image"
+        if np.ndim(high) == 0: expected = f"{low} to {high - 1}"
         self.refuse(name, ((column < low) | (column >= high)) & used, expected + hint)
 
     def words(self, name, used, known):  # known: words by number
         hint = ": the vocab.json beside it belongs to another preparation"
         self.between(name, 1, len(known), used, hint)
         hole = np.array([word.startswith("__none_") for word in known])
-        self.refuse(
-            name, used & hole[np.where(used, self.c[name], 0)], f"the number of a word{hint}"
-        )
+        in_hole = used & hole[np.where(used, self.c[name], 0)]
+        self.refuse(name, in_hole, f"the number of a word{hint}")
 
     def images(self):
         def wrong(path):
             try: return leads_out(as_text(path))
             except UnicodeDecodeError: return True
 
-        self.refuse(
-            "image_paths", np.array([wrong(path) for path in self.c["image_paths"]], bool), INSIDE
-        )
+        outside = np.array([wrong(path) for path in self.c["image_paths"]], bool)
+        self.refuse("image_paths", outside, INSIDE)
         if "image_sizes" in self.c:
-            self.refuse(
-                "image_sizes", (self.c["image_sizes"] < 1).any(1), "a width and a height above 0"
-            )
+            none = (self.c["image_sizes"] < 1).any(1)
+            self.refuse("image_sizes", none, "a width and a height above 0")
 
     def objects(self):
         M = self.c["object_names"].shape[1]
@@ -97,9 +92,8 @@ class _Checks:
         self.refuse("object_boxes", used & ~sound, "x, y and a width and a height above 0")
         if "image_sizes" in self.c: self.near(used, boxes, self.c["image_sizes"][:, None])
         if "object_centres" in self.c:
-            self.refuse(
-                "object_centres", used & ~np.isfinite(self.c["object_centres"]).all(2), "x and y"
-            )
+            sound = np.isfinite(self.c["object_centres"]).all(2)
+            self.refuse("object_centres", used & ~sound, "x and y")
         return used
 
     def near(self, used, boxes, sizes):  # sizes: (N, 1, 2), as sources.far_out says it of one box
@@ -121,17 +115,14 @@ class _Checks:
         values, counts = self.c["object_attributes"], self.c["attributes_per_object"]
         self.between("attributes_per_object", 0, values.shape[1] + 1, used)
         if len(values) != used.sum():
-            raise SGDiffError(
-                f"{self.path}: column object_attributes has {len(values)} rows, for {used.sum()} "
-                "objects"
-            )
+            raise SGDiffError(f"{self.path}: column object_attributes has {len(values)} rows, for "
+                              f"{used.sum()} objects")
         many = np.iinfo(values.dtype).max if self.attributes is None else self.attributes
         if many == 0:
             self.refuse("attributes_per_object", used & (counts > 0),
                         "0: the vocab.json beside it has no words for attributes")
-        self.between(
-            "object_attributes", 0, many, np.arange(values.shape[1]) < counts[used][:, None]
-        )
+        told = np.arange(values.shape[1]) < counts[used][:, None]
+        self.between("object_attributes", 0, many, told)
 
 # %% ../../nbs/real/rules.ipynb #96716862
 def check_columns(
@@ -159,33 +150,21 @@ def check_record(
     n, size, boxes, centres = len(record.objects), record.size, record.boxes, record.centres
     must(isinstance(record.key, str), "key", record.key, "text")
     must(isinstance(record.path, str) and not leads_out(record.path), "path", record.path, INSIDE)
-    must(
-        len(size) == 2 and all(type(v) is int and v > 0 for v in size),
-        "size",
-        size,
-        "a width and a height above 0",
-    )
+    sized = len(size) == 2 and all(type(v) is int and v > 0 for v in size)
+    must(sized, "size", size, "a width and a height above 0")
     for word in record.objects:
         must(_is_word(word, vocab.objects), "an object", word, "a word of the vocabulary")
     sound = boxes.shape == (n, 4) and np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all()
     must(sound, "boxes", boxes, f"{n} of x, y and a width and a height above 0")
-    must(
-        centres is None or (centres.shape == (n, 2) and np.isfinite(centres).all()),
-        "centres",
-        centres,
-        f"{n} of x and y",
-    )
+    known = centres is None or (centres.shape == (n, 2) and np.isfinite(centres).all())
+    must(known, "centres", centres, f"{n} of x and y")
     must(len(record.attributes) in (0, n), "attributes", record.attributes, f"{n} lists of words")
     for word in (word for said in record.attributes for word in said):
         must(word in vocab.attributes, "an attribute", word, "a word of the vocabulary")
     for s, p, o in record.triples or ():
         must(_is_word(p, vocab.predicates), "a predicate", p, "a word of the vocabulary")
-        must(
-            all(type(v) is int and 0 <= v < n for v in (s, o)),
-            "a relationship",
-            [s, p, o],
-            f"rows of objects, 0 to {n - 1}",
-        )
+        ends = all(type(v) is int and 0 <= v < n for v in (s, o))
+        must(ends, "a relationship", [s, p, o], f"rows of objects, 0 to {n - 1}")
 
 
 def _is_word(word, known): return word in known[1:] and not word.startswith("__none_")

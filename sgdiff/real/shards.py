@@ -16,7 +16,6 @@ __all__ = ['LARGEST', 'record_to_json', 'record_from_json', 'read_index', 'shard
            'PackedData', 'pack_prepared', 'leave_broken_out']
 
 # %% ../../nbs/real/shards.ipynb #72367bb8
-import functools
 import hashlib
 import io
 import itertools
@@ -30,14 +29,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm.auto import tqdm
 
 from ..errors import SGDiffError, described, fault_of, load_json, parse_json, save_json
 from ..folders import SUMS, check_sums, file_sum, inside, one_writer, read_sums, write_sums
 from .json_stream import Tally, other_kind
-from .images import picture_faults
-from .dataset import PreparedData, RealData, data_fingerprint, square_picture
+from .dataset import PreparedData, RealData, data_fingerprint
+from .prepare import SPLITS, check_images
 from .records import RealConfig, Record, fit_boxes, is_seen
 from ..graphs.vocab import MOST_WORDS, Vocab
 from .rules import check_record
@@ -60,16 +58,13 @@ def record_from_json(
     "The inverse of `record_to_json`. Raises SGDiffError where it is none, or means nothing."
     try:
         d = parse_json(data.decode(), source)
-        triples = None if d["triples"] is None else tuple((s, p, o) for s, p, o in d["triples"])
-        centres = (
-            None if d["centres"] is None else np.array(d["centres"], np.float32).reshape(-1, 2)
-        )
+        triples, centres = d["triples"], d["centres"]
+        if triples is not None: triples = tuple((s, p, o) for s, p, o in triples)
+        if centres is not None: centres = np.array(centres, np.float32).reshape(-1, 2)
         boxes = np.array(d["boxes"], np.float32).reshape(-1, 4)
         attributes = tuple(tuple(said) for said in d.get("attributes", ()))
-        record = Record(
-            d["key"], d["path"], tuple(d["size"]), tuple(d["objects"]), boxes, triples, centres,
-            attributes,
-        )
+        record = Record(d["key"], d["path"], tuple(d["size"]), tuple(d["objects"]), boxes, triples,
+                        centres, attributes)
         if vocab is not None: check_record(record, vocab)
         return record
     except SGDiffError: raise
@@ -98,23 +93,15 @@ def read_index(
         kinds = ("objects", "predicates", "attributes")
         if max(len(index["vocab"].get(kind, ())) for kind in kinds) > MOST_WORDS:
             raise ValueError(f"more than {MOST_WORDS} words")
-        vocab, fingerprint, shards = (
-            Vocab.from_dict(index["vocab"]),
-            index["fingerprint"],
-            index["shards"],
-        )
-        if not all(
-            isinstance(word, str) for word in (*vocab.objects, *vocab.predicates, fingerprint)
-        ):
-            raise ValueError("a word is no text")
+        vocab, fingerprint = Vocab.from_dict(index["vocab"]), index["fingerprint"]
+        shards, words = index["shards"], (*vocab.objects, *vocab.predicates, fingerprint)
+        if not all(isinstance(word, str) for word in words): raise ValueError("a word is no text")
         if not isinstance(shards, dict):
             raise ValueError("'shards' is no {...} of shards and their numbers of samples")
         for name, n in shards.items():
             if not re.fullmatch(r"\d{6,9}\.tar", name) or type(n) is not int or not 0 < n < 10**9:
-                raise ValueError(
-                    f"the shard {name!r} has {n!r} samples, "
-                    "expected something like '000000.tar' and a whole number"
-                )
+                raise ValueError(f"the shard {name!r} has {n!r} samples, expected something like "
+                                 "'000000.tar' and a whole number")
         if (n := sum(shards.values())) != index.get("samples", n):
             raise ValueError(f"its shards have {n} samples, 'samples' is {index['samples']!r}: "
                              "a shard is missing in the list, or one too many")
@@ -126,15 +113,10 @@ def _members(tar, path):
     end = os.path.getsize(path)
     for member in tar:
         key, _, kind = member.name.partition(".")
-        if not (
-            member.isreg()
-            and not member.issparse()
-            and re.fullmatch(r"\d{9}", key)
-            and kind in LARGEST
-        ):
+        plain = member.isreg() and not member.issparse()
+        if not (plain and re.fullmatch(r"\d{9}", key) and kind in LARGEST):
             raise ValueError(
-                f"it holds {member.name[:80]!r}, expected files such as 000000000.image"
-            )
+                f"it holds {member.name[:80]!r}, expected files such as 000000000.image")
         if not 0 <= member.size <= LARGEST[kind] or member.offset_data + member.size > end:
             raise ValueError(f"{member.name} would have {member.size} bytes")
         yield key, kind, member.offset_data, member.size
@@ -170,9 +152,8 @@ def read_sample(
     "Files of a sample, held against its sums. Raises SGDiffError."
     try:
         with open(path, "rb") as shard:
-            found = {
-                kind: _piece(shard, *places[kind]) for kind in (*kinds, "sums") if kind in places
-            }
+            found = {kind: _piece(shard, *places[kind])
+                     for kind in (*kinds, "sums") if kind in places}
     except OSError as error: raise _not_whole(path, error) from error
     for kind in kinds:
         if "sums" in places and _sum_line(key, kind, found[kind]) not in found["sums"]:
@@ -193,24 +174,17 @@ def write_shards(data: RealData,
     "Packs a data set; does nothing where the same was packed and is whole. Raises SGDiffError."
     if per_shard < 1: raise SGDiffError(f"per_shard is {per_shard}, expected at least 1")
     out, order = Path(out), np.random.default_rng(seed).permutation(len(data))
-    told = functools.reduce(
-        lambda crc, i: zlib.crc32(record_to_json(data.record(i)), crc), range(len(data)), 0
-    )  # of all records
+    told = 0    # of all records
+    for i in range(len(data)): told = zlib.crc32(record_to_json(data.record(i)), told)
     index = {
-        "vocab": data.config.vocab.to_dict(),
-        "fingerprint": data_fingerprint(data),
-        "records": told,
-        "seed": seed,
-        "samples": len(data),
-        "per_shard": per_shard,
-        "tables": _tables(data),
-        "shards": {},
-    }
+        "vocab": data.config.vocab.to_dict(), "fingerprint": data_fingerprint(data),
+        "records": told, "seed": seed, "samples": len(data), "per_shard": per_shard,
+        "tables": _tables(data), "shards": {}}
     if (before := _packed(out, index)) is not None: return before
     with one_writer(out), renewed(out, ("index.json", SUMS)) as part:
-        for number, start in enumerate(
-            tqdm(range(0, len(order), per_shard), "shards", disable=not progress, leave=False)
-        ):
+        starts = range(0, len(order), per_shard)
+        bar = tqdm(starts, "shards", disable=not progress, leave=False)
+        for number, start in enumerate(bar):
             name, rows = f"{number:06d}.tar", order[start:start + per_shard].tolist()
             _write_shard(part / name, (_sample(data, i) for i in rows))
             index["shards"][name] = len(rows)
@@ -235,9 +209,8 @@ def _packed(out, index):
         if read_sums(out) is not None: check_sums(out, 0)
         before = load_json(out / "index.json")
     except SGDiffError as error: return print(f"{out} is not whole and is made again: {error}")
-    if isinstance(before, dict) and all(
-        before.get(k, v) == v for k, v in index.items() if k not in ("shards", "tables")
-    ):
+    asked = {k: v for k, v in index.items() if k not in ("shards", "tables")}
+    if isinstance(before, dict) and all(before.get(k, v) == v for k, v in asked.items()):
         return before
     raise SGDiffError(
         f"{out} holds shards of another data set or size: choose another folder, or remove that one"
@@ -272,11 +245,8 @@ def _read_back(folder):
     vocab, _, shards = read_index(folder)
     for name, n in shards.items():
         for key, places in shard_samples(folder / name, n):
-            record_from_json(
-                read_sample(folder / name, key, places, ("json", "image"))[0],
-                vocab,
-                f"{name}, sample {key}",
-            )
+            told, _ = read_sample(folder / name, key, places, ("json", "image"))
+            record_from_json(told, vocab, f"{name}, sample {key}")
 
 # %% ../../nbs/real/shards.ipynb #8b1f7e42
 class PackedData(RealData):
@@ -291,9 +261,8 @@ class PackedData(RealData):
         self.places: dict[str, tuple] = {}  # sample -> shard, kind -> (first byte, bytes)
         for name, n in tqdm(shards.items(), "shards", disable=not progress, leave=False):
             self._open(name, n)
-        self.rows = np.array(
-            sorted(int(key) for key in self.places if self._shows(self._record(key))), int
-        )
+        shown = [int(key) for key in self.places if self._shows(self._record(key))]
+        self.rows = np.array(sorted(shown), int)
 
     def _open(self, name, n):
         "Notes where the files of a shard lie."
@@ -304,9 +273,8 @@ class PackedData(RealData):
             self.places[key] = path, places
 
     def _shows(self, record):
-        return is_seen(
-            *fit_boxes(record.boxes, record.size, self.config.fit), self.config.min_visible
-        ).any()
+        boxes = fit_boxes(record.boxes, record.size, self.config.fit)
+        return is_seen(*boxes, self.config.min_visible).any()
 
     def _read(self, key, kind):
         path, places = self.places[key]
@@ -327,13 +295,11 @@ class PackedData(RealData):
         "The image file of image `i`, in memory."
         return io.BytesIO(self._read(self._key(i), "image"))
 
-    def image(self, i: int) -> torch.Tensor:        # (3, H, W) uint8
-        "The square picture of image `i`. Raises SGDiffError that names it."
-        if self._cache is not None and i in self._cache: return self._cache[i]
-        name = self._name(self._key(i))
-        pixels = square_picture(self.file(i), self.config, self.record(i).size, name)
-        if self._cache is not None: self._cache[i] = pixels
-        return pixels
+    def size(self, i: int) -> tuple:
+        "Width and height of image `i`, in pixels."
+        return self.record(i).size
+
+    def _called(self, i): return self._name(self._key(i))
 
 # %% ../../nbs/real/shards.ipynb #bb1c9570
 def pack_prepared(folder,               # that `sgdiff prepare` wrote
@@ -346,19 +312,15 @@ def pack_prepared(folder,               # that `sgdiff prepare` wrote
     """Packs the splits of a prepared folder, without broken images, if they are not. Raises
     SGDiffError."""
     tally, packed = Tally() if tally is None else tally, {}
-    splits = [
-        split for split in ("train", "val", "test") if (Path(folder) / f"{split}.h5").exists()
-    ]
+    splits = [split for split in SPLITS if (Path(folder) / f"{split}.h5").exists()]
     if not splits:
         raise SGDiffError(
             f"{folder} holds no train.h5, val.h5 or test.h5: give the folder that `sgdiff "
             "prepare` wrote"
         )
     # nothing is cut away
-    opened = {
-        split: PreparedData(folder, images, split, progress=progress, fit="squash")
-        for split in splits
-    }
+    opened = {split: PreparedData(folder, images, split, progress=progress, fit="squash")
+              for split in splits}
     for path in sorted(Path(folder).glob("*.h5")):
         if path.stem not in splits:
             tally.add("tables", f"{path.name} passed over: no train, val or test")
@@ -374,17 +336,7 @@ def pack_prepared(folder,               # that `sgdiff prepare` wrote
 
 def leave_broken_out(data, tally, name, progress) -> None:
     "Opens all images of a data set, side by side, and goes on without those that cannot be used."
-    table, broken = data.table, []
-    paths, sizes = (
-        [table.image_path(i) for i in range(len(table))],
-        list(map(tuple, table.sizes.tolist())),
-    )
-    for row, fault in enumerate(
-        picture_faults(data.folder, paths, sizes, f"images of {name}", progress)
-    ):
-        if fault is None:
-            tally.add("image files", "fine")
-        else:
-            tally.bad("image files", *fault)
-            broken.append(row)
-    data.leave_out(broken)
+    paths = [data.table.image_path(i) for i in range(len(data.table))]
+    told = {"image_paths": paths, "image_sizes": data.table.sizes}
+    fine = check_images(told, data.folder, tally, name, progress)
+    data.leave_out(np.flatnonzero(np.logical_not(fine)))

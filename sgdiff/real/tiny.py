@@ -52,40 +52,21 @@ def tiny_scenes(
         )
         # hidden altogether: take it to be everywhere
         if not masks.any((1, 2)).all(): masks = masks | ~masks.any((1, 2), keepdims=True)
-        yield TinyScene(
-            key,
-            Image.fromarray(image.transpose(1, 2, 0)),
-            scene.graph.objects,
-            [_tight(m) for m in masks],
-            masks,
-            scene.graph.triples,
-        )
+        yield TinyScene(key, Image.fromarray(image.transpose(1, 2, 0)), scene.graph.objects,
+                        [_tight(mask) for mask in masks], masks, scene.graph.triples)
 
 
 def _tight(mask):       # (H, W) bool -> [x, y, width, height] around what is set
-    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
-    return [
-        int(columns[0]),
-        int(rows[0]),
-        int(columns[-1] - columns[0] + 1),
-        int(rows[-1] - rows[0] + 1),
-    ]
+    left, top, right, bottom = Image.fromarray(mask).getbbox()
+    return [left, top, right - left, bottom - top]
 
 # %% ../../nbs/real/tiny.ipynb #1557ba49
 PREDICATES = {
-    "left of": "to the left of",
-    "right of": "to the right of",
-    "above": "above",
-    "below": "under",
-    "inside": "in",
-    "surrounding": "around",
-    "in front of": "in front of",
-    "behind": "behind",
-    "looking at": "looking at",
     # as people would write them
-    "looking away from": "facing away from",
-    "holding": "holding",
-    "next to": "next to",
+    "left of": "to the left of", "right of": "to the right of", "above": "above",
+    "below": "under", "inside": "in", "surrounding": "around", "in front of": "in front of",
+    "behind": "behind", "looking at": "looking at", "looking away from": "facing away from",
+    "holding": "holding", "next to": "next to",
 }
 
 
@@ -107,9 +88,8 @@ def _vg_relationship(scene, k, objects, version, rng):
     s, p, o = scene.triples[k]
     p, ends = PREDICATES[p], []
     for i in (s, o):
-        end = {
-            key: v for key, v in objects[i].items() if key not in ("merged_object_ids", "names")
-        } | {"name": scene.words[i]}
+        end = objects[i] | {"name": scene.words[i]}
+        for key in ("merged_object_ids", "names"): end.pop(key, None)
         if version == "1.4" and rng.random() < 0.125:
             end["object_id"] += 50
             if rng.random() < 0.5: objects[i]["merged_object_ids"].append(end["object_id"])
@@ -117,14 +97,9 @@ def _vg_relationship(scene, k, objects, version, rng):
             end["object_id"] += 20 * (end["object_id"] not in objects[i]["merged_object_ids"])
         ends.append(end)
     word = (p, p.upper(), f" {p}")[rng.choice(3, p=(0.7, 0.2, 0.1))]
-    names = ("id", {}) if version == "1" else ("relationship_id", {"synsets": []})
-    return {
-        names[0]: 1000 * scene.key + k,
-        "predicate": word,
-        "subject": ends[0],
-        "object": ends[1],
-        **names[1],
-    }
+    key, more = ("id", {}) if version == "1" else ("relationship_id", {"synsets": []})
+    return {key: 1000 * scene.key + k, "predicate": word, "subject": ends[0], "object": ends[1],
+            **more}
 
 # %% ../../nbs/real/tiny.ipynb #498b2cd5
 def write_tiny_vg(folder,               # made if need be
@@ -140,19 +115,11 @@ def write_tiny_vg(folder,               # made if need be
     for scene in tiny_scenes(n, seed):
         place = f"VG_100K{'_2' * (scene.key % 2)}/{scene.key}.jpg"
         objects = [_vg_object(scene, i, version) for i in range(len(scene.words))]
-        relations = [
-            _vg_relationship(scene, k, objects, version, rng) for k in range(len(scene.triples))
-        ]
-        tables["image_data"].append(
-            {
-                key: scene.key,
-                "width": scene.image.width,
-                "height": scene.image.height,
-                "url": f"https://example.org/{place}",
-                "coco_id": None,
-                "flickr_id": None,
-            }
-        )
+        relations = [_vg_relationship(scene, k, objects, version, rng)
+                     for k in range(len(scene.triples))]
+        tables["image_data"].append({
+            key: scene.key, "width": scene.image.width, "height": scene.image.height,
+            "url": f"https://example.org/{place}", "coco_id": None, "flickr_id": None})
         tables["objects"].append({key: scene.key, "objects": objects})
         tables["relationships"].append({key: scene.key, "relationships": relations})
         tables["attributes"].append({key: scene.key, "attributes": [
@@ -161,17 +128,10 @@ def write_tiny_vg(folder,               # made if need be
     for name, rows in tables.items(): _dump(rows, folder / "raw" / f"{name}.json")
     (folder / "raw" / "object_alias.txt").write_text("sheep,sheeps\nperson,man, woman\n")
     (folder / "raw" / "relationship_alias.txt").write_text(
-        "to the left of,left of\nin,inside,within\n"
-    )
-    ids = list(range(1, n + 1))
-    _dump(
-        {
-            "train": ids[: -2 * (n // 6)],
-            "val": ids[-2 * (n // 6) : -(n // 6)],
-            "test": ids[-(n // 6) :],
-        },
-        folder / "raw" / "vg_splits.json",
-    )
+        "to the left of,left of\nin,inside,within\n")
+    ids, sixth = list(range(1, n + 1)), n // 6
+    _dump({"train": ids[:-2 * sixth], "val": ids[-2 * sixth:-sixth], "test": ids[-sixth:]},
+          folder / "raw" / "vg_splits.json")
     return folder
 
 
@@ -188,45 +148,24 @@ def write_tiny_gqa(
     for scene in tiny_scenes(n, seed):
         objects = {}
         for i, (word, (x, y, w, h)) in enumerate(zip(scene.words, scene.boxes)):
-            relations = [
-                {"name": PREDICATES[p], "object": str(100 * scene.key + o)}
-                for s, p, o in scene.triples
-                if s == i
-            ]
+            relations = [{"name": PREDICATES[p], "object": str(100 * scene.key + o)}
+                         for s, p, o in scene.triples if s == i]
             objects[str(100 * scene.key + i)] = {
-                "name": word, "x": x, "y": y, "w": w, "h": h,
-                "attributes": [],
-                "relations": relations,
-            }
+                "name": word, "x": x, "y": y, "w": w, "h": h, "attributes": [],
+                "relations": relations}
         data[str(scene.key)] = {
-            "width": scene.image.width, "height": scene.image.height, "objects": objects,
-        }
+            "width": scene.image.width, "height": scene.image.height, "objects": objects}
         _save(scene.image, folder / "images" / f"{scene.key}.jpg")
     _dump(data, folder / "sceneGraphs.json")
     return folder
 
 # %% ../../nbs/real/tiny.ipynb #c145a3c6
-COCO_IDS = {
+COCO_IDS = {  # true category ids
     "person": 1, "car": 3, "boat": 9, "bird": 16, "dog": 18, "sheep": 20, "ball": 37, "kite": 38,
-    "night": 106, "grass": 124,
-    # true category ids
-    "house": 128,
-    "street": 149,
-    "sand": 154,
-    "water": 155,
-    "sky": 157,
-    "snow": 159,
-    "tree": 169,
-}
-# where they differ
-COCO_NAMES = {
-    37: "sports ball",
-    106: "clouds",
-    149: "road",
-    155: "sea",
-    157: "sky-other",
-    183: "other",
-}
+    "night": 106, "grass": 124, "house": 128, "street": 149, "sand": 154, "water": 155, "sky": 157,
+    "snow": 159, "tree": 169}
+COCO_NAMES = {  # where they differ
+    37: "sports ball", 106: "clouds", 149: "road", 155: "sea", 157: "sky-other", 183: "other"}
 
 
 def _runs(mask):        # (H, W) bool -> uncompressed run-length code
@@ -255,25 +194,17 @@ def _coco_annotation(scene, i, rng):
         segmentation = masks.encode(np.asfortranarray(mask.astype(np.uint8)))
         segmentation["counts"] = segmentation["counts"].decode()
     else: segmentation = _runs(mask) if (crowd := bool(rng.random() < 0.3)) else _rectangles(mask)
-    return {
-        "id": 100 * scene.key + i,
-        "image_id": scene.key,
-        "category_id": category,
-        "bbox": [float(v) for v in scene.boxes[i]],
-        "area": float(mask.sum()),
-        "iscrowd": int(category < 92 and crowd),
-        "segmentation": segmentation,
-    }
+    return {"id": 100 * scene.key + i, "image_id": scene.key, "category_id": category,
+            "bbox": [float(v) for v in scene.boxes[i]], "area": float(mask.sum()),
+            "iscrowd": int(category < 92 and crowd), "segmentation": segmentation}
 
 # %% ../../nbs/real/tiny.ipynb #8e811a62
 def write_tiny_coco(folder, n: int = 12, seed: int = 0) -> Path:
     """A tiny COCO-Stuff: `annotations`, `train2017`, `val2017` (the last quarter of the images),
     `stuffthingmaps`."""
     folder, rng = Path(folder), np.random.default_rng([seed, n])
-    categories = [
-        {"id": c, "name": COCO_NAMES.get(c, w), "supercategory": ""}
-        for w, c in [*COCO_IDS.items(), ("other", 183)]
-    ]
+    categories = [{"id": c, "name": COCO_NAMES.get(c, w), "supercategory": ""}
+                  for w, c in [*COCO_IDS.items(), ("other", 183)]]
     splits: dict[str, list] = {"train2017": [], "val2017": []}
     for scene in tiny_scenes(n, seed):
         splits["val2017" if scene.key > n - n // 4 else "train2017"].append(scene)
@@ -283,15 +214,8 @@ def write_tiny_coco(folder, n: int = 12, seed: int = 0) -> Path:
         stuff: list[dict] = []
         for scene in scenes:
             name = f"{scene.key:012d}"
-            images.append(
-                {
-                    "id": scene.key,
-                    "file_name": f"{name}.jpg",
-                    "width": scene.image.width,
-                    "height": scene.image.height,
-                    "license": 4,
-                }
-            )
+            images.append({"id": scene.key, "file_name": f"{name}.jpg",
+                           "width": scene.image.width, "height": scene.image.height, "license": 4})
             pixels = np.full(scene.masks.shape[1:], 255, np.uint8)
             for i in range(len(scene.words)):
                 annotation = _coco_annotation(scene, i, rng)
@@ -299,18 +223,9 @@ def write_tiny_coco(folder, n: int = 12, seed: int = 0) -> Path:
                 pixels[scene.masks[i]] = annotation["category_id"] - 1
             _save(scene.image, folder / split / f"{name}.jpg")
             _save(Image.fromarray(pixels), folder / "stuffthingmaps" / split / f"{name}.png")
-        for kind, rows, keep in (
-            ("instances", things, range(91)),
-            ("stuff", stuff, range(92, 184)),
-        ):
-            _dump(
-                {
-                    "info": {},
-                    "licenses": [],
-                    "images": images,
-                    "annotations": rows,
-                    "categories": [c for c in categories if c["id"] in keep],
-                },
-                folder / "annotations" / f"{kind}_{split}.json",
-            )
+        for kind, rows, ids in (("instances", things, range(91)), ("stuff", stuff, range(92, 184))):
+            known = [c for c in categories if c["id"] in ids]
+            data = {"info": {}, "licenses": [], "images": images, "annotations": rows,
+                    "categories": known}
+            _dump(data, folder / "annotations" / f"{kind}_{split}.json")
     return folder

@@ -118,11 +118,8 @@ def gather_rows(
     known: list = [None] * world
     dist.all_gather_object(known, (len(rows), tuple(rows.shape[1:]), rows.dtype))
     longest, (_, shape, dtype) = max(n for n, *_ in known), max(known, key=lambda k: k[0])
-    device = (
-        torch.device("cuda", torch.cuda.current_device())
-        if dist.get_backend() == "nccl"
-        else torch.device("cpu")
-    )
+    on_gpu = dist.get_backend() == "nccl"
+    device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
     padded = torch.zeros(longest, *shape, dtype=dtype, device=device)
     if len(rows): padded[: len(rows)] = rows
     parts = [torch.empty_like(padded) for _ in range(world)]
@@ -170,18 +167,9 @@ def run_processes(
 ) -> subprocess.CompletedProcess:  # with its `stdout` and `stderr`; `returncode` 0 if all went well
     """Runs a program in `n` connected processes on the CPU of this machine, as `torchrun` or
     `accelerate launch` would on many."""
-    launcher = [
-        "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
-        "--nproc-per-node", str(n),
-    ]
-    settings = {
-        **os.environ, "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1", **environment,
-    }
-    return subprocess.run(
-        [sys.executable, *launcher, *map(str, arguments)],
-        env=settings,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
+                "--nproc-per-node", str(n)]
+    settings = {**os.environ, "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": "",
+                "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run([sys.executable, *launcher, *map(str, arguments)], env=settings,
+                          capture_output=True, text=True, timeout=timeout)

@@ -73,13 +73,10 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,  # how slowly the running mean of the gradients follows
     ):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
-        for shape in (
-            p.shape for group in self.param_groups for p in group["params"] if p.ndim < 2
-        ):
-            raise ValueError(
-                f"Muon was given a weight of shape {tuple(shape)}: it moves matrices and kernels "
-                "only; leave the others to AdamW"
-            )
+        given = [p for group in self.param_groups for p in group["params"]]
+        if flat := [tuple(p.shape) for p in given if p.ndim < 2]:
+            raise ValueError(f"Muon was given a weight of shape {flat[0]}: it moves matrices and "
+                             "kernels only; leave the others to AdamW")
 
     @torch.no_grad()
     def step(
@@ -98,15 +95,12 @@ class Muon(torch.optim.Optimizer):
         gradients, momentum = [p.grad for p in weights], group["momentum"]
         means = [self.state[p].setdefault("momentum_buffer", torch.zeros_like(p)) for p in weights]
         torch._foreach_lerp_(means, gradients, 1 - momentum)
-        updates = [
-            update.reshape(len(update), -1)
-            for update in torch._foreach_lerp(gradients, means, momentum)
-        ]
+        ahead = torch._foreach_lerp(gradients, means, momentum)
+        updates = [update.reshape(len(update), -1) for update in ahead]
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         for weight, update in zip(weights, orthogonal(updates), strict=True):
-            weight.add_(
-                update.view(weight.shape), alpha=-group["lr"] * 0.2 * max(update.shape) ** 0.5
-            )
+            size = group["lr"] * 0.2 * max(update.shape) ** 0.5
+            weight.add_(update.view(weight.shape), alpha=-size)
 
 # %% ../../nbs/training/muon.ipynb #6c000015
 SMALLEST = 16  # rows and columns that a matrix must have
@@ -118,14 +112,9 @@ def moved_by_muon(
     """The matrices and kernels that are trained and have at least 16 rows and columns; tables of
     embeddings are left out. Source: ours, after Jordan et al."""
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    return {
-        name
-        for name, p in model.named_parameters()
-        if p.requires_grad
-        and p.ndim > 1
-        and id(p) not in tables
-        and min(len(p), p[0].numel()) >= SMALLEST
-    }
+    matrices = {name: p for name, p in model.named_parameters()
+                if p.requires_grad and p.ndim > 1 and id(p) not in tables}
+    return {name for name, p in matrices.items() if min(len(p), p[0].numel()) >= SMALLEST}
 
 
 def make_optimizers(
@@ -137,24 +126,18 @@ def make_optimizers(
     """What moves the weights of a model. Raises ValueError where `config.muon` asks for Muon and
     the model has no matrix for it."""
     groups = [{**group, "scale": 1.0} for group in parameter_groups(model, config.weight_decay)]
-    if not config.muon: return [torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)]
+    rate = config.learning_rate
+    if not config.muon: return [torch.optim.AdamW(groups, lr=rate, fused=True)]
     names = moved_by_muon(model)
     if not names:
-        raise ValueError(
-            f"muon={config.muon}, but the model has no matrix of at least {SMALLEST} rows and "
-            "columns: use muon=0"
-        )
+        raise ValueError(f"muon={config.muon}, but the model has no matrix of at least {SMALLEST} "
+                         "rows and columns: use muon=0")
     chosen = {id(p) for name, p in model.named_parameters() if name in names}
     matrices = [p for p in groups[0]["params"] if id(p) in chosen]
     for group in groups: group["params"] = [p for p in group["params"] if id(p) not in chosen]
-    return [
-        torch.optim.AdamW(groups, lr=config.learning_rate, fused=True),
-        Muon(
-            [{"params": matrices, "scale": config.muon}],
-            config.learning_rate * config.muon,
-            config.weight_decay,
-        ),
-    ]
+    moved = [{"params": matrices, "scale": config.muon}]
+    return [torch.optim.AdamW(groups, lr=rate, fused=True),
+            Muon(moved, rate * config.muon, config.weight_decay)]
 
 
 def set_learning_rate(

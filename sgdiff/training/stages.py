@@ -31,7 +31,7 @@ from ..folders import file_sum
 from ..graphs.vocab import closest_words
 from ..terminal import process_rank
 from .distributed import first_does
-from .fit import FitResult, Unfinished, fit
+from .fit import FitResult, Unfinished, fit, noting
 from .steps import FitConfig
 
 # %% ../../nbs/training/stages.ipynb #15608563
@@ -47,10 +47,8 @@ def changed(
     for text in settings:
         name, _, value = text.partition("=")
         if name not in kinds:
-            raise SGDiffError(
-                f"a preset has no field {name[:60]!r}; the closest is "
-                f"{closest_words(name, kinds, 1)[0]}. It has {', '.join(kinds)}"
-            )
+            raise SGDiffError(f"a preset has no field {name[:60]!r}; the closest is "
+                              f"{closest_words(name, kinds, 1)[0]}. It has {', '.join(kinds)}")
         kind = kinds[name]
         try:
             if kind is bool: new[name] = {"true": True, "false": False}[value.lower()]
@@ -58,8 +56,7 @@ def changed(
             else: new[name] = kind(value)
         except (KeyError, ValueError) as error:
             raise SGDiffError(
-                f"{name} is {value!r}, expected something like {name}={values[name]}"
-            ) from error
+                f"{name} is {value!r}, expected something like {name}={values[name]}") from error
     return replace(preset, **new)
 
 
@@ -115,13 +112,13 @@ def check_same(
     now: dict,  # those that are asked for
     loose=(),  # names that may differ
     mend: str = "Choose another --out.",  # what to do
+    held: str = "a run with other settings",  # what the folder holds, if they differ
 ) -> None:
     "Nothing, if a run is asked for the settings that it has. Raises SGDiffError."
     differing = [f"  {name}: {then.get(name)!r} there, {value!r} now"
                  for name, value in now.items() if name not in loose and then.get(name) != value]
     if not differing: return
-    lines = [f"{out} holds a run with other settings:", *differing, mend]
-    raise SGDiffError("\n".join(lines))
+    raise SGDiffError("\n".join([f"{out} holds {held}:", *differing, mend]))
 
 # %% ../../nbs/training/stages.ipynb #d91a10b5
 def finish_stage(
@@ -178,22 +175,14 @@ def check_space(
     if free < more * gigabytes:
         raise SGDiffError(
             f"a checkpoint takes about {gigabytes:.1f} GB, and {('one more', 'two')[more - 1]} "
-            f"must fit; {free:.1f} GB are free at {folder}"
-        )
+            f"must fit; {free:.1f} GB are free at {folder}")
 
 
 @contextlib.contextmanager
 def warned() -> Iterator[threading.Event]:
     "An Event that a scheduler's warning sets: SIGTERM or SIGUSR1."
-    asked, before = threading.Event(), {}
-    if threading.current_thread() is threading.main_thread():  # signals go to the main thread only
-        numbers = [
-            getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)
-        ]
-        before = {number: signal.signal(number, lambda *_: asked.set()) for number in numbers}
-    try: yield asked
-    finally:
-        for number, handler in before.items(): signal.signal(number, handler)
+    names = [name for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    with noting(*(getattr(signal, name) for name in names)) as asked: yield asked
 
 # %% ../../nbs/training/stages.ipynb #36d63b37
 def fit_stage(
