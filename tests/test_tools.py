@@ -65,6 +65,13 @@ def test_cells_marked_as_not_run_are_not(tmp_path):
     assert run_notebooks.execute(path).notebook.cells[1].outputs[0].text == "long\n"
 
 
+def test_a_notebook_is_run_from_the_command_line(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["run_notebooks.py", "nbs/graphs/names.ipynb", "--fast"])
+    assert run_notebooks.main() == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "names ..." and said[-1].startswith("all ")
+
+
 def test_notebooks_are_found_by_number_name_or_path(tmp_path):
     contents = [
         "nbs/index.ipynb",

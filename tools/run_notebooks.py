@@ -123,8 +123,8 @@ def execute(
     path,  # the notebook; it is read, never written
     fast=False,  # sets SGDIFF_FAST=1 for its kernel
     timeout=1800,  # seconds, for any one cell
-    kernels=AsyncKernelManager,  # who starts its kernel
     on_cell=lambda number, total, seconds: None,  # called after each cell
+    kernels=AsyncKernelManager,  # who starts its kernel
 ):  # Run
     "Runs one notebook in a fresh kernel, in its own folder."
     nb = nbformat.read(path, as_version=4)

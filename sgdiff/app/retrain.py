@@ -45,7 +45,7 @@ def _plot(axis, lines: list, *names: str, **style) -> None:     # lines: dicts w
 
 def curves_figure(training: LiveTraining) -> Figure:
     "Losses, measures of the encoder, findings of the judge, as far as the run has come."
-    fig = Figure(figsize=(10, 2.6), layout="constrained")
+    fig = Figure(figsize=(10, 2.9), layout="constrained")
     losses, encoder, pictures = fig.subplots(1, 3)
     lines, measures = training.lines, training.measures
     first = training.choice.pretrain_steps if len(training.choice.stages) == 2 else 0
@@ -62,7 +62,8 @@ def curves_figure(training: LiveTraining) -> Figure:
     losses.set(title="losses", xlabel="step", yscale="log")
     for axis in (losses, encoder, pictures):
         axis.title.set_fontsize(9)
-        if axis.lines and axis.get_legend_handles_labels()[1]: axis.legend(fontsize=6)
+        if axis.get_legend_handles_labels()[1]:  # below, where no curve is
+            axis.legend(fontsize=6, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.25))
     return fig
 
 
