@@ -10,8 +10,9 @@ from run_notebooks import Run, busy_seconds, table
 LIMIT = 20 * 60  # seconds on the wall clock for all notebooks, shortened, on two cores
 RUNS: list[dict] = []  # fields of `Run`, of all notebooks
 SIDE_BY_SIDE = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
-# each process has its share of the cores; before torch is imported
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // SIDE_BY_SIDE)))
+SHARE = max(1, (os.cpu_count() or 1) // SIDE_BY_SIDE)  # of the cores, for each process
+# before torch is imported; the process that started this one alone may have set it to all of them
+os.environ["OMP_NUM_THREADS"] = str(min(SHARE, int(os.environ.get("OMP_NUM_THREADS", SHARE))))
 
 
 @pytest.hookimpl(optionalhook=True)

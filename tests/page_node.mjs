@@ -34,7 +34,7 @@ const answers = {
     const graph = read(text), judged = manifest.judge && graph.triples.map(([s, p, o]) => [graph.objects[s], p, graph.objects[o]]);
     const drawn = await (await ready()).draw({ graph: vocab.rows(graph), seeds, ...manifest.settings, ...settings });
     const found = judged && await engine.judge(drawn.pixels, seeds.length, judged.map(q => graphs.judgeable(manifest.judge, q) ? q : null));
-    return { latents: [...drawn.latents], pixels: [...drawn.pixels], attention: [...drawn.attention], found };
+    return { latents: [...drawn.latents], pixels: [...drawn.pixels], attention: [...drawn.attention], maps: drawn.maps.map(each => [...each]), found };
   },
   async noised({ text, latents, ...request }) {
     const { levels, pixels } = await (await ready()).noised({ graph: vocab.rows(read(text)), latents: Float32Array.from(latents), ...request });

@@ -30,7 +30,7 @@ from sgdiff.method.masked import masked_loss
 from sgdiff.method.noise import initial_noise
 from sgdiff.method.pipeline import SGDiffPipeline
 from sgdiff.method.samplers import SAMPLERS, sampling_timesteps
-from sgdiff.method.unet import record_attention, triple_attention
+from sgdiff.method.unet import layer_attention, record_attention, triple_attention
 from sgdiff.toy.judge import judge_beside
 from sgdiff.toy.recipes import load_pretraining
 from small_browser import chromium, served
@@ -174,17 +174,19 @@ def test_the_page_draws_what_python_draws(node, pipe, judge, text):
         found, = node(dict(what="draw", text=text, seeds=seeds, **settings))
         named = dict(num_inference_steps=settings.get("steps", 16), relation_scale=settings.get("relations", 1.0),
                      guidance_scale=settings.get("guidance"))
-        total = 0
+        total, each = 0, []  # over the steps; of the first picture, step by step and layer by layer
         with record_attention(pipe.unet) as maps:
-            def look(step, latents):
+            def look(step, latents, each=each):
                 nonlocal total
                 total = total + triple_attention(maps, pipe.image_size)[-len(seeds):]
+                each.append(torch.stack([layer_attention(p, pipe.image_size)[-len(seeds)] for p in maps.values()]))
             out = pipe(text, seed=seeds, num_images_per_graph=len(seeds), callback=look, **named)
         assert torch.allclose(torch.tensor(found["latents"]), out.latents.flatten(), atol=1e-3)
         apart = (torch.tensor(found["pixels"]) - out.pixels.flatten()).abs()
         assert (apart <= 2 * 2 / 255).float().mean() >= 0.99
         attention = total.flatten() / named["num_inference_steps"]
         assert torch.allclose(torch.tensor(found["attention"]), attention, atol=1e-3)
+        assert torch.allclose(torch.tensor(found["maps"]), torch.stack(each).flatten(1), atol=1e-3)
         questions = [out.graphs[0].named_triples()] * len(seeds)
         assert [f["verdicts"] for f in found["found"]] == judge.answer(out.pixels, questions)
         assert [set(f["sees"]) for f in found["found"]] == judge.objects(out.pixels)
@@ -474,6 +476,14 @@ def test_looking_inside_tells_which_tokens_an_edit_moved(browser, address):
         page.locator("#inside > summary").click()
         cards = page.locator("#within .cards").first.locator("figcaption")
         assert cards.all_inner_texts() == ["sheep left of tree", "sheep in the image", "tree in the image", "sky in the image", "the whole graph"]
+        layers, steps = (page.locator("#within select").nth(i) for i in (0, 1))
+        maps = page.locator("#within .cards").first.locator("canvas + canvas")
+        shown = lambda: maps.evaluate_all("all => all.map(c => c.toDataURL()).join()")
+        seen = {shown()}
+        for chosen, value in ((layers, "0"), (steps, "0"), (layers, "2"), (steps, "9"), (steps, "all")):
+            chosen.select_option(value)
+            seen.add(shown())
+        assert len(seen) == 6, "another layer or step, and the same attention is shown"
         page.fill("#text", "sheep right of tree; sky")
         page.keyboard.press("Enter")
         drawn(page, "sheep right of tree; sky")

@@ -34,7 +34,7 @@ from ..errors import SGDiffError, atomic_write
 from ..method.graph_encoder import GraphEmbedding, SceneGraphEncoder
 from ..method.pipeline import SGDiffPipeline
 from ..method.pretraining import PretrainingModel
-from ..method.unet import UNet, record_attention, triple_attention
+from ..method.unet import UNet, layer_attention, record_attention
 from ..method.vae import Autoencoder
 from ..toy.judge import Judge
 
@@ -66,16 +66,17 @@ class OneGraph(nn.Module):
 
 # %% ../../nbs/app/onnx_graphs.ipynb #70a1467a
 class Denoiser(nn.Module):
-    "One answer of the UNet, and where each pixel looked."
+    "One answer of the UNet, and where each pixel looked in each of its layers that read the graph."
 
     def __init__(self, unet: UNet, image_size: int):  # image_size: pixels
         super().__init__()
         self.unet, self.image_size = unet, image_size
 
     def forward(self, x: Tensor, t: Tensor, context: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        "As the UNet (B, c, h, w), and (B, L, H, W), which sums to 1 over L."
+        "As the UNet (B, c, h, w), and (B, layers, L, H, W), which sums to 1 over L."
         with record_attention(self.unet) as maps: answer = self.unet(x, t, context, mask)
-        return answer, triple_attention(maps, self.image_size)
+        each = [layer_attention(probs, self.image_size) for probs in maps.values()]
+        return answer, torch.stack(each, 1)
 
 
 class Decoder(nn.Module):

@@ -11,7 +11,8 @@ the graph (arXiv 2211.11138)."""
 # %% auto #0
 __all__ = ['OFFICIAL', 'timestep_embedding', 'zeroed', 'ResBlock', 'SpatialTransformer', 'Downsample', 'Upsample', 'Block',
            'UNetConfig', 'check_sizes', 'GraphContext', 'station', 'transformer', 'down_blocks', 'up_blocks',
-           'UNetLayers', 'with_positions', 'check_inputs', 'UNet', 'record_attention', 'triple_attention']
+           'UNetLayers', 'with_positions', 'check_inputs', 'UNet', 'record_attention', 'layer_attention',
+           'triple_attention']
 
 # %% ../../nbs/method/08_unet.ipynb #590f4998
 import math
@@ -341,15 +342,20 @@ def record_attention(unet: UNet):  # dict: layer name -> (B, heads, N, L) float,
         for layer in layers.values(): layer.record = None
 
 
+def layer_attention(
+    probs,  # (B, heads, N, L), of one layer of `record_attention`
+    size,  # int or (H, W), of the result
+):  # (B, L, H, W) float, sums to 1 over L
+    "The share that each place gives each token, averaged over heads."
+    height, width = (size, size) if isinstance(size, int) else size
+    h = round(math.sqrt(probs.shape[2] * height / width))  # N = h w, same proportions
+    grid = rearrange(probs.float().mean(1), "b (h w) l -> b l h w", h=h)
+    return F.interpolate(grid, (height, width), mode="bilinear")
+
+
 def triple_attention(
     maps: dict,  # from `record_attention`
     size,  # int or (H, W), of the result
 ):  # (B, L, H, W) float, sums to 1 over L
     "The share that each place gives each token, averaged over heads and layers."
-    height, width = (size, size) if isinstance(size, int) else size
-    total: torch.Tensor | int = 0
-    for probs in maps.values():
-        h = round(math.sqrt(probs.shape[2] * height / width))  # N = h w, same proportions
-        grid = rearrange(probs.float().mean(1), "b (h w) l -> b l h w", h=h)
-        total = total + F.interpolate(grid, (height, width), mode="bilinear")
-    return total / len(maps)
+    return sum(layer_attention(probs, size) for probs in maps.values()) / len(maps)

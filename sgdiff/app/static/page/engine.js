@@ -6,6 +6,13 @@ import { Schedule, asked, sample, weighed } from "./sampler.js";
 const whole = numbers => BigInt64Array.from(numbers, BigInt);
 const dot = (a, b) => a.reduce((sum, v, i) => sum + v * b[i], 0), cosine = (a, b) => dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
 
+function overall(maps, n, layers, area) {           // the mean over steps and layers: (n, L, H, W)
+  const mean = new Float32Array(n * area);
+  for (const each of maps) for (let b = 0; b < n; b++) for (let k = 0; k < layers; k++)
+    for (let i = 0; i < area; i++) mean[b * area + i] += each[(b * layers + k) * area + i] / (maps.length * layers);
+  return mean;
+}
+
 export class Engine {
   // ort: onnxruntime-web; manifest: manifest.json; bytes: name of a network -> Uint8Array, taken when it is needed
   constructor(ort, manifest) { this.ort = ort; this.manifest = manifest; this.schedule = new Schedule(manifest.schedule); this.sessions = {}; }
@@ -38,7 +45,7 @@ export class Engine {
     return { graph: whole, objects: fill(alone.slice(0, -1)), nothing: fill(told.slice(-1)) };
   }
 
-  denoiser(conditions, n, weights, look) {          // denoise(x, t) for n pictures; look(attention): of the graph's own rows
+  denoiser(conditions, n, weights, look) {          // denoise(x, t) for n pictures; look(maps): (n, layers, L, H, W), where the graph's own rows were read
     const [c, h, w] = this.manifest.latent_shape, parts = weights.map(([name]) => conditions[name]), L = parts[0].rows.length;
     const C = parts[0].rows[0].length, B = n * parts.length, context = new Float32Array(B * L * C), mask = new Uint8Array(B * L);
     for (let b = 0; b < B; b++) {
@@ -96,12 +103,12 @@ export class Engine {
   async draw({ graph, seeds, steps, guidance, relations, hidden }, tell) {
     const n = seeds.length, size = this.manifest.latent_shape.reduce((a, b) => a * b), noise = new Float32Array(n * size);
     seeds.forEach((seed, i) => noise.set(startNoise(size, seed), i * size));
-    let attention = null;
-    const look = maps => { attention = attention ? attention.map((v, i) => v + maps[i]) : maps; };
+    const maps = [], look = each => { maps.push(each); };            // one a step
     const conditions = await this.conditions(graph, hidden), denoise = this.denoiser(conditions, n, asked(guidance, relations), look);
     const latents = await sample({ schedule: this.schedule, denoise, noise, steps, tell });
     if (!latents) return null;
-    return { tokens: conditions.graph.rows, latents, pixels: await this.decode(latents, n), attention: attention.map(v => v / steps) };
+    const tokens = conditions.graph.rows, area = tokens.length * this.manifest.image_size ** 2, layers = maps[0].length / (n * area);
+    return { tokens, latents, pixels: await this.decode(latents, n), attention: overall(maps, n, layers, area), maps: maps.map(each => each.slice(0, layers * area)) };
   }
 
   // questions: [[subject, predicate, object] as words of the judge, or null], the same for all pictures; -> true, false or null

@@ -99,8 +99,8 @@ worker.onmessage = ({ data }) => {
   if (data.failed !== undefined && (data.id === null || data.id === now?.id)) return say(`could not draw: ${data.failed}`, true);
   if (data.id !== now?.id) return;                  // of a graph that is no longer asked for
   if (data.step) { steps[data.step - 1] = data.pictures; data.pictures.forEach(paint); return say(`drawing: step ${data.step} of ${data.steps}`); }
-  const { drawn: pictures, tokens, latents, attention, found } = data;
-  Object.assign(now, { pictures, tokens, latents, attention, found, done: true });
+  const { drawn: pictures, tokens, latents, attention, maps, found } = data;
+  Object.assign(now, { pictures, tokens, latents, attention, maps, found, done: true });
   now.verdicts = majority(data.found);
   steps[now.request.steps - 1] = data.drawn;
   data.drawn.forEach(paint);

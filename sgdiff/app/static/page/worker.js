@@ -90,8 +90,8 @@ async function draw(request) {
     return !wish && !cancelled;
   });
   if (!drawn) return;
-  const { tokens, latents, attention, pixels } = drawn, seconds = (performance.now() - begun) / 1000;
-  const told = { drawn: rgba(pixels, n, side), id, seconds, tokens, latents, attention };
+  const { pixels, ...known } = drawn, seconds = (performance.now() - begun) / 1000;
+  const told = { drawn: rgba(pixels, n, side), id, seconds, ...known };     // tokens, latents, attention; maps, of the first picture
   postMessage({ ...told, found: null });
   if (!judge) return;
   if (!engine.sessions.judge) await engine.load("judge", await judge);
