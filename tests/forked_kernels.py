@@ -45,34 +45,15 @@ def be_kernel(tests, file, surroundings, folder):
     atexit._run_exitfuncs()  # multiprocessing leaves without them, and temporary folders would stay
 
 
-class Fork:
-    "A process, with the methods of `subprocess.Popen` that jupyter_client asks for."
-    stdin = stdout = stderr = None
-
-    def __init__(self, *given):
-        self.process = FORKS.Process(target=be_kernel, args=(os.getpid(), *given))
-        self.process.start()
-        self.pid = self.process.pid
-
-    def poll(self): return self.process.exitcode
-
-    def wait(self):
-        self.process.join()
-        return self.process.exitcode
-
-    def send_signal(self, number): os.kill(self.pid, number)
-
-    def terminate(self): self.process.terminate()
-
-    def kill(self): self.process.kill()
-
-
 class ForkProvisioner(LocalProvisioner):
     "Starts a fork where the usual one starts an interpreter."
     async def launch_kernel(self, cmd, **kwargs):
+        from sgdiff.app.kernels import KernelProcess  # here: a kernel imports this file
         wake_server()
-        self.process = Fork(self.parent.connection_file, dict(kwargs["env"]), kwargs["cwd"])
-        self.pid = self.process.pid
+        given = os.getpid(), self.parent.connection_file, dict(kwargs["env"]), kwargs["cwd"]
+        process = FORKS.Process(target=be_kernel, args=given)
+        process.start()
+        self.process, self.pid = KernelProcess(process), process.pid
         return self.connection_info
 
 
