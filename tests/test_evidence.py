@@ -247,7 +247,7 @@ TRIAL = defects.BUDGETS["trial"]
 @pytest.fixture(scope="module")
 def eight():
     "Eight scenes, their batch, and the objects that are hidden in them."
-    data = defects.make_dataset(EASY, 8, seed=3, progress=False)
+    data = make_dataset(EASY, 8, seed=3, progress=False)
     batch = SceneGraphBatch.from_graphs(data.graphs, EASY.vocab)
     return data.pixels(range(8)), batch, choose_objects(batch, torch.Generator().manual_seed(1), 1)
 
@@ -340,7 +340,7 @@ def test_a_cell_of_each_kind_is_asked_the_same_and_comes_out_the_same():
 
 def test_a_collapsed_encoder_has_full_marks_where_ties_are_right():
     model = defects.with_form(defects.first_model(defects.PretrainingModel, 0, 32), "collapsed")
-    data = defects.make_dataset(EASY, 16, 200, "test", distinct_graphs=True, progress=False)
+    data = make_dataset(EASY, 16, 200, "test", distinct_graphs=True, progress=False)
     for lean, all_right in ((-defects.TIE, False), (defects.TIE, True)):
         answers = defects.ask_by_cosine(model, data, (16,), lean)
         assert answers.pop("graph to image among 16").sum() <= 1  # no tie: pictures differ

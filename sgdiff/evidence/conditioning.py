@@ -14,8 +14,8 @@ drawing with those of a network."""
 # %% auto #0
 __all__ = ['SIDE', 'ROWS', 'BUDGETS', 'ConditioningRow', 'DrawingBudget', 'preset_of', 'one_hot', 'told_words', 'WordBag',
            'Layout', 'label_map', 'LayoutUNet', 'beside_layout', 'BoxNetwork', 'box_network', 'autoencoder', 'lessons',
-           'held_out', 'shipped_judge', 'reader_of', 'train_drawer', 'drawer_of', 'told_of', 'draw', 'pictures_of',
-           'ask', 'run_conditioning']
+           'shipped_judge', 'reader_of', 'train_drawer', 'drawer_of', 'told_of', 'draw', 'pictures_of', 'ask',
+           'run_conditioning']
 
 # %% ../../nbs/evidence/conditioning.ipynb #5fb5fc5e
 from dataclasses import dataclass, field, replace
@@ -34,7 +34,7 @@ from ..core import set_seed
 from ..errors import default_weights
 from .encoders import ROWS as ENCODERS
 from .encoders import (
-    EncoderBudget, EncoderRow, pretrained_model, schedule, train_encoder)
+    EncoderBudget, EncoderRow, held_out, pretrained_model, schedule, train_encoder)
 from ..graphs.batch import SceneGraphBatch
 from ..method.generation import GraphToLatent, encode_latents
 from ..method.graph_encoder import (
@@ -50,7 +50,7 @@ from ..toy.judge import Judge, load_judge
 from sgdiff.toy.recipes import (
     AUTOENCODERS, PRESETS, Preset, build, denoising, encoder_config, stage_data, train_stage,
     trained)
-from ..toy.world import EASY, FAMILIES, ToyData, make_dataset
+from ..toy.world import EASY, FAMILIES, ToyData
 from ..training.fit import fit
 from ..training.steps import batch_indices
 
@@ -262,12 +262,6 @@ def lessons(seed: int, budget: DrawingBudget) -> tuple[ToyData, Tensor]:
     "The scenes that a seed trains on, and their latents (N, c, h, w)."
     data = stage_data("diffusion", preset_of(budget, seed), progress=False)
     return data, encode_latents(autoencoder(budget), data)
-
-
-@lru_cache(maxsize=1)
-def held_out(n: int) -> ToyData:
-    "Scenes of the test split, all of different graphs."
-    return make_dataset(EASY, n, 200, "test", distinct_graphs=True, progress=False)
 
 
 @lru_cache(maxsize=1)

@@ -19,7 +19,6 @@ __all__ = ['EPOCH', 'LOSSES', 'FORMS', 'ROWS', 'BUDGETS', 'TIE', 'boxes_over', '
 import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,16 +26,15 @@ from torch import Tensor
 
 from ..core import set_seed
 from .encoders import (
-    EncoderBudget, EncoderRow, drawing_errors, flip_questions, found_in_blocks, hide_things,
-    pretrained_model, schedule)
+    EncoderBudget, EncoderRow, drawing_errors, fitted, flip_questions, found_in_blocks, held_out,
+    hide_things, pretrained_model)
 from ..graphs.batch import SceneGraphBatch
 from ..graphs.edits import replace_object, without_relations
 from ..method.graph_encoder import SceneGraphEncoder
 from ..method.masked import MaskedHead, box_masks
-from ..method.pretraining import PretrainingModel, pretraining_loss
+from ..method.pretraining import PretrainingModel
 from ..method.retrieval import embed_graphs, embed_images
-from ..toy.world import EASY, ToyData, make_dataset
-from ..training.fit import fit
+from ..toy.world import EASY, ToyData
 
 # %% ../../nbs/evidence/defects.ipynb #343e12c3
 def boxes_over(
@@ -218,10 +216,6 @@ BUDGETS = {
 }
 
 # %% ../../nbs/evidence/defects.ipynb #97957230
-@lru_cache(maxsize=1)
-def _scenes(n: int, seed: int) -> ToyData: return make_dataset(EASY, n, seed, progress=False)
-
-
 def first_model(
     kind: type[PretrainingModel],
     seed: int,
@@ -233,21 +227,13 @@ def first_model(
     set_seed(seed)
     return kind(replace(c, encoder=encoder, image=replace(c.image, width=dim)))
 
-
-def _fitted(model: PretrainingModel, seed: int, budget: EncoderBudget) -> PretrainingModel:
-    data = _scenes(budget.scenes, seed)
-    loss = pretraining_loss(data, budget.batch_size, seed, keep_all=0.7)
-    config = schedule(EncoderRow(), seed, budget)
-    mean: Any = fit(model, loss, config, progress=False).model_ema
-    return mean.eval()
-
 # %% ../../nbs/evidence/defects.ipynb #d1a010f0
 def new_head(trained: PretrainingModel, seed: int, budget: DefectBudget) -> PretrainingModel:
     "A model that has learned to draw from the tokens of a finished graph encoder."
     model = first_model(PretrainingModel, seed, budget.dim)
     model.config = replace(model.config, contrastive=False)
     model.graph_encoder = copy.deepcopy(trained.graph_encoder).requires_grad_(False)
-    return _fitted(model, seed, replace(budget, steps=budget.probe))
+    return fitted(model, EncoderRow(), seed, replace(budget, steps=budget.probe))
 
 
 @lru_cache(maxsize=1)
@@ -258,7 +244,8 @@ def trained_models(
     budget: DefectBudget,
 ) -> tuple[PretrainingModel, PretrainingModel]:  # for the cosine, for drawing
     "A model that was trained with its defects, and a new head on its tokens."
-    model = _fitted(with_form(first_model(LOSSES[loss], seed, budget.dim), form), seed, budget)
+    model = with_form(first_model(LOSSES[loss], seed, budget.dim), form)
+    model = fitted(model, EncoderRow(), seed, budget)
     return model, new_head(model, seed, budget)
 
 # %% ../../nbs/evidence/defects.ipynb #b71a388f
@@ -319,11 +306,6 @@ def ask_new_head(
     return answers
 
 # %% ../../nbs/evidence/defects.ipynb #6b5a0fbd
-@lru_cache(maxsize=1)
-def _questions(n: int) -> ToyData:
-    return make_dataset(EASY, n, 200, "test", distinct_graphs=True, progress=False)
-
-
 def run_defect(
     row: DefectRow,
     seed: int,
@@ -332,6 +314,6 @@ def run_defect(
     "Trains with the row's defects, and asks."
     model, head = trained_models(row.loss, row.form, seed, budget)
     if row.later: model, head = with_form(model, row.later), with_form(head, row.later)
-    data, lean = _questions(budget.candidates), TIE if row.ties else -TIE
+    data, lean = held_out(budget.candidates), TIE if row.ties else -TIE
     some = ToyData(EASY, data.graphs[: budget.drawn], data.images[: budget.drawn])
     return ask_by_cosine(model, data, budget.blocks, lean) | ask_new_head(head, some, lean)

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from .conditioning import (
-    BUDGETS, ROWS, DrawingBudget, draw, held_out, shipped_judge, told_of, train_drawer)
-from .encoders import flip_questions
+    BUDGETS, ROWS, DrawingBudget, draw, shipped_judge, told_of, train_drawer)
+from .encoders import flip_questions, held_out
 from .parts import Claim, Part
 from ..graphs.graph import SceneGraph
 from ..method.unet import UNet
