@@ -476,8 +476,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'sgdiff/evidence/composition.py'),
                                              'sgdiff.evidence.composition.role_matrix': ( 'evidence/composition.html#role_matrix',
                                                                                           'sgdiff/evidence/composition.py'),
-                                             'sgdiff.evidence.composition.rows_of': ( 'evidence/composition.html#rows_of',
-                                                                                      'sgdiff/evidence/composition.py'),
                                              'sgdiff.evidence.composition.run_composition': ( 'evidence/composition.html#run_composition',
                                                                                               'sgdiff/evidence/composition.py'),
                                              'sgdiff.evidence.composition.scenes_of': ( 'evidence/composition.html#scenes_of',

@@ -10,8 +10,8 @@ Completeness and balance of the roles: after arXiv 2403.16394. The world and the
 
 # %% auto #0
 __all__ = ['Pair', 'LEFT', 'RIGHT', 'THINGS', 'SIDES', 'TOLD', 'BESIDE', 'ROWS', 'BUDGETS', 'ring', 'pair_of', 'CompositionRow',
-           'shown', 'CompositionBudget', 'scenes_of', 'rows_of', 'chosen', 'role_matrix', 'completeness', 'balance',
-           'told_from', 'TwoThings', 'OneEnd', 'in_a_mirror', 'half_mirrored', 'lesson', 'train_encoder', 'encoder_of',
+           'shown', 'CompositionBudget', 'scenes_of', 'chosen', 'role_matrix', 'completeness', 'balance', 'told_from',
+           'TwoThings', 'OneEnd', 'in_a_mirror', 'half_mirrored', 'lesson', 'train_encoder', 'encoder_of',
            'train_drawer', 'part_of', 'asked', 'other_side', 'ask_encoder', 'without_heights', 'three_things',
            'pictures', 'ask_pictures', 'run_composition']
 
@@ -91,23 +91,18 @@ class CompositionBudget(DrawingBudget):
 
 
 @lru_cache(maxsize=2)
-def scenes_of(n: int, seed: int, split: str) -> ToyData:
-    "Scenes of all pairs."
-    return make_dataset(BESIDE, n, seed, split, progress=False)
-
-
-def rows_of(data: ToyData, pairs) -> dict[Pair, list[int]]:  # pairs: any iterable
-    "Which scenes show each of the pairs."
-    found: dict[Pair, list[int]] = {pair: [] for pair in pairs}
-    for i, graph in enumerate(data.graphs):
-        if pair_of(graph) in found: found[pair_of(graph)].append(i)
-    return found
+def scenes_of(n: int, seed: int, split: str) -> tuple[ToyData, dict[Pair, list[int]]]:
+    "Scenes of all pairs, and which of them show each pair."
+    data = make_dataset(BESIDE, n, seed, split, progress=False)
+    at: dict[Pair, list[int]] = {}
+    for i, graph in enumerate(data.graphs): at.setdefault(pair_of(graph), []).append(i)
+    return data, at
 
 
 def chosen(row: CompositionRow, seed: int, budget: CompositionBudget) -> ToyData:
     "Scenes of the pairs that a row shows, each as often as its weight says, once at least."
-    data, weights = scenes_of(budget.pool, seed, "train"), shown(row)
-    at, rng = rows_of(data, weights), np.random.default_rng(seed)
+    data, at = scenes_of(budget.pool, seed, "train")
+    weights, rng = shown(row), np.random.default_rng(seed)
     once = budget.scenes / sum(weights.values())
     drawn = [rng.choice(at[pair], max(1, round(once * w))) for pair, w in weights.items()]
     rows = rng.permutation(np.concatenate(drawn))
@@ -191,8 +186,8 @@ ROWS = {
 }
 BUDGETS = {
     "full": CompositionBudget(
-        vae_steps=300, decoder_steps=100, steps=700, batch_size=32, channels=48,
-        encoder=EncoderBudget(steps=400, batch_size=32)),
+        vae_steps=150, decoder_steps=50, steps=1400, batch_size=32, channels=32,
+        encoder=EncoderBudget(steps=350, batch_size=32)),
     "quick": CompositionBudget(
         pool=1200, scenes=400, dim=32, graphs=24, vae_steps=10, decoder_steps=2, steps=6,
         batch_size=8, channels=32, sampling_steps=3, encoder=EncoderBudget(steps=10, batch_size=8)),
@@ -240,9 +235,10 @@ def part_of(data: ToyData, rows: list) -> ToyData:
 
 def asked(row: CompositionRow, budget: CompositionBudget) -> dict[str, ToyData]:  # kind -> scenes
     "Scenes of pairs that the row has seen, of new and of turned ones: so many of each."
-    data = scenes_of(budget.pool, 200, "test")
+    data, at = scenes_of(budget.pool, 200, "test")
     kinds = {"seen": list(shown(row)), "new": ring(4), "turned": ring(4, turned=True)}
-    found = {kind: sorted(sum(rows_of(data, pairs).values(), [])) for kind, pairs in kinds.items()}
+    found = {kind: sorted(i for pair in pairs for i in at.get(pair, ()))
+             for kind, pairs in kinds.items()}
     return {kind: part_of(data, rows[: budget.graphs]) for kind, rows in found.items()}
 
 # %% ../../nbs/evidence/composition.ipynb #bf965288
