@@ -19,6 +19,8 @@ Modules:
 - `sgdiff.core`: Small tools that every later notebook uses: seeds, shapes, pictures and weights.
 - `sgdiff.errors`: One error for what the user can mend, and files that are written whole or not at all.
 - `sgdiff.evidence.ablate`: One command for each table: in minutes with `--quick`, in hours without; stopped, it goes on where it was.
+- `sgdiff.evidence.composition`: A training that shows each thing on one side only, and one that shows it on both: which of them can tell, and draw, what it has never seen?
+- `sgdiff.evidence.composition_table`: Two dials of a training, one collapse and three ways out: what came out.
 - `sgdiff.evidence.conditioning`: The same denoiser reads a bag of words, a layout of boxes, or the tokens of a graph encoder; each draws the same graphs from the same noise, and one judge looks at all the pictures.
 - `sgdiff.evidence.conditioning_table`: A bag of words, a layout, an encoder that is random, trained along, or pre-trained on one loss or both: whose pictures obey their graphs?
 - `sgdiff.evidence.defects`: Our training of the graph encoder with exactly one defect of the official code in it, and what the encoder that comes out has lost.

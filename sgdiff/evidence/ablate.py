@@ -27,6 +27,8 @@ PARTS = {
     "global_local": ("sgdiff.evidence.global_local_table", "GLOBAL_LOCAL",
                      "which tokens a picture follows"),
     "defects": ("sgdiff.evidence.defects_table", "DEFECTS", "what the official code loses"),
+    "composition": ("sgdiff.evidence.composition_table", "COMPOSITION",
+                    "what a training makes of pairs that it lacks"),
     "heads": ("sgdiff.evidence.heads_table", "HEADS", "which heads carry a relation"),
 }
 
