@@ -703,6 +703,7 @@ def test_a_card_takes_over_draws_the_same_is_lost_and_nobody_misses_a_picture(br
             page.wait_for_function("drawer.card === false")
             assert page.evaluate("drawer.onCard") and len(page.workers) == 1
             assert "on the graphics card" in ask_for(page, "dog")
+            page.screenshot(path=SHOTS / "page-card.png")
             assert ((torch.tensor(pixels(page)) - first).abs() <= 2).float().mean() >= 0.99
             page.workers[0].evaluate("device.destroy()")
             assert "graphics card" not in ask_for(page, "tree")

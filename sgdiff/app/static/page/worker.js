@@ -1,7 +1,8 @@
 // A thread of its own for the networks: it fetches and checks their files, draws the newest wish, and tells what it sees on the way.
 // In: { draw: { id, graph, seeds, steps, guidance, relations, questions, hidden } }, { noised: { id, graph, latents, seed, t } },
 // { fits: { id, graphs, latents } }, { redrawn: { id, graph, latents, hole } }, { cancel: true }.
-// Out: { loading }, { ready }, { step }, { drawn }, { noised }, { fits }, { redrawn }, { failed }.
+// Out: { loading }, { ready, card: whether there is a real one }, { step }, { drawn, last: whether no more follows }, { noised }, { fits },
+// { redrawn }, { failed }.
 // A worker with the name "card" lets the graphics card draw; any other lets the processor (takeover.js tells who is asked).
 import { Engine } from "./engine.js";
 
