@@ -4,7 +4,7 @@
 
 First picture: from opening the page, nothing kept from before, until the picture is drawn. Edit: one
 relation changed, until the picture of the new graph is drawn. Memory: of the browser's process for
-the page, after both.
+the page, after both. Runtime: without a graphics card, and with one.
 """
 import functools
 import http.server
@@ -60,6 +60,16 @@ def measure(browser, address) -> dict:
     return found
 
 
+def weights(folder: Path) -> dict:  # MB
+    "The networks; the runtime where there is no graphics card, and where there is one."
+    manifest = json.loads((folder / "manifest.json").read_text())
+    files = {f"{f.parent.name}/{f.name}": f.stat().st_size / 1e6 for f in folder.glob("*/*")}
+    total = lambda part, *without: round(
+        sum(size for name, size in files.items() if name.startswith(part) and name not in without), 2)
+    return dict(model_MB=total("model/"), runtime_MB=total("runtime/", *manifest["card"]),
+                card_runtime_MB=total("runtime/", *manifest["files"]))
+
+
 def main(folder: Path) -> None:
     "Three visits, each with a browser of its own; the median of each number is written."
     server = http.server.ThreadingHTTPServer(
@@ -72,10 +82,8 @@ def main(folder: Path) -> None:
             browser = p.chromium.launch(executable_path=chromium, args=FLAGS)
             visits.append(measure(browser, f"http://127.0.0.1:{server.server_port}/"))
             browser.close()
-    size = lambda name: sum(f.stat().st_size for f in (folder / name).iterdir()) / 1e6
     told = {name: round(statistics.median(v[name] for v in visits), 2) for name in visits[0]}
-    told |= dict(model_MB=round(size("model"), 2), runtime_MB=round(size("runtime"), 2),
-                 cores=os.cpu_count(), load=round(os.getloadavg()[0], 1))
+    told |= weights(folder) | dict(cores=os.cpu_count(), load=round(os.getloadavg()[0], 1))
     print(json.dumps(told, indent=1))
     (Path(__file__).parent / "page.json").write_text(json.dumps(told, indent=1) + "\n")
 

@@ -1,5 +1,6 @@
 // Runs the scripts of the exported page in Node.js: node page_node.mjs FOLDER < requests.json > answers.json
 import { readFileSync } from "node:fs";
+import { mock } from "node:test";
 import { pathToFileURL } from "node:url";
 import { gunzipSync } from "node:zlib";
 
@@ -53,6 +54,25 @@ const answers = {
     let steps = 0;
     const drawn = await (await ready()).draw({ graph: vocab.rows(read(text)), seeds: [0], ...manifest.settings }, step => { steps = step; return step < after; });
     return { drawn, steps };
+  },
+  async takeover({ events }) {                      // what happens: [a worker, what it says], ["page", its wish] or ["time", ms]; -> all that is asked, told and ended
+    const { Drawer } = await own("takeover.js"), log = [], workers = {};
+    const make = name => {
+      log.push(["made", name]);
+      return workers[name] = { postMessage: wish => log.push([name, wish.draw?.id ?? "cancel"]), terminate: () => log.push(["ended", name]) };
+    };
+    mock.timers.enable({ apis: ["setTimeout"] });
+    const drawer = new Drawer(make, 100, 10);
+    drawer.onmessage = ({ data }) => log.push(["told", data.id ?? "ready"]);
+    drawer.onerror = event => log.push(["error", event.message]);
+    for (const [who, what] of events) {
+      if (who === "page") drawer.postMessage(what);
+      else if (who === "time") mock.timers.tick(what);
+      else if (what.error) workers[who].onerror({ message: what.error });
+      else workers[who].onmessage({ data: { ...what, drawn: what.drawn?.map(all => Uint8ClampedArray.from(all)) } });
+    }
+    mock.timers.reset();
+    return { log, onCard: drawer.onCard };
   },
   edits({ commands }) {
     const editor = new Editor(vocab, manifest.board);

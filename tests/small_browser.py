@@ -39,10 +39,17 @@ def chromium():
 
 
 @contextlib.contextmanager
-def served(folder):
+def served(
+    folder,
+    asked=None,  # list that gets the path of each request
+):
     "The address of a server of files, and a function that ends it."
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args): "Nothing is printed."
+
+        def do_GET(self):
+            if asked is not None: asked.append(self.path)
+            super().do_GET()
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
     )

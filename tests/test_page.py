@@ -33,7 +33,7 @@ from sgdiff.method.samplers import SAMPLERS, sampling_timesteps
 from sgdiff.method.unet import layer_attention, record_attention, triple_attention
 from sgdiff.toy.judge import judge_beside
 from sgdiff.toy.recipes import load_pretraining
-from small_browser import chromium, served
+from small_browser import FLAGS, chromium, needs_chromium, served
 
 for needed in ("onnx", "onnxscript"):
     pytest.importorskip(needed, reason=f"no {needed}: pip install 'sgdiff[web]'")
@@ -104,7 +104,11 @@ def test_the_folder_holds_what_the_manifest_says_and_is_small_enough(folder, man
     sizes = {name: (folder / name).stat().st_size for name in manifest["files"]}
     assert {name: told["bytes"] for name, told in manifest["files"].items()} == sizes
     model = sum(size for name, size in sizes.items() if name.startswith("model/"))
-    assert model < 12e6 and sum(p.stat().st_size for p in (folder / "runtime").iterdir()) < 6e6
+    card = {name: (folder / name).stat().st_size for name in manifest["card"]}
+    runtime = sum(p.stat().st_size for p in (folder / "runtime").iterdir())
+    assert {name: told["bytes"] for name, told in manifest["card"].items()} == card
+    assert model < 12e6
+    assert runtime - sum(card.values()) < 6e6 and runtime - sizes[pages.CODE] < 6e6  # nobody fetches the code of both builds
 
 
 def test_what_cannot_be_written_is_refused_in_words(tmp_path, runtime, capsys):
@@ -126,12 +130,12 @@ def test_weights_that_read_what_the_page_cannot_say_are_refused(pipe, monkeypatc
     with pytest.raises(SGDiffError, match="read attributes or count"): check_exportable(pipe)
 
 
-def test_the_second_visit_has_every_file(folder):
-    "sw.js names what it keeps; what it leaves out is the networks and the runtime, which worker.js keeps."
+def test_the_second_visit_has_every_file(folder, manifest):
+    "sw.js names what it keeps; what it leaves out is the networks and the runtimes, which worker.js keeps."
     named = re.search(r"PARTS = \[(.*?)\]", (folder / "sw.js").read_text(encoding="utf-8"), re.S)[1]
     files = {p.relative_to(folder).as_posix() for p in folder.rglob("*.*") if not p.name.startswith(".")}
     kept = set(json.loads(f"[{named}]")) - {"."}
-    assert kept == {name for name in files if not name.endswith((".onnx", ".gz", "sw.js"))}
+    assert kept == files - {*manifest["files"], *manifest["card"], "sw.js"}
 
 
 def test_the_scripts_know_no_word_of_these_weights(pipe):
@@ -269,6 +273,78 @@ def test_a_hole_is_drawn_again_as_in_python(node, pipe, taught):
 
 def test_a_newer_wish_stops_the_drawing(node):
     assert node(dict(what="cancelled", text="dog", after=3)) == [dict(drawn=None, steps=3)]
+
+
+# --- who draws: the processor or the graphics card
+
+def wish(k):
+    return "page", dict(draw=dict(id=k))
+
+
+def answer(who, k, seconds=1.0, off=0, wrong=0):
+    "The last message of a drawing: one picture of 100 pixels, of which some are off by a number."
+    picture = [off if i < 4 * wrong and i % 4 < 3 else 0 for i in range(400)]
+    return who, dict(id=k, seconds=seconds, drawn=[picture], last=True)
+
+
+READY = "processor", dict(ready=True, card=True)
+TWO = [wish(1), READY, answer("processor", 1), wish(2), answer("processor", 2)]  # pictures, by the processor
+TRIAL = [*TWO, ("time", 10), ("card", dict(ready=True, card=True)), answer("card", 2, 9.0)]
+TAKEN = [*TRIAL, answer("card", 2, 0.5)]
+
+
+def happened(node, *events):
+    found, = node(dict(what="takeover", events=events))
+    return [tuple(entry) for entry in found["log"]], found["onCard"]
+
+
+def test_the_card_takes_over_if_it_draws_the_same_and_sooner(node):
+    log, on_card = happened(node, *TAKEN, wish(3), answer("card", 3))
+    assert on_card and log[-4:] == [("card", 2), ("ended", "processor"), ("card", 3), ("told", 3)]
+    assert log.count(("told", 2)) == 1, "nobody hears of the trial"
+    log, on_card = happened(node, *TRIAL[:-1], answer("card", 2, 9.0, off=2, wrong=100), answer("card", 2, 0.5, off=255, wrong=1))
+    assert on_card, "within 2 of 255 on 99 of 100 pixels is the same"
+
+
+FAILS = [("card", dict(failed="lost", id=None)), ("card", dict(error="broken")), ("time", 100)]
+
+
+@pytest.mark.parametrize("last", [
+    *[(*TWO, ("time", 10), fails) for fails in FAILS], *[(*TRIAL, fails) for fails in FAILS],
+    (*TRIAL[:-1], answer("card", 2, 0.1, off=3, wrong=2)), (*TRIAL, answer("card", 2, 0.1, off=3, wrong=2)), (*TRIAL, answer("card", 2, 1.0))])
+def test_a_card_that_fails_is_wrong_or_slower_is_not_asked_again(node, last):
+    log, on_card = happened(node, *last, ("time", 1000), wish(3), answer("processor", 3), ("time", 1000))
+    assert not on_card and log[-4:] == [("card", 2), ("ended", "card"), ("processor", 3), ("told", 3)]
+    assert log.count(("made", "card")) == 1 and ("ended", "processor") not in log
+
+
+@pytest.mark.parametrize("fails", [*FAILS, ("card", dict(failed="lost", id=3))])
+def test_if_the_card_fails_later_the_processor_draws_the_same_wish(node, fails):
+    log, on_card = happened(node, *TAKEN, wish(3), ("time", 99), ("card", dict(step=1, id=3)), ("time", 99), fails,
+                            READY, answer("processor", 3), ("time", 1000))
+    assert not on_card and log[-6:] == [("told", 3), ("ended", "card"), ("made", "processor"), ("processor", 3), ("told", "ready"), ("told", 3)]
+
+
+def test_nobody_waits_for_a_trial(node):
+    log, on_card = happened(node, *TRIAL, wish(3), answer("card", 2, 0.1), ("time", 1000), answer("processor", 3), ("time", 9), wish(4), ("time", 1000))
+    assert not on_card and log[-4:] == [("card", "cancel"), ("processor", 3), ("told", 3), ("processor", 4)]
+    log, on_card = happened(node, *TRIAL, wish(3), answer("processor", 3), ("time", 10), answer("card", 3, 9.0), answer("card", 3, 0.5))
+    assert on_card and log.count(("made", "card")) == 1, "the next picture is the next trial"
+
+
+def test_no_card_no_trial_and_one_picture_needs_none(node):
+    for events in ([wish(1), ("processor", dict(ready=True, card=False)), *TWO[2:]], TWO[:3]):
+        log, _ = happened(node, *events, ("time", 1000))
+        assert ("made", "card") not in log
+    log, _ = happened(node, *TWO[:4], answer("processor", 1), ("time", 1000))
+    assert ("made", "card") not in log, "the answer to an older wish ends no newer one"
+    log, _ = happened(node, ("processor", dict(error="no modules")))
+    assert log == [("made", "processor"), ("error", "no modules")]
+
+
+def test_the_card_is_silent_only_while_it_is_asked(node):
+    log, on_card = happened(node, *TAKEN, ("time", 1000), wish(3), answer("card", 3), ("time", 1000), ("page", dict(cancel=True)), ("time", 1000))
+    assert on_card and ("ended", "card") not in log
 
 
 TEXTS = [
@@ -564,6 +640,83 @@ def test_the_second_visit_needs_no_network(browser, folder):
         drawn(page, "dog")
         assert pixels(page) == first
     context.close()
+
+
+SIMULATED = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]  # a graphics card, by the processor
+QUICK = "#g={}&n=1&steps=2&guidance=1&relations=0"  # a simulated card is slow
+
+
+@contextlib.contextmanager
+def beside(browser, flags):
+    "A context of another browser, with other flags."
+    path = needs_chromium()[1]
+    other = browser.browser_type.launch(executable_path=path, args=[*FLAGS, *flags])
+    yield other.new_context(viewport=dict(width=1440, height=900))
+    other.close()
+
+
+def ask_for(page, text):
+    "Waits for the picture of a graph; what the page says of it."
+    page.fill("#text", text)
+    page.keyboard.press("Enter")
+    drawn(page, text)
+    return page.inner_text("#status")
+
+
+@pytest.mark.parametrize("flags", [[], SIMULATED], ids=["none", "simulated"])
+def test_where_there_is_no_real_card_nothing_is_fetched_for_one(browser, folder, manifest, flags):
+    asked = []
+    with served(folder, asked) as (address, _), beside(browser, flags) as context:
+        with opened(browser, address, at=QUICK.format("dog"), context=context) as page:
+            drawn(page, "dog")
+            assert "graphics card" not in ask_for(page, "tree")
+            page.wait_for_timeout(1500)  # it would be tried after one second
+            assert len(page.workers) == 1
+    fetched = {path.split("?")[0].strip("/") for path in asked}
+    assert fetched >= {*manifest["files"]} and fetched.isdisjoint(manifest["card"])
+
+
+def believing(folder, out):
+    "The page in a browser that takes a simulated card for a real and fast one; it waits for it as long as need be."
+    shutil.copytree(folder, out)
+    for name, before, after in (("page.js", "name }));", "name }), 2 ** 31 - 1);\nglobalThis.drawer = worker;"), ("worker.js", "import {", """
+        Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });
+        if (name === "card") performance.now = () => 0;
+        const requested = GPUAdapter.prototype.requestDevice;
+        GPUAdapter.prototype.requestDevice = async function (...all) { return globalThis.device = await requested.apply(this, all); };
+        import {""")):
+        text = (out / name).read_text(encoding="utf-8")
+        assert text.count(before) == 1
+        (out / name).write_text(text.replace(before, after), encoding="utf-8")
+
+
+def test_a_card_takes_over_draws_the_same_is_lost_and_nobody_misses_a_picture(browser, folder, manifest, tmp_path):
+    believing(folder, tmp_path / "site")
+    asked = []
+    with served(tmp_path / "site", asked) as (address, end), beside(browser, SIMULATED) as context:
+        with opened(browser, address, at=QUICK.format("dog"), context=context) as page:
+            page.set_default_timeout(3_600_000)
+            drawn(page, "dog")
+            first = torch.tensor(pixels(page))
+            assert "graphics card" not in ask_for(page, "tree")
+            second = torch.tensor(pixels(page))
+            page.wait_for_function("drawer.card === false")
+            assert page.evaluate("drawer.onCard") and len(page.workers) == 1
+            assert "on the graphics card" in ask_for(page, "dog")
+            page.screenshot(path=SHOTS / "page-card.png")
+            assert ((torch.tensor(pixels(page)) - first).abs() <= 2).float().mean() >= 0.99
+            page.workers[0].evaluate("device.destroy()")
+            assert "graphics card" not in ask_for(page, "tree")
+            assert torch.equal(torch.tensor(pixels(page)), second)
+            page.wait_for_function("navigator.serviceWorker.ready.then(r => Boolean(r.active))")
+        fetched = {path.split("?")[0].strip("/") for path in asked}
+        assert fetched >= {*manifest["card"]} and pages.CODE not in fetched
+        end()
+        page = context.new_page()
+        page.set_default_timeout(180_000)
+        page.goto(address + QUICK.format("dog"))
+        drawn(page, "dog")
+        assert torch.equal(torch.tensor(pixels(page)), first)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -17,7 +17,9 @@ export class Engine {
   // ort: onnxruntime-web; manifest: manifest.json; bytes: name of a network -> Uint8Array, taken when it is needed
   constructor(ort, manifest) { this.ort = ort; this.manifest = manifest; this.schedule = new Schedule(manifest.schedule); this.sessions = {}; }
 
-  async load(name, bytes) { this.sessions[name] = await this.ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] }); }
+  async load(name, bytes, where = "wasm") {         // where it is computed: "wasm" or "webgpu", which warns of what it leaves to the processor: no error
+    this.sessions[name] = await this.ort.InferenceSession.create(bytes, { executionProviders: [where], logSeverityLevel: 3 });
+  }
 
   async run(name, inputs, wanted) {                 // inputs: name -> [type, data, shape]
     const feeds = Object.fromEntries(Object.entries(inputs).map(([k, v]) => [k, new this.ort.Tensor(...v)]));

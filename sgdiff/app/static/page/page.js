@@ -3,6 +3,7 @@
 import board from "./graph_canvas.js";
 import { Editor } from "./editor.js";
 import { lookInside } from "./inside.js";
+import { Drawer } from "./takeover.js";
 import { Vocab, doubts, graphToJson, graphToText, judgeable, objectNames } from "./graph.js";
 
 const $ = id => document.getElementById(id);
@@ -15,7 +16,7 @@ dark.addEventListener("change", shade);
 shade();
 
 const manifest = await (await fetch("manifest.json")).json(), vocab = new Vocab(manifest.vocab), side = manifest.image_size;
-const editor = new Editor(vocab, manifest.board), worker = new Worker("worker.js", { type: "module" });
+const editor = new Editor(vocab, manifest.board), worker = new Drawer(name => new Worker("worker.js", { type: "module", name }));
 let now = null, before = null, steps = [];          // what is drawn: { id, request, moment, pictures, ... }; what was, before the edit; the pictures on the way
 let id = 0, version = -1, ready = false;
 
@@ -94,8 +95,8 @@ function ask() {
 }
 
 worker.onmessage = ({ data }) => {
-  if (data.loading) return say(data.loading);
-  if (data.ready) { ready = true; return say("drawing …"); }
+  ready ||= Boolean(data.ready);
+  if (data.loading || data.ready) return now && !now.done && say(data.loading ?? "drawing …");
   if (data.failed !== undefined && (data.id === null || data.id === now?.id)) return say(`could not draw: ${data.failed}`, true);
   if (data.id !== now?.id) return;                  // of a graph that is no longer asked for
   if (data.step) { steps[data.step - 1] = data.pictures; data.pictures.forEach(paint); return say(`drawing: step ${data.step} of ${data.steps}`); }
@@ -108,7 +109,7 @@ worker.onmessage = ({ data }) => {
   scale.max = now.request.steps; scale.value = scale.max; $("born").querySelector("output").textContent = `step ${scale.value} of ${scale.max}`; $("born").hidden = false;
   $("wipe").hidden = !before;
   judged(); mark(); inside();
-  say(now.said = `drawn in ${data.seconds.toFixed(1)} s`);
+  say(now.said = `drawn in ${data.seconds.toFixed(1)} s${worker.onCard ? " on the graphics card" : ""}`);
 };
 worker.onerror = event => say(`the networks could not start: ${event.message ?? "this browser has no module workers"}`, true);
 

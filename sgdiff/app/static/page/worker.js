@@ -1,11 +1,14 @@
 // A thread of its own for the networks: it fetches and checks their files, draws the newest wish, and tells what it sees on the way.
 // In: { draw: { id, graph, seeds, steps, guidance, relations, questions, hidden } }, { noised: { id, graph, latents, seed, t } },
 // { fits: { id, graphs, latents } }, { redrawn: { id, graph, latents, hole } }, { cancel: true }.
-// Out: { loading }, { ready }, { step }, { drawn }, { noised }, { fits }, { redrawn }, { failed }.
+// Out: { loading }, { ready, card: whether there is a real one }, { step }, { drawn, last: whether no more follows }, { noised }, { fits },
+// { redrawn }, { failed }.
+// A worker with the name "card" lets the graphics card draw; any other lets the processor (takeover.js tells who is asked).
 import { Engine } from "./engine.js";
 
 const MB = bytes => (bytes / 1e6).toFixed(1);
 const hex = buffer => [...new Uint8Array(buffer)].map(b => b.toString(16).padStart(2, "0")).join("");
+const onCard = globalThis.name === "card";
 const pause = () => new Promise(then => setTimeout(then));        // lets a newer wish in
 
 let got = 0, total = 0;
@@ -24,6 +27,7 @@ async function whole(name, { bytes, sha256 }, data) {              // whether a 
 }
 
 async function file(name, told) {                   // from the last visit, or fetched; checked either way
+  total += told.bytes;
   const url = new URL(`${name}?v=${told.sha256.slice(0, 12)}`, import.meta.url).href;
   const cache = globalThis.caches ? await caches.open("sgdiff-page").catch(() => null) : null, kept = await cache?.match(url);
   if (kept) {
@@ -44,19 +48,43 @@ async function unpacked(data) {                     // some servers unpack by th
   return new Uint8Array(await new Response(new Blob([data]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
 }
 
+// whether there is a graphics card that is not simulated, and a browser that lets the runtime wait for it
+async function realCard() {
+  if (!navigator.gpu || !WebAssembly.Suspending) return false;
+  const late = new Promise(then => setTimeout(then, 1000, null)), adapter = await Promise.race([navigator.gpu.requestAdapter(), late]).catch(() => null);
+  return adapter?.info?.isFallbackAdapter === false;
+}
+
+async function plainRuntime({ files }) {            // onnxruntime-web as every browser can run it
+  const name = Object.keys(files).find(name => name.startsWith("runtime/"));
+  const [ort, code] = await Promise.all([import("./runtime/ort.wasm.min.mjs"), file(name, files[name])]);
+  ort.env.wasm.wasmPaths = { mjs: new URL("runtime/ort-wasm-simd-threaded.mjs", import.meta.url).href };
+  ort.env.wasm.wasmBinary = await unpacked(code);
+  return ort;
+}
+
+async function cardRuntime({ card }) {              // the build that can ask a graphics card too: a script and its machine code
+  const [script, code] = await Promise.all(Object.entries(card).map(([name, told]) => file(name, told)));
+  const ort = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+  ort.env.wasm.wasmBinary = await unpacked(code);
+  return ort;
+}
+
+async function engineWith(ort, manifest, coming) {
+  ort.env.wasm.numThreads = 1;
+  const engine = new Engine(ort, manifest);
+  for (const name of ["encoder", "decoder", "denoiser"]) await engine.load(name, await coming[`model/${name}.onnx`], onCard && name !== "encoder" ? "webgpu" : "wasm");
+  ort.env.wasm.wasmBinary = undefined;
+  return engine;
+}
+
 async function start() {
   const manifest = await (await fetch(new URL("manifest.json", import.meta.url))).json(), { files } = manifest;
-  total = Object.values(files).reduce((sum, f) => sum + f.bytes, 0);
-  const names = Object.keys(files), coming = Object.fromEntries(names.map(name => [name, file(name, files[name])]));
+  const names = Object.keys(files).filter(name => name.startsWith("model/")), coming = Object.fromEntries(names.map(name => [name, file(name, files[name])]));
   for (const data of Object.values(coming)) data.catch(() => {});   // the one that fails is told where it is waited for
-  const ort = await import("./runtime/ort.wasm.min.mjs"), runtime = names.find(name => name.startsWith("runtime/"));
-  ort.env.wasm.numThreads = 1;
-  ort.env.wasm.wasmPaths = { mjs: new URL("runtime/ort-wasm-simd-threaded.mjs", import.meta.url).href };
-  ort.env.wasm.wasmBinary = await unpacked(await coming[runtime]);
-  const engine = new Engine(ort, manifest);
-  for (const name of ["encoder", "decoder", "denoiser"]) await engine.load(name, await coming[`model/${name}.onnx`]);
-  ort.env.wasm.wasmBinary = undefined;
-  return [engine, coming["model/judge.onnx"]];
+  let card = onCard || await realCard(), made = null;
+  if (card) try { made = await engineWith(await cardRuntime(manifest), manifest, coming); } catch (error) { if (onCard) throw error; card = false; }
+  return { engine: made ?? await engineWith(await plainRuntime(manifest), manifest, coming), judge: coming["model/judge.onnx"], card };
 }
 
 const rgba = (pixels, n, side) => {                 // (n, 3, H, W) in [-1, 1] -> n pictures of bytes
@@ -90,12 +118,13 @@ async function draw(request) {
     return !wish && !cancelled;
   });
   if (!drawn) return;
+  if (!drawn.latents.every(Number.isFinite)) throw new Error("the denoiser's answer is no number");
   const { pixels, ...known } = drawn, seconds = (performance.now() - begun) / 1000;
   const told = { drawn: rgba(pixels, n, side), id, seconds, ...known };     // tokens, latents, attention; maps, of the first picture
-  postMessage({ ...told, found: null });
+  postMessage({ ...told, found: null, last: !judge });
   if (!judge) return;
   if (!engine.sessions.judge) await engine.load("judge", await judge);
-  postMessage({ ...told, found: await engine.judge(pixels, n, request.questions) });
+  postMessage({ ...told, found: await engine.judge(pixels, n, request.questions), last: true });
 }
 
 async function noised(request) {
@@ -107,7 +136,6 @@ async function taught() {                           // the file of pre-training,
   const name = "model/pretraining.onnx", told = engine.manifest.later?.[name];
   if (!told) throw new Error("this site was built without what pre-training taught with");
   if (engine.sessions.pretraining) return;
-  total += told.bytes;
   await engine.load("pretraining", await file(name, told));
 }
 
@@ -129,5 +157,5 @@ onmessage = ({ data }) => {
   cancelled = kind === "cancel"; wish = cancelled ? null : { kind, request };
   work();
 };
-start().then(([found, reader]) => { [engine, judge] = [found, reader]; postMessage({ ready: true }); work(); },
+start().then(found => { ({ engine, judge } = found); postMessage({ ready: true, card: found.card }); work(); },
   error => postMessage({ failed: error.message ?? String(error), id: null }));
