@@ -28,6 +28,10 @@ PARTS = {
                      "which tokens a picture follows"),
     "defects": ("sgdiff.evidence.defects_table", "DEFECTS", "what the official code loses"),
     "heads": ("sgdiff.evidence.heads_table", "HEADS", "which heads carry a relation"),
+    "full_marks": ("sgdiff.evidence.full_marks_table", "FULL_MARKS",
+                   "how often everything is there"),
+    "manipulation": ("sgdiff.evidence.manipulation_table", "MANIPULATION",
+                     "whether edits are obeyed and the rest kept"),
 }
 
 

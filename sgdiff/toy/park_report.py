@@ -9,8 +9,9 @@ were held out of training."""
 
 # %% auto #0
 __all__ = ['OPEN_GRAPHS', 'SHEEP_SERIES', 'PARK_TARGETS', 'variety', 'real_readings', 'ReaderFeatures', 'ReaderKinds',
-           'series_marks', 'held_out', 'told_graphs', 'tells_unseen_triple', 'curve', 'edit_card', 'variety_card',
-           'evaluate_park', 'evaluate_park_weights', 'obedience_rows', 'unseen_share', 'split_rows', 'park_rows']
+           'series_marks', 'held_out', 'told_graphs', 'tells_unseen_triple', 'curve', 'edit_card', 'open_readings',
+           'variety_card', 'evaluate_park', 'evaluate_park_weights', 'obedience_rows', 'unseen_share', 'split_rows',
+           'park_rows']
 
 # %% ../../nbs/toy/park_report.ipynb #88589e67
 import statistics
@@ -30,7 +31,7 @@ from ..method.retrieval import evaluate_retrieval, flip_test
 from .compliance import BodyFeatures, drawn, edit_locality, fid, inception_score
 from .marks import marks, reader_exam
 from .obedience import (
-    boxes_of, edit_marks, edit_pairs, obedience, relation_name, shares, with_facts)
+    boxes_of, edit_marks, edit_pairs, graphs_of_facts, obedience, relation_name, shares)
 from .park import LAND, PARK, ParkData
 from .reader import Reader, Reading, load_reader
 from .recipes import load_pretraining
@@ -125,8 +126,7 @@ def curve(draw, reader, data: ParkData, n: int, seeds) -> dict:     # k -> row o
     "How often everything is there, against the number of facts; `n` graphs for each number."
     result = {}
     for k in range(1, 9):
-        told = [(i, g) for i, graph in enumerate(data.graphs)
-                if (g := with_facts(graph, k, np.random.default_rng((k, i))))][:n]
+        told = graphs_of_facts(data, k, n)
         if not told: continue
         graphs = [g for _, g in told]
         found = obedience(partial(drawn, draw, graphs), reader, graphs,
@@ -144,11 +144,17 @@ def edit_card(draw, reader, graphs: list, n: int, seed: int) -> dict:   # family
         before, after = drawn(draw, olds, seed), drawn(draw, news, seed)
         other, S = drawn(draw, olds, seed + 100), before.shape[-1]
         was, now = reader.read(before), reader.read(after)
-        boxes = [boxes_of(g, row, a, S) + boxes_of(e, row, b, S)
+        boxes = [boxes_of(g, g.triples[row][::2], a, S) + boxes_of(e, e.triples[row][::2], b, S)
                  for (g, row, e), a, b in zip(pairs, was, now, strict=True)]
         counts.append(edit_marks(pairs, was, now))
         result[family] = shares(counts[-1:]) | edit_locality(before, after, boxes, other, margin=2)
     return result | {"all": shares(counts) | {"n": sum(c["changed", "asked"] for c in counts)}}
+
+
+def open_readings(text: str, draw, reader: Reader, seeds) -> list:      # text: of OPEN_GRAPHS
+    "What pictures of an open graph show, one for each seed, between sky and grass."
+    asked = SceneGraph.from_text(f"sky above grass; {text}", PARK.vocab)
+    return reader.read(torch.cat([draw([asked], seed) for seed in seeds]))
 
 
 def variety_card(draw, reader, scenes: list, seeds: int) -> dict:
@@ -157,9 +163,7 @@ def variety_card(draw, reader, scenes: list, seeds: int) -> dict:
     for text in OPEN_GRAPHS:
         graph = SceneGraph.from_text(text, PARK.vocab)
         real = variety(graph, real_readings(graph, scenes, seeds))
-        asked = SceneGraph.from_text(f"sky above grass; {text}", PARK.vocab)
-        images = torch.cat([draw([asked], s) for s in range(seeds)])
-        ours = variety(graph, reader.read(images))
+        ours = variety(graph, open_readings(text, draw, reader, range(seeds)))
         for kind, a, b in zip(found, ours, real, strict=True):
             if a is not None and b: found[kind].append(a / b)
     return {kind: statistics.mean(some) if some else None for kind, some in found.items()} | {
