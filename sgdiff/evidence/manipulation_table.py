@@ -267,9 +267,10 @@ MANIPULATION = Part(
     name="manipulation",
     title="Manipulation and diversity",
     about=("The shipped weights. Edits end in graphs that are true of held-out scenes of the park, "
-           "of up to four things. Obeyed and kept in percent; change elsewhere as a share of that "
-           "between two seeds (1: one might as well have drawn anew); places in pixels of "
-           "standard deviation, looks as the share of pairs that differ, over five short graphs. "
+           "of up to four things. Obeyed and kept in percent (a picture that showed nothing has "
+           "nothing to lose, and keeps all); change elsewhere as a share of that between two "
+           "seeds (1: one might as well have drawn anew); places in pixels of standard "
+           "deviation, looks as the share of pairs that differ, over five short graphs. "
            "Seeds are those of the noise: the weights come from one training. Edits of graphs with "
            "more things cannot be told here."),
     rows=ROWS,
