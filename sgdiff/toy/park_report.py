@@ -275,7 +275,8 @@ def park_rows(card: dict) -> list:      # of Row
     "Every claim as one row. The series is a list of graphs and no sample: it is as it is."
     exam, edits = card["reader"], card["edits"]
     rows = [
-        of_share(f"reader: {what.replace('_', ' ')}", exam[what], target, "at least", exam["scenes"])
+        of_share(f"reader: {what.replace('_', ' ')}", exam[what], target, "at least",
+                 exam["scenes"])
         for what, target in (("recall", .98), ("precision", .98), ("exact_graph", .90))]
     rows += encoder_rows(card, {"retrieval 1000": 0.80, "flip test": 0.90})
     rows += obedience_rows(card)

@@ -242,15 +242,16 @@ def report_rows(
 
 
 def met(row: Row) -> str:
-    """"ok" or "SHORT", nothing without a target; with a question mark where the interval crosses
-    the target, or none is known."""
+    """Whether the target is reached: "ok" or "SHORT", nothing without one; with a question mark
+    where the interval crosses the target, or none is known."""
     if row.target is None or row.value is None: return ""
     def reached(x): return x >= row.target if row.sense == "at least" else x <= row.target
     sure = row.interval is not None and len({reached(x) for x in (row.value, *row.interval)}) == 1
     return ("ok" if reached(row.value) else "SHORT") + "?" * (not sure)
 
 
-def _percent(x: float | None, blank: str = "") -> str: return blank if x is None else f"{100 * x:.1f}"
+def _percent(x: float | None, blank: str = "") -> str:
+    return blank if x is None else f"{100 * x:.1f}"
 
 
 UNSURE = ("A question mark: the 95 % interval crosses the target, or none is known (a dash). The "
