@@ -26,8 +26,10 @@ Modules:
 - `sgdiff.evidence.defects`: Our training of the graph encoder with exactly one defect of the official code in it, and what the encoder that comes out has lost.
 - `sgdiff.evidence.defects_table`: Each defect that can be shown in our small world, mended and not mended, with what it costs.
 - `sgdiff.evidence.encoders`: The same encoder trained on one loss or the other or both, with and without hard negatives, with and without relations: and each asked the same questions, whose answers are kept one by one.
+- `sgdiff.evidence.full_marks_table`: Each fact of a graph may be drawn well, and the picture still not be right: how often is everything there, and is that what the single facts would make one expect?
 - `sgdiff.evidence.global_local_table`: The local tokens of one graph, the global token of another: which of the two does the picture follow?
 - `sgdiff.evidence.heads_table`: Heads of attention are switched off, and tokens are moved from one graph into another: which of them make a sheep look at a tree?
+- `sgdiff.evidence.manipulation_table`: A graph is changed and the same noise drawn again: is the change there, is the rest as it was, and do two pictures of one graph differ at all?
 - `sgdiff.evidence.parts`: A part is a table and the claims it is asked about. Every cell is one training; it is kept as soon as it is done, and results of different code never stand in one file.
 - `sgdiff.evidence.retrieval_table`: Contrastive, masked, or both; with relations or without; with hard negatives or without. Which way finds its pictures, which one knows what was turned round, and how sure are we?
 - `sgdiff.evidence.statistics`: Two trainings differ even when nothing but the seed does. An interval says how much of a difference that explains.

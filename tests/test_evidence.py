@@ -16,12 +16,17 @@ from run_notebooks import ROOT
 from small_models import small_pipeline
 from sgdiff.cli import main
 from sgdiff.errors import SGDiffError
-from sgdiff.evidence import ablate, conditioning, defects, global_local_table, heads_table, parts
+from sgdiff.evidence import (
+    ablate, conditioning, defects, full_marks_table, global_local_table, heads_table,
+    manipulation_table, parts)
 from sgdiff.evidence.composition_table import COMPOSITION
 from sgdiff.evidence.conditioning_table import CONDITIONING
 from sgdiff.evidence.defects_table import DEFECTS
+from sgdiff.evidence.full_marks_table import FULL_MARKS, NAMES, facts_met, facts_of, marked
 from sgdiff.evidence.global_local_table import GLOBAL_LOCAL, TOKENS
 from sgdiff.evidence.heads_table import HEADS, heads_of, heads_off, moved_tokens, tokens_moved
+from sgdiff.evidence.manipulation_table import (
+    KINDS, MANIPULATION, alike, edits_of, kept, obeyed, true_triples)
 from sgdiff.evidence.parts import (
     Claim, Part, longest_results, packed, read_results, results_path, run_part, table_lines,
     to_markdown, unpacked)
@@ -32,7 +37,12 @@ from sgdiff.graphs.graph import SceneGraph
 from sgdiff.method.graph_encoder import SceneGraphEncoder
 from sgdiff.method.masked import choose_objects, object_mask
 from sgdiff.toy.compliance import compliance, judged
-from sgdiff.toy.marks import Marks
+from sgdiff.toy.judge import Judge
+from sgdiff.toy.marks import Marks, marks
+from sgdiff.toy.obedience import edit_marks, with_facts
+from sgdiff.toy.park import LAND, PARK
+from sgdiff.toy.placing import THINGS
+from sgdiff.toy.reader import Reading, load_reader
 from sgdiff.toy.recipes import PRESETS, build, encoder_config
 from sgdiff.toy.world import EASY, FAMILIES, flip_triple, flippable, make_dataset
 
@@ -413,6 +423,158 @@ def test_heads_of_a_family_are_those_whose_loss_is_there_and_not_elsewhere(monke
     assert len(set(heads_table.chosen_heads("lot", 0, budget))) == 2
 
 
+# --- full marks, manipulation
+
+@pytest.fixture(scope="module")
+def in_the_park():
+    "Forty scenes of the park."
+    return [PARK.scenes(800, "test").scene(i) for i in range(40)]
+
+
+def land_of(graph): return tuple(word for word in graph.objects if word in LAND)
+
+
+def test_where_facts_fail_alone_the_product_is_the_share_of_all(in_the_park):
+    scene = next(s for s in in_the_park if len({t.category for t in s.things}) == 2 == len(s.things))
+    graph = with_facts(scene.graph, 2, np.random.default_rng(0))
+    both, shown = [0, 1], {"alone": ([], [0], [1], [0, 1]), "together": ([], [], [0, 1], [0, 1]),
+                           "apart": ([0], [1], [0], [1])}
+    for habit, all_ in {"alone": 1 / 4, "together": 1 / 2, "apart": 0}.items():
+        readings = [Reading([scene.things[i] for i in both if i in rows], land_of(graph))
+                    for rows in shown[habit]]
+        told, as_product = (marked([graph] * 4, readings, 2, way) for way in (False, True))
+        assert told[NAMES[2]].mean() == all_ and as_product[NAMES[2]] == pytest.approx([1 / 4] * 4)
+        assert told[f"things, {NAMES[2]}"].mean() == 1 / 2
+
+
+def test_each_fact_is_asked_once_whatever_the_picture_shows(in_the_park):
+    rng = np.random.default_rng(0)
+    for scene in in_the_park:
+        graph = with_facts(scene.graph, 6, rng)
+        if graph is None: continue
+        some = [t for t in scene.things if rng.random() < 0.7]
+        for things in (scene.things, some, []):
+            reading = Reading(things, land_of(graph))
+            found = marks(graph, reading)
+            told = marked([graph], [reading], 6)
+            assert sum(len(a) for name, a in told.items() if name != NAMES[6]) == 6
+            met = facts_met(graph, found)
+            assert all(met[kind, "yes"] <= met[kind, "asked"] <= n
+                       for kind, n in facts_of(graph).items())
+            everything = {kind: met[kind, "yes"] for kind in facts_of(graph)} == facts_of(graph)
+            assert everything == found.full == told[NAMES[6]].item()
+        assert marks(graph, Reading(scene.things, land_of(graph))).full
+
+
+def test_an_edit_ends_in_what_is_true_and_changes_what_it_says(in_the_park):
+    made = edits_of(in_the_park, 10)
+    assert tuple(made) == KINDS and all(len(edits) > 4 for edits in made.values())
+    longer = {"object swap": 0, "relation swap": 0, "addition": 1, "removal": -1}
+    for kind, edits in made.items():
+        for edit in edits:
+            true = Reading(in_the_park[edit.scene].things, land_of(edit.after))
+            assert marks(edit.after, true).full and obeyed(edit, true)
+            assert not marks(edit.before, true).full or kind == "addition"
+            assert len(edit.after) - len(edit.before) == longer[kind]
+            pairs = [*zip(edit.before.objects, edit.after.objects)]
+            differ = [i for i, (a, b) in enumerate(pairs) if a != b]
+            assert differ == ([*edit.touched] if kind == "object swap" else [])
+            triples = {*edit.before.triples} ^ {*edit.after.triples}
+            assert all({s, o} & {*edit.touched} for s, _, o in triples)
+            assert len(triples) == 2 or kind != "relation swap"
+    assert all(word in alike(other) for word in THINGS for other in alike(word))
+
+
+def test_what_is_kept_is_what_the_report_calls_unchanged(in_the_park):
+    edits = [e for e in edits_of(in_the_park, 30)["relation swap"]]
+    rng, seen = np.random.default_rng(1), set()
+    for edit in edits:
+        true = Reading(in_the_park[edit.scene].things, ())
+        less = Reading([t for t in true.things if rng.random() < 0.7], ())
+        row = next(r for r, t in enumerate(edit.after.triples) if t not in edit.before.triples)
+        for was, now in ((true, true), (true, less), (less, true)):
+            count = edit_marks([(edit.before, row, edit.after)], [was], [now])
+            assert count["changed", "yes"] == obeyed(edit, now)
+            lost = count["unchanged", "yes"] < count["unchanged", "asked"]
+            gone = len(marks(edit.after, now).at) - marks(edit.after, now).things[0]
+            assert kept(edit, was, now) or lost or gone
+            if lost: assert not kept(edit, was, now)
+            seen.add((lost, kept(edit, was, now)))
+    assert {(True, False), (False, True)} <= seen
+
+
+def test_a_thing_too_many_a_thing_left_and_a_relation_lost_are_seen(in_the_park):
+    for kind, edits in edits_of(in_the_park, 10).items():
+        for edit in edits:
+            things = in_the_park[edit.scene].things
+            true, nothing = Reading(things, ()), Reading([], ())
+            assert kept(edit, true, true) and kept(edit, nothing, true)
+            if kind in ("object swap", "addition"):
+                new = edit.after.objects[edit.touched[0]]
+                twice = Reading([*things, next(t for t in things if t.category == new)], ())
+                assert not obeyed(edit, nothing) and not obeyed(edit, twice)
+            if kind == "removal":
+                left = replace(things[0], category=edit.before.objects[-1])
+                assert obeyed(edit, nothing) and not obeyed(edit, Reading([*things, left], ()))
+            shown = true_triples(edit.before, true)
+            if shown & {*edit.after.triples}: assert not kept(edit, true, nothing)
+
+
+@pytest.fixture
+def park_weights(monkeypatch):
+    "Weights that draw nonsense, with the reader that comes along."
+    pipe = small_pipeline(PARK.vocab)
+    pipe.image_size = PARK.image_size
+    both = pipe, load_reader(ROOT / "data" / "park" / "reader")
+    made = [full_marks_table.shipped_with_reader, full_marks_table.readings_of,
+            manipulation_table.pictures_of]
+    monkeypatch.setattr(full_marks_table, "shipped", lambda: both)
+    for one in made: one.cache_clear()
+    yield both
+    for one in made: one.cache_clear()
+
+
+@pytest.mark.parametrize("part", (FULL_MARKS, MANIPULATION), ids=lambda part: part.name)
+def test_a_part_of_the_park_asks_all_rows_the_same(part, park_weights):
+    budget = part.budgets["trial"]
+    cells = {row: part.run(setting, 1, budget) for row, setting in part.rows.items()}
+    columns = {measure for measures in part.tables.values() for measure in measures}
+    for cell in cells.values(): assert {*cell} <= columns
+    for measure in columns:
+        assert len({len(cell[measure]) for cell in cells.values() if measure in cell}) <= 1
+    for claim in part.claims:
+        sides = [row for row in (claim.ours, claim.theirs) if isinstance(row, str)]
+        assert all(claim.measure in cells[row] for row in sides)
+    shown = [a for name, a in cells["real scenes"].items() if name in NAMES.values()
+             or "obeyed" in name]
+    assert np.concatenate(shown).mean() > 0.8
+
+
+def test_pictures_that_are_left_keep_everything_and_noise_is_that_of_the_seed(park_weights):
+    budget, run = MANIPULATION.budgets["trial"], manipulation_table.run_manipulation
+    cells = {row: run(setting, 2, budget) for row, setting in MANIPULATION.rows.items()}
+    left, other = cells["left as it is"], cells["drawn, other noise"]
+    for kind in KINDS:
+        assert left[f"{kind}: rest kept"].all() and not left[f"{kind}: change elsewhere"].any()
+        elsewhere = [cells[row][f"{kind}: change elsewhere"].item()
+                     for row in ("drawn, same noise", "drawn, other noise")]
+        assert elsewhere[0] < elsewhere[1]
+    manipulation_table.pictures_of.cache_clear()
+    again = run(MANIPULATION.rows["drawn, other noise"], 2, budget)
+    assert all(np.array_equal(answers, again[name]) for name, answers in other.items())
+
+
+@pytest.mark.parametrize("name", ("full_marks", "manipulation"))
+def test_weights_without_a_reader_are_refused_in_words(name, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(full_marks_table, "shipped", lambda: (None, Judge()))
+    full_marks_table.shipped_with_reader.cache_clear()
+    full_marks_table.readings_of.cache_clear()
+    monkeypatch.setenv("SGDIFF_FAST", "1")
+    assert main(["ablate", name, "--out", str(tmp_path)]) == 1
+    assert "these weights have no reader" in capsys.readouterr().err
+    assert not [*tmp_path.glob("*.md")] and not [*tmp_path.glob("*.json")]
+
+
 # --- the command
 
 @pytest.fixture
@@ -444,7 +606,8 @@ def test_ablate_refuses_in_words(coins, tmp_path, capsys, monkeypatch):
     assert main(["ablate", "--seeds", "0"]) == 2
 
 
-ALL_PARTS = RETRIEVAL, CONDITIONING, GLOBAL_LOCAL, DEFECTS, COMPOSITION, HEADS
+ALL_PARTS = (
+    RETRIEVAL, CONDITIONING, GLOBAL_LOCAL, DEFECTS, COMPOSITION, HEADS, FULL_MARKS, MANIPULATION)
 
 
 @pytest.mark.parametrize("part", ALL_PARTS, ids=lambda part: part.name)

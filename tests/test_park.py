@@ -6,6 +6,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from sgdiff.cli import main
@@ -24,6 +26,7 @@ from sgdiff.toy.reader import (
     Reader, ReaderConfig, Reading, heat_loss, load_reader, make_targets, pixels_of, reader_loss,
     save_reader)
 from sgdiff.toy.recipes import PRESETS, Preset, train_all
+from sgdiff.toy.report import Row, format_rows, locality_interval, met, of_share, wilson
 from sgdiff.toy.splits import SPLITS, UNSEEN_ROLES, UNSEEN_TRIPLES, has_unseen_role
 from sgdiff.toy.sprites import SPRITE_SIZES
 from sgdiff.toy.world import FACING, FAMILY_OF, apart, facts, make_dataset, turn
@@ -360,6 +363,49 @@ def test_pictures_do_not_depend_on_the_batch():
         return torch.zeros(len(graphs), 3, 8, 8)
     for batch_size in (2, 5): assert drawn(draw, [None] * 5, 3, batch_size).shape[0] == 5
     assert asked == 2 * [30_000 + i for i in range(5)]
+
+
+SHARES = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@given(SHARES, st.floats(0.01, 0.99), st.sampled_from(("at least", "at most")))
+def test_no_row_is_ok_where_its_interval_crosses_the_target(counted, target, sense):
+    yes, n = counted
+    row = of_share("what", yes / n, target, sense, n)
+    low, high = row.interval
+    assert 0 <= low <= row.value <= high <= 1 and low < high
+    mirrored = wilson(1 - yes / n, n)
+    assert mirrored == pytest.approx((1 - high, 1 - low))
+    assert met(row).endswith("?") == (low < target <= high if sense == "at least"
+                                      else low <= target < high)
+    assert met(row).startswith("ok") == (row.value >= target if sense == "at least"
+                                         else row.value <= target)
+    unknown = row._replace(interval=None)
+    assert met(unknown) == met(row).rstrip("?") + "?"
+    assert met(row._replace(target=None)) == "" == met(row._replace(value=None))
+
+
+def test_a_row_without_an_interval_has_a_dash():
+    known, unknown = of_share("a", 0.9, 0.5, "at least", 100), Row("b", 0.9, 0.5, "at least", 100)
+    first, second = format_rows([known, unknown]).splitlines()[1:3]
+    assert "82.6 to 94.5" in first and "ok     100" in first
+    assert "    -   at least 50  ok?    100" in second
+    of_real = of_share("c", 0.6, None, "at least", 100, 0.02, real=0.8)
+    assert (of_real.value, of_real.spread) == pytest.approx((0.75, 0.025))
+    assert of_real.interval == pytest.approx([end / 0.8 for end in wilson(0.6, 100)])
+
+
+def test_edits_that_are_all_alike_leave_no_doubt_and_others_do():
+    generator = torch.Generator().manual_seed(0)
+    before, other = torch.rand(2, 40, 3, 8, 8, generator=generator)
+    boxes = [[(0, 0, 0.25, 0.25)]] * 40
+    alike = locality_interval(before, before + 0.5 * (other - before), boxes, other)
+    assert alike == pytest.approx((0.5, 0.5))
+    part = torch.rand(40, 1, 1, 1, generator=generator)
+    low, high = locality_interval(before, before + part * (other - before), boxes, other)
+    assert low < part.mean() < high and high - low == pytest.approx(
+        2 * 1.96 * part.std().item() / 40**0.5, rel=0.3)
+    assert locality_interval(before[:1], other[:1], boxes[:1], other[:1]) is None
 
 
 def test_variety_of_one_picture_is_none_and_of_real_scenes_some(scenes):

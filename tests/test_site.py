@@ -228,7 +228,7 @@ def test_names_in_the_text_lead_to_the_reference(site):
 
 
 def test_the_results_are_those_of_the_report(site):
-    from sgdiff.toy.report import report_rows
+    from sgdiff.toy.report import met, report_rows
     report = json.loads((ROOT / "data" / "toy" / "report.json").read_text(encoding="utf-8"))
     text = "".join(site.pages["results.html"].words)
     rows = report_rows(report)
@@ -236,6 +236,9 @@ def test_the_results_are_those_of_the_report(site):
         all(what in text for what, *_ in rows)
         and all(f"{100 * value:.1f} %" in text for _, value, *_ in rows if value is not None)
     )
+    ends = [end for row in rows for end in row.interval or ()]
+    assert len(ends) > len(rows) and all(f"{100 * end:.1f} %" in text for end in ends)
+    assert f"not sure whether reached: {sum(met(row)[-1:] == '?' for row in rows)}." in text
     other = site_pages.results(json.loads(json.dumps(report)) | {"seed": 12345})
     assert "Seed 12345" in other
 

@@ -5,6 +5,7 @@ import html
 import json
 import re
 import zipfile
+from collections import Counter
 
 # what the models draw, before what explains them
 GALLERY_FIRST = (
@@ -114,44 +115,66 @@ def gallery(
     return "\n\n".join(parts)
 
 
+def rows_of(report) -> list:    # of toy.report.Row
+    "The claims of a report card, of the easy world or of the park."
+    from sgdiff.toy.park_report import park_rows
+    from sgdiff.toy.report import report_rows
+
+    return park_rows(report) if "reader" in report else report_rows(report)
+
+
+def percent(x): return f"{100 * x:.1f} %"
+
+
+def result_line(
+    row,
+    met,  # "yes", "no", with a question mark where it is not sure; or nothing
+):  # HTML
+    "A line of the table of results."
+    mark = "" if row.target is None else f'<i style="left:{100 * row.target:.1f}%"></i>'
+    bar = (
+        ""
+        if row.value is None
+        else '<div class="bar" aria-hidden="true"><b '
+             f'style="width:{100 * min(row.value, 1):.1f}%"></b>{mark}</div>'
+    )
+    cells = (
+        html.escape(row.what),
+        "–" if row.value is None else percent(row.value),
+        "" if row.spread is None else percent(row.spread),
+        "–" if row.interval is None else " to ".join(map(percent, row.interval)),
+        bar,
+        "" if row.target is None else f"{row.sense} {100 * row.target:.0f} %",
+        met,
+        row.n,
+    )
+    kind = met.rstrip("?") or "none"
+    return f'<tr class="met-{kind}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
 def results(
     report,  # what `sgdiff evaluate` wrote
 ):  # Markdown
     "The report card as a table, with a bar for each value and a mark at its target."
-    from sgdiff.toy.report import report_rows
+    from sgdiff.toy.report import UNSURE, met
 
+    told = {"ok": "yes", "SHORT": "no", "ok?": "yes?", "SHORT?": "no?", "": ""}
+    rows = [(row, told[met(row)]) for row in rows_of(report)]
     lines = [
         '<table class="results">',
-        "<caption>Value (bar) and target (mark), the spread over the seeds, and on how many questions it stands</caption>",
-        "<thead><tr><th>what</th><th>value</th><th>spread</th><th></th><th>target</th><th>met</th><th>n</th></tr></thead>",
+        "<caption>Value (bar) and target (mark), the spread over the seeds, the 95 % interval, and on how many questions it stands</caption>",
+        "<thead><tr><th>what</th><th>value</th><th>spread</th><th>95 % interval</th><th></th><th>target</th><th>met</th><th>n</th></tr></thead>",
         "<tbody>",
+        *(result_line(*row) for row in rows),
     ]
-    missed = 0
-    for what, value, target, sense, n, spread in report_rows(report):
-        met = (
-            ""
-            if target is None or value is None
-            else "yes"
-            if (value >= target if sense == "at least" else value <= target)
-            else "no"
-        )
-        missed += met == "no"
-        mark = "" if target is None else f'<i style="left:{100 * target:.1f}%"></i>'
-        bar = (
-            ""
-            if value is None
-            else '<div class="bar" aria-hidden="true"><b '
-                 f'style="width:{100 * min(value, 1):.1f}%"></b>{mark}</div>'
-        )
-        lines.append(
-            f'<tr class="met-{met or "none"}"><td>{html.escape(what)}</td><td>{"–" if value is None else f"{100 * value:.1f} %"}</td>'
-            f'<td>{"" if spread is None else f"{100 * spread:.1f} %"}</td><td>{bar}</td>'
-            f'<td>{"" if target is None else f"{sense} {100 * target:.0f} %"}</td><td>{met}</td><td>{n}</td></tr>'
-        )
+    count = Counter(answer for _, answer in rows)
     settings = ", ".join(f"`{k}` {v}" for k, v in report["settings"].items())
-    scenes = ", ".join(f"{k} {v}" for k, v in report["scenes"].items())
+    sizes = report.get("scenes") or {k: report[k] for k in ("n", "seeds")}
+    scenes = ", ".join(f"{k} {v}" for k, v in sizes.items())
     head = (
-        f"Seed {report['seed']}; {settings}; held-out scenes: {scenes}. Targets not reached: **{missed}**."
+        f"Seed {report['seed']}; {settings}; held-out scenes: {scenes}. Targets not reached: "
+        f"**{count['no'] + count['no?']}**; not sure whether reached: "
+        f"**{count['yes?'] + count['no?']}**. {UNSURE}"
     )
     return head + "\n\n```{=html}\n" + "\n".join([*lines, "</tbody></table>"]) + "\n```"
 

@@ -239,8 +239,9 @@ def run_part(
                 results.cells[row, seed] = _cell(part, row, seed, budget)
                 results.save()
         finally:  # a table that is stopped shows what it has
-            with atomic_write(results.path.with_suffix(".md")) as file:
-                file.write(to_markdown(part, results))
+            if results.cells:
+                with atomic_write(results.path.with_suffix(".md")) as file:
+                    file.write(to_markdown(part, results))
     return results
 
 

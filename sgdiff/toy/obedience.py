@@ -9,15 +9,18 @@ which says what can be had with this reader, and beside the number of questions 
 
 # %% auto #0
 __all__ = ['MOST_THINGS', 'size_name', 'flipped_answers', 'relation_name', 'tally', 'tallies', 'shares', 'obedience',
-           'with_facts', 'edit_pairs', 'boxes_of', 'edit_marks']
+           'with_facts', 'graphs_of_facts', 'edit_pairs', 'boxes_of', 'edit_marks']
 
 # %% ../../nbs/toy/obedience.ipynb #63cebde5
 import statistics
 from collections import Counter
+from itertools import islice
+
+import numpy as np
 
 from ..graphs.graph import SceneGraph
 from .marks import Marks, is_true, marks
-from .park import LAND, flippable, scene_relations
+from .park import LAND, ParkData, flippable, scene_relations
 from .reader import Reader, Reading
 from .splits import UNSEEN_TRIPLES
 from .world import FAMILIES, FAMILY_OF, FLIPS, flip_triple, told_once
@@ -122,6 +125,14 @@ def with_facts(
     triples = (*of_land, *(f for f in chosen if len(f) == 3))
     return SceneGraph(graph.objects, triples, None, said)
 
+
+def graphs_of_facts(data: ParkData, k: int, n: int) -> list:    # of (row of the scene, graph)
+    "Graphs of exactly k facts, of the first scenes that have so many; n at most."
+    told = ((i, with_facts(graph, k, np.random.default_rng((k, i))))
+            for i, graph in enumerate(data.graphs))
+    return list(islice(((i, graph) for i, graph in told if graph is not None), n))
+
+
 # %% ../../nbs/toy/obedience.ipynb #ff4c5131
 def edit_pairs(graphs: list, n: int) -> dict:   # family -> (graph, row, edited graph), n at most
     "Graphs with one relation to flip, of up to four things."
@@ -130,11 +141,10 @@ def edit_pairs(graphs: list, n: int) -> dict:   # family -> (graph, row, edited 
                      if (rows := flippable(g, family))][:n] for family in FAMILIES}
 
 
-def boxes_of(graph: SceneGraph, row: int, reading: Reading, S: int) -> list:
-    "Boxes in [0, 1] of the two things of a relation, where they are in the picture."
-    s, _, o = graph.triples[row]
+def boxes_of(graph: SceneGraph, rows, reading: Reading, S: int) -> list:    # rows: of things
+    "Boxes in [0, 1] of some things of a graph, where they are in the picture."
     at = marks(graph, reading).at
-    there = [reading.things[at[i]] for i in (s, o) if at[i] is not None]
+    there = [reading.things[at[i]] for i in rows if at.get(i) is not None]
     return [tuple(edge / S for edge in t.edges) for t in there]
 
 
