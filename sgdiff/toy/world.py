@@ -652,9 +652,8 @@ def _clash(a, b) -> bool:
 
 # %% ../../nbs/toy/world.ipynb #fbc66fd8
 def training_scenes(config: ToyWorldConfig) -> TrainingScenes:
-    """What the scenes of a world never show. Only for the words of `EASY` do we know which
-    relations exclude each other."""
-    predicates = config.vocab.predicates[1:] if config.vocab.objects == EASY.vocab.objects else ()
+    "What the scenes of a world never show; the park's relations exclude each other as these do."
+    predicates = config.vocab.predicates[1:]
     tried = [((0, p, 1), (s, q, 1 - s)) for p, q in product(predicates, repeat=2) for s in (0, 1)]
     apart = {two_relations(a, b) for a, b in tried
              if never_together(SceneGraph(("sheep", "tree"), (a, b)))}
