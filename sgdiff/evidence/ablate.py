@@ -28,6 +28,7 @@ PARTS = {
                      "which tokens a picture follows"),
     "defects": ("sgdiff.evidence.defects_table", "DEFECTS", "what the official code loses"),
     "heads": ("sgdiff.evidence.heads_table", "HEADS", "which heads carry a relation"),
+    "speed": ("sgdiff.evidence.speed_table", "SPEED", "how soon pictures obey"),
 }
 
 
