@@ -55,7 +55,7 @@ class SpeedRow:
     # of each thing in the loss, where all places together have 1; 0: all places alike
     thing_weight: float = 0.0
     masked: bool = True  # whether pre-training has the masked loss, beside the contrastive one
-    seeds: int = 1  # how often it runs: many recipes once, the best one three times
+    seeds: int = 1  # how often it runs: most recipes once, the one with all changes three times
 
 
 TODAY = PRESETS["easy"]
@@ -67,7 +67,7 @@ ALL_CHANGES = SpeedRow(
 
 
 def back(**changes) -> SpeedRow:
-    "The best recipe with fields of its preset as they are given."
+    "The recipe with all changes, with fields of its preset as they are given."
     preset: Any = ALL_CHANGES.preset
     return replace(ALL_CHANGES, preset=replace(preset, **changes), seeds=1)
 
