@@ -32,6 +32,8 @@ Modules:
 - `sgdiff.evidence.manipulation_table`: A graph is changed and the same noise drawn again: is the change there, is the rest as it was, and do two pictures of one graph differ at all?
 - `sgdiff.evidence.parts`: A part is a table and the claims it is asked about. Every cell is one training; it is kept as soon as it is done, and results of different code never stand in one file.
 - `sgdiff.evidence.retrieval_table`: Contrastive, masked, or both; with relations or without; with hard negatives or without. Which way finds its pictures, which one knows what was turned round, and how sure are we?
+- `sgdiff.evidence.speed`: A whole training from nothing, a clock that stands still while we look, and a goal: how many minutes of a processor does a recipe take?
+- `sgdiff.evidence.speed_table`: How many minutes of a processor from nothing to pictures that obey their graphs, and what has each change of the recipe won?
 - `sgdiff.evidence.statistics`: Two trainings differ even when nothing but the seed does. An interval says how much of a difference that explains.
 - `sgdiff.folders`: Three promises about a folder as a whole: what a file names lies inside it, its files are the ones that were written, and one program writes into it at a time.
 - `sgdiff.full.commands`: `sgdiff train --data`, `sgdiff plan` and `sgdiff evaluate --data`: the options, and what they set going.

@@ -31,6 +31,7 @@ from sgdiff.evidence.parts import (
     Claim, Part, longest_results, packed, read_results, results_path, run_part, table_lines,
     to_markdown, unpacked)
 from sgdiff.evidence.retrieval_table import RETRIEVAL
+from sgdiff.evidence.speed_table import SPEED
 from sgdiff.evidence.statistics import difference, estimate, seeds_needed, student, verdict
 from sgdiff.graphs.batch import SceneGraphBatch
 from sgdiff.graphs.graph import SceneGraph
@@ -607,7 +608,8 @@ def test_ablate_refuses_in_words(coins, tmp_path, capsys, monkeypatch):
 
 
 ALL_PARTS = (
-    RETRIEVAL, CONDITIONING, GLOBAL_LOCAL, DEFECTS, COMPOSITION, HEADS, FULL_MARKS, MANIPULATION)
+    RETRIEVAL, CONDITIONING, GLOBAL_LOCAL, DEFECTS, COMPOSITION, HEADS, SPEED, FULL_MARKS,
+    MANIPULATION)
 
 
 @pytest.mark.parametrize("part", ALL_PARTS, ids=lambda part: part.name)

@@ -30,6 +30,7 @@ PARTS = {
     "composition": ("sgdiff.evidence.composition_table", "COMPOSITION",
                     "what a training makes of pairs that it lacks"),
     "heads": ("sgdiff.evidence.heads_table", "HEADS", "which heads carry a relation"),
+    "speed": ("sgdiff.evidence.speed_table", "SPEED", "how soon pictures obey"),
     "full_marks": ("sgdiff.evidence.full_marks_table", "FULL_MARKS",
                    "how often everything is there"),
     "manipulation": ("sgdiff.evidence.manipulation_table", "MANIPULATION",
