@@ -1,6 +1,7 @@
 // The four networks in onnxruntime, and what stands between them: a graph and seeds in, pictures, verdicts and attention out.
 // Nothing here knows a page: the same file runs in a worker and in Node.js, where it is tested against Python.
 import { startNoise } from "./noise.js";
+import { Reader } from "./reader.js";
 import { Schedule, asked, sample, weighed } from "./sampler.js";
 
 const whole = numbers => BigInt64Array.from(numbers, BigInt);
@@ -24,9 +25,10 @@ export class Engine {
     return this.sessions[name].run(feeds, wanted);
   }
 
-  async read({ objects, triples }) {                // rows of words; -> tokens, and what the encoder says: local, whole
-    const n = objects.length, all = [...triples, ...objects.map((_, i) => [i, 0, n])];
-    return this.run("encoder", { objects: ["int64", whole([...objects, 0]), [n + 1]], triples: ["int64", whole(all.flat()), [all.length, 3]] });
+  async read({ objects, triples, attributes }) {    // rows of words; -> tokens, and what the encoder says: local, whole
+    const n = objects.length, all = [...triples, ...objects.map((_, i) => [i, 0, n])], K = this.manifest.attributes, said = new Float32Array((n + 1) * K);
+    attributes.forEach((of, i) => { for (const a of of) said[i * K + a] = 1; });
+    return this.run("encoder", { objects: ["int64", whole([...objects, 0]), [n + 1]], triples: ["int64", whole(all.flat()), [all.length, 3]], ...K ? { said: ["float32", said, [n + 1, K]] } : {} });
   }
 
   async tokens(graph) {                             // -> rows of tokens: relations, objects, the graph, no graph
@@ -123,6 +125,16 @@ export class Engine {
       const verdicts = questions.map(() => null);
       real.forEach(([[s, p, o], i], k) => { verdicts[i] = there(b, s) && there(b, o) && out.answers.data[(b * real.length + k) * R + p] > 0.5; });
       return { verdicts, sees: words.filter((_, k) => there(b, k)) };
+    });
+  }
+
+  // asked: a graph in words; sprites: bytes, as `reader.js` wants them; -> what it reads in each picture, and how much of the graph that is
+  async reading(pixels, n, asked, sprites) {
+    const side = this.manifest.image_size, out = await this.run("reader", { pixels: ["float32", pixels, [n, 3, side, side]] });
+    const reader = this.reader ??= new Reader(this.manifest.reader, sprites), part = (data, b) => data.subarray(b * data.length / n, (b + 1) * data.length / n);
+    return Array.from({ length: n }, (_, b) => {
+      const maps = Object.fromEntries(Object.entries(out).map(([name, { data }]) => [name, part(data, b)])), read = reader.read(maps, part(pixels, b));
+      return { ...reader.marks(asked, read), sees: read.things.map(thing => reader.called(thing)) };
     });
   }
 }

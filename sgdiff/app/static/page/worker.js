@@ -1,5 +1,5 @@
 // A thread of its own for the networks: it fetches and checks their files, draws the newest wish, and tells what it sees on the way.
-// In: { draw: { id, graph, seeds, steps, guidance, relations, questions, hidden } }, { noised: { id, graph, latents, seed, t } },
+// In: { draw: { id, graph, seeds, steps, guidance, relations, questions, asked, hidden } }, { noised: { id, graph, latents, seed, t } },
 // { fits: { id, graphs, latents } }, { redrawn: { id, graph, latents, hole } }, { cancel: true }.
 // Out: { loading }, { ready }, { step }, { drawn }, { noised }, { fits }, { redrawn }, { failed }.
 import { Engine } from "./engine.js";
@@ -56,7 +56,8 @@ async function start() {
   const engine = new Engine(ort, manifest);
   for (const name of ["encoder", "decoder", "denoiser"]) await engine.load(name, await coming[`model/${name}.onnx`]);
   ort.env.wasm.wasmBinary = undefined;
-  return [engine, coming["model/judge.onnx"]];
+  const sees = manifest.reader ? "reader" : "judge";
+  return [engine, coming[`model/${sees}.onnx`] && { name: sees, network: coming[`model/${sees}.onnx`], sprites: coming["model/sprites.gz"] }];
 }
 
 const rgba = (pixels, n, side) => {                 // (n, 3, H, W) in [-1, 1] -> n pictures of bytes
@@ -94,8 +95,9 @@ async function draw(request) {
   const told = { drawn: rgba(pixels, n, side), id, seconds, ...known };     // tokens, latents, attention; maps, of the first picture
   postMessage({ ...told, found: null });
   if (!judge) return;
-  if (!engine.sessions.judge) await engine.load("judge", await judge);
-  postMessage({ ...told, found: await engine.judge(pixels, n, request.questions) });
+  if (!engine.sessions[judge.name]) await engine.load(judge.name, await judge.network);
+  const sprites = judge.sprites && await unpacked(await judge.sprites);
+  postMessage({ ...told, found: sprites ? await engine.reading(pixels, n, request.asked, sprites) : await engine.judge(pixels, n, request.questions) });
 }
 
 async function noised(request) {
