@@ -7,11 +7,10 @@ import { Schedule, asked, sample, weighed } from "./sampler.js";
 const whole = numbers => BigInt64Array.from(numbers, BigInt);
 const dot = (a, b) => a.reduce((sum, v, i) => sum + v * b[i], 0), cosine = (a, b) => dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
 
-function overall(maps, n, layers, area) {           // the mean over steps and layers: (n, L, H, W)
-  const mean = new Float32Array(n * area);
-  for (const each of maps) for (let b = 0; b < n; b++) for (let k = 0; k < layers; k++)
-    for (let i = 0; i < area; i++) mean[b * area + i] += each[(b * layers + k) * area + i] / (maps.length * layers);
-  return mean;
+function addTo(mean, each, n, steps) {              // of n pictures; mean: (n, L, H, W), over steps and layers; each: (n, layers, L, H, W), of one step
+  const area = mean.length / n, layers = each.length / mean.length;
+  for (let b = 0; b < n; b++) for (let k = 0; k < layers; k++)
+    for (let i = 0; i < area; i++) mean[b * area + i] += each[(b * layers + k) * area + i] / (steps * layers);
 }
 
 export class Engine {
@@ -105,12 +104,12 @@ export class Engine {
   async draw({ graph, seeds, steps, guidance, relations, hidden }, tell) {
     const n = seeds.length, size = this.manifest.latent_shape.reduce((a, b) => a * b), noise = new Float32Array(n * size);
     seeds.forEach((seed, i) => noise.set(startNoise(size, seed), i * size));
-    const maps = [], look = each => { maps.push(each); };            // one a step
-    const conditions = await this.conditions(graph, hidden), denoise = this.denoiser(conditions, n, asked(guidance, relations), look);
+    const conditions = await this.conditions(graph, hidden), tokens = conditions.graph.rows, attention = new Float32Array(n * tokens.length * this.manifest.image_size ** 2);
+    const maps = [], look = each => { addTo(attention, each, n, steps); maps.push(each.slice(0, each.length / n)); };      // one a step, of the first picture
+    const denoise = this.denoiser(conditions, n, asked(guidance, relations), look);
     const latents = await sample({ schedule: this.schedule, denoise, noise, steps, tell });
     if (!latents) return null;
-    const tokens = conditions.graph.rows, area = tokens.length * this.manifest.image_size ** 2, layers = maps[0].length / (n * area);
-    return { tokens, latents, pixels: await this.decode(latents, n), attention: overall(maps, n, layers, area), maps: maps.map(each => each.slice(0, layers * area)) };
+    return { tokens, latents, pixels: await this.decode(latents, n), attention, maps };
   }
 
   // questions: [[subject, predicate, object] as words of the judge, or null], the same for all pictures; -> true, false or null
