@@ -465,7 +465,8 @@ def export(args) -> None:
     check_place(out)
     pipe, judge = load_pipeline(args.weights)
     print("writing the networks: a minute or two ...")
-    write_page(pipe, judge or reader_beside(find_weights(args.weights)), out, args.runtime and Path(args.runtime))
+    judge = judge or reader_beside(find_weights(args.weights))
+    write_page(pipe, judge, out, args.runtime and Path(args.runtime))
     print(f"wrote {out}; to look at it: python -m http.server --directory {shlex.quote(str(out))}")
 
 # %% ../nbs/cli.ipynb #e316523f
