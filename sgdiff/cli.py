@@ -459,11 +459,13 @@ def check_toy(folder: Path) -> None:
 def export(args) -> None:
     "A folder with a page that draws in the browser."
     from sgdiff.app.page import check_place, write_page
+    from sgdiff.toy.reader import reader_beside
     check_folder(args.out)
     out = Path(args.out)
     check_place(out)
     pipe, judge = load_pipeline(args.weights)
     print("writing the networks: a minute or two ...")
+    judge = judge or reader_beside(find_weights(args.weights))
     write_page(pipe, judge, out, args.runtime and Path(args.runtime))
     print(f"wrote {out}; to look at it: python -m http.server --directory {shlex.quote(str(out))}")
 

@@ -7,9 +7,12 @@ import { gunzipSync } from "node:zlib";
 const folder = process.argv[2], own = name => import(pathToFileURL(`${folder}/${name}`)), bytes = name => new Uint8Array(readFileSync(`${folder}/${name}`));
 const requests = JSON.parse(readFileSync(0, "utf8")), manifest = JSON.parse(readFileSync(`${folder}/manifest.json`, "utf8"));
 const { startNoise, standardNormal, Twister } = await own("noise.js"), { Schedule, angleTimesteps } = await own("sampler.js");
+const { Reader } = await own("reader.js");
 const graphs = await own("graph.js"), { Editor, placeObjects } = await own("editor.js"), vocab = new graphs.Vocab(manifest.vocab);
 const said = f => { try { return f(); } catch (error) { if (error instanceof graphs.GraphError) return { error: error.message }; throw error; } };
 const read = text => graphs.checkGraph(graphs.readGraph(text, vocab), vocab, manifest.board);
+
+const sprites = () => new Uint8Array(gunzipSync(bytes("model/sprites.gz")));
 
 let engine = null;
 async function ready() {
@@ -19,7 +22,7 @@ async function ready() {
   ort.env.wasm.wasmBinary = gunzipSync(bytes("runtime/ort-wasm-simd-threaded.wasm.gz"));
   ort.env.wasm.wasmPaths = pathToFileURL(`${folder}/runtime/`).href;
   engine = new Engine(ort, manifest);
-  for (const name of ["encoder", "denoiser", "decoder", "judge"]) await engine.load(name, bytes(`model/${name}.onnx`));
+  for (const name of ["encoder", "denoiser", "decoder", ...["judge", "reader"].filter(name => manifest.files[`model/${name}.onnx`])]) await engine.load(name, bytes(`model/${name}.onnx`));
   return engine;
 }
 
@@ -28,13 +31,14 @@ const answers = {
   normal: ({ n, seed }) => [...standardNormal(n, new Twister(seed))],
   timesteps: ({ n }) => angleTimesteps(new Schedule(manifest.schedule), n),
   read: ({ text }) => said(() => ({ graph: read(text), text: graphs.graphToText(graphs.readGraph(text, vocab)) })),
+  told: ({ text }) => said(() => { const written = graphs.readGraph(text, vocab), graph = graphs.checkGraph(written, vocab, manifest.board); return { graph, text: graphs.graphToText(written), doubts: graphs.doubts(graph, manifest) }; }),
   closest: ({ word, known }) => graphs.closestWords(word, known),
-  doubts: ({ text }) => graphs.doubts(read(text), manifest.scenes, manifest.max_things),
+  doubts: ({ text }) => graphs.doubts(read(text), manifest),
   places: ({ text }) => placeObjects(read(text), manifest.board),
   async draw({ text, seeds, ...settings }) {
     const graph = read(text), judged = manifest.judge && graph.triples.map(([s, p, o]) => [graph.objects[s], p, graph.objects[o]]);
     const drawn = await (await ready()).draw({ graph: vocab.rows(graph), seeds, ...manifest.settings, ...settings });
-    const found = judged && await engine.judge(drawn.pixels, seeds.length, judged.map(q => graphs.judgeable(manifest.judge, q) ? q : null));
+    const found = manifest.reader ? await engine.reading(drawn.pixels, seeds.length, graph, sprites()) : judged && await engine.judge(drawn.pixels, seeds.length, judged.map(q => graphs.judgeable(manifest.judge, q) ? q : null));
     return { latents: [...drawn.latents], pixels: [...drawn.pixels], attention: [...drawn.attention], maps: drawn.maps.map(each => [...each]), found };
   },
   async noised({ text, latents, ...request }) {
@@ -73,6 +77,11 @@ const answers = {
     }
     mock.timers.reset();
     return { log, onCard: drawer.onCard };
+    },
+  reading({ maps, pixels, text }) {                 // of maps that a network might have made
+    const reader = new Reader(manifest.reader, sprites()), floats = Object.fromEntries(Object.entries(maps).map(([name, values]) => [name, Float32Array.from(values)]));
+    const read = reader.read(floats, Float32Array.from(pixels));
+    return { ...read, relations: reader.relations(read.things), marks: reader.marks(graphs.readGraph(text, vocab), read) };
   },
   edits({ commands }) {
     const editor = new Editor(vocab, manifest.board);

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from sgdiff.app.onnx_graphs import steps_of
 from sgdiff.cli import main
 from sgdiff.errors import load_json
 from sgdiff.graphs.graph import SceneGraph, check_graph
@@ -321,6 +322,9 @@ def test_every_stage_of_the_park_runs_and_leaves_weights_that_can_be_measured(tm
     drawn = pipeline("large dog left of dog#2; red ball", num_inference_steps=2, seed=0)
     assert drawn.images[0].size == (64, 64)
     assert load_reader(tmp_path / "weights" / "reader").exam["scenes"] == 64
+    for weight in pipeline.unet.parameters():       # on a grid, which the page sends in 8 bits
+        rows = weight.detach().flatten(1).numpy() if weight.ndim > 1 else np.zeros((1, 1), np.float32)
+        assert np.abs(rows / steps_of(rows)).max() <= 127
     assert isinstance(small, Preset) and "judge" not in small.stages
     card, folder = tmp_path / "card.json", str(tmp_path / "weights")
     assert main(["evaluate", "--weights", folder, "--n", "12", "--seeds", "2", "--steps", "2",

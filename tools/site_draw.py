@@ -40,6 +40,7 @@ def kept(
     "The page for the shipped weights, made where it is not there yet. Raises SGDiffError."
     from sgdiff.app.page import add_pretraining, fetch_runtime, write_page
     from sgdiff.cli import load_pipeline
+    from sgdiff.toy.reader import reader_beside
     from sgdiff.toy.recipes import load_pretraining
     folder = root / "build" / "draw" / made_from(root)
     if (folder / "manifest.json").is_file(): return folder
@@ -47,7 +48,7 @@ def kept(
     runtime = fetch_runtime(root / "build" / "npm")
     pipe, judge = load_pipeline(root / "data" / "toy")
     unfinished = folder.with_name("unfinished")
-    write_page(pipe, judge, unfinished, runtime)
+    write_page(pipe, judge or reader_beside(root / "data" / "toy"), unfinished, runtime)
     add_pretraining(load_pretraining(root / "data" / "toy"), unfinished)
     return unfinished.rename(folder)
 

@@ -63,7 +63,8 @@ def matchings(
     for word, places in wanted.items():
         have: list = rows.get(word, [])[:len(places) + SPARE]
         have = have + [None] * (len(places) - len(have))
-        ways.append([dict(zip(places, way)) for way in {*permutations(have, len(places))}])
+        each = dict.fromkeys(permutations(have, len(places)))   # in order: of equals the first
+        ways.append([dict(zip(places, way)) for way in each])
     for way in product(*ways):
         merged = {place: row for part in way for place, row in part.items()}
         yield [merged[place] for place in range(len(asked))]

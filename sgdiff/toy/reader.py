@@ -14,11 +14,12 @@ Axis letters: B images, K kinds, S height and width, h = S/2, P things in a batc
 # %% auto #0
 __all__ = ['REACHES', 'HEADS', 'ReaderConfig', 'ReaderNet', 'Targets', 'thing_targets', 'land_targets', 'make_targets',
            'heat_loss', 'reader_loss', 'pixels_of', 'reading_loss', 'Reading', 'attributes_of', 'read_thing',
-           'in_front', 'drawing_order', 'Reader', 'save_reader', 'load_reader']
+           'in_front', 'drawing_order', 'Reader', 'save_reader', 'load_reader', 'reader_beside']
 
 # %% ../../nbs/toy/reader.ipynb #dbc7ed0f
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import networkx as nx
 import numpy as np
@@ -319,3 +320,9 @@ def load_reader(folder) -> Reader:
     reader, exam = load_examined(Reader, ReaderConfig, folder, "exam.json")
     reader.exam = exam
     return reader
+
+
+def reader_beside(folder) -> Reader | None:
+    "The reader that is stored beside a pipeline, None where there is none. Raises SGDiffError."
+    folder = Path(folder) / "reader"
+    return load_reader(folder) if folder.exists() else None

@@ -31,7 +31,7 @@ import torch
 
 from ..method.contrastive import ImageEncoderConfig
 from ..core import (
-    check_state_dict, device_of, load_weights, save_weights, set_seed, step_generator)
+    check_state_dict, device_of, load_weights, rounded, save_weights, set_seed, step_generator)
 from ..errors import RangeError, SGDiffError, check_fields, described, save_json
 from ..folders import SUMS, check_sums, one_writer, write_sums
 from ..method.generation import (DiffusionConfig, GraphToLatent, encode_latents, feed_denoiser,
@@ -496,10 +496,14 @@ def pack(p: Preset, out, target, dtype=torch.float16) -> None:
     """Writes all that a finished run has learnt to the folder `target`, in half precision, with its
     logs."""
     out, target = Path(out), Path(target)
-    assemble(p, out).save_pretrained(target, dtype)
+    pipe, model = assemble(p, out), trained("pretrain", p, out)
+    if p.world == "park":  # whose page sends them in 8 bits
+        for name in ("graph_encoder", "unet", "vae"):
+            setattr(pipe, name, rounded(getattr(pipe, name)))
+        model = rounded(model)
+    pipe.save_pretrained(target, dtype)
     if "judge" in p.stages: save_judge(trained_judge(p, out), target / "judge")
     if "reader" in p.stages: save_reader(trained_reader(p, out), target / "reader")
-    model = trained("pretrain", p, out)
     (target / "pretraining").mkdir(exist_ok=True)
     save_json(asdict(model.config), target / "pretraining" / "config.json")
     own = {

@@ -62,13 +62,13 @@ class Figure {                                      // what a figure is made of:
   }
   async draw(pictures, text, settings = {}) {       // pictures of a graph, one a seed; -> what the worker has drawn, and its graph
     const graph = this.read(text), names = this.graphs.objectNames(graph), { judge } = this.manifest;
-    const questions = graph.triples.map(([s, p, o]) => [graph.objects[s], p, graph.objects[o]]).map(q => this.graphs.judgeable(judge, q) ? q : null);
-    const seeds = this.said.seeds.map(String), request = { graph: this.vocab.rows(graph), seeds, questions, ...this.manifest.settings, ...settings };
+    const questions = graph.triples.map(([s, p, o]) => [graph.objects[s], p, graph.objects[o]]).map(q => judge && this.graphs.judgeable(judge, q) ? q : null);
+    const seeds = this.said.seeds.map(String), request = { graph: this.vocab.rows(graph), seeds, questions, asked: graph, ...this.manifest.settings, ...settings };
     this.say("drawing …");
     const told = await this.networks.draw(request, bytes => bytes.forEach((b, i) => put(pictures[i].canvas, b)));
     const relations = graph.triples.map(([s, p, o]) => `${names[s]} ${p} ${names[o]}`), asked = told.found.flatMap(f => f.verdicts.filter(known));
     told.found.forEach(({ verdicts }, i) => this.tell(pictures[i], relations.flatMap((words, k) => known(verdicts[k]) ? [`${verdicts[k] ? "✓" : "✗"} ${words}`] : [])));
-    this.say(`Drawn. The judge sees ${asked.filter(Boolean).length} of ${asked.length} relations that it may be asked.`);
+    this.say(`Drawn. The ${judge ? "judge" : "reader"} sees ${asked.filter(Boolean).length} of ${asked.length} relations that it may be asked.`);
     return { ...told, graph };
   }
 }

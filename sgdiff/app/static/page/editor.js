@@ -1,6 +1,6 @@
 // The state of the board: immutable moments, undo and redo, what changed. As `EditorModel` of sgdiff.app.model, for a page without
 // Python; it also speaks to graph_canvas.js in the words of anywidget: get, set, on, off, send, save_changes.
-import { GraphError, checkGraph, readGraph } from "./graph.js";
+import { GraphError, checkGraph, objectNames, readGraph } from "./graph.js";
 
 const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 const far = ([a, b], [c, d]) => (a - c) ** 2 + (b - d) ** 2;
@@ -37,12 +37,13 @@ function freePlace(places) {                        // the point of a coarse gri
   return places.length ? grid.reduce((best, p) => room(p) > room(best) ? p : best) : grid[0];
 }
 
+const called = ({ objects, attributes }) => objects.map((word, i) => [...attributes[i], word].join(" "));
 const keyed = m => m.graph.triples.map(([s, p, o]) => [m.keys[s], p, m.keys[o]]);
 
 export class Editor {
   constructor(vocab, rules) {
     Object.assign(this, { vocab, rules, past: [], future: [], nextKey: 0, error: "", version: 0, since: null, verdicts: [], listeners: [] });
-    this.now = { graph: { objects: [], triples: [] }, keys: [], places: [], written: {} };
+    this.now = { graph: { objects: [], triples: [], attributes: [] }, keys: [], places: [], written: {} };
     this.slots = { hover: "", objects: vocab.plain("object"), predicates: vocab.plain("predicate") };
     this.handlers = {};
     this.show();
@@ -83,20 +84,31 @@ export class Editor {
   }
   add_object({ word, x, y }) {
     const place = x === undefined ? freePlace(this.now.places) : [clamp(x, 0, 1), clamp(y, 0, 1)];
-    this.go({ ...this.graph, objects: [...this.graph.objects, word] }, [...this.now.keys, this.nextKey], [...this.now.places, place]);
+    this.go({ ...this.graph, objects: [...this.graph.objects, word], attributes: [...this.graph.attributes, []] }, [...this.now.keys, this.nextKey], [...this.now.places, place]);
   }
   object(row) { if (!(row in this.graph.objects)) throw new GraphError(`there is no object ${row}: the graph has ${this.graph.objects.length}`); }
   relation(row) { if (!(row in this.graph.triples)) throw new GraphError(`there is no relation ${row}: the graph has ${this.graph.triples.length}`); }
-  replace_object({ row, word }) { this.object(row); this.go({ ...this.graph, objects: this.graph.objects.map((w, i) => i === row ? word : w) }); }
+  described(row, said) { return this.graph.attributes.map((old, i) => i === row ? said : old); }
+  replace_object({ row, word }) {                   // what it still can be it stays
+    this.object(row);
+    const may = this.vocab.attributesFor(word), said = this.graph.attributes[row].filter(a => may.includes(a));
+    this.go({ ...this.graph, objects: this.graph.objects.map((w, i) => i === row ? word : w), attributes: this.described(row, said) });
+  }
+  toggle_attribute({ row, attribute }) {            // says something of an object, or takes it back; what it excludes goes
+    this.object(row);
+    const said = this.graph.attributes[row], own = this.vocab.own("attribute", attribute) ?? attribute;
+    this.go({ ...this.graph, attributes: this.described(row, said.includes(own) ? said.filter(a => a !== own) : this.vocab.joined(said, [own])) });
+  }
   remove_object({ row }) {
     this.object(row);
     const keep = list => list.filter((_, i) => i !== row), down = i => i - (i > row);
     const triples = this.graph.triples.filter(([s, , o]) => s !== row && o !== row).map(([s, p, o]) => [down(s), p, down(o)]);
-    this.go({ objects: keep(this.graph.objects), triples }, keep(this.now.keys), keep(this.now.places));
+    this.go({ objects: keep(this.graph.objects), triples, attributes: keep(this.graph.attributes) }, keep(this.now.keys), keep(this.now.places));
   }
   move_object({ row, x, y }) { this.object(row); this.go(this.graph, this.now.keys, this.now.places.map((p, i) => i === row ? [clamp(x, 0, 1), clamp(y, 0, 1)] : p)); }
   triples(change) { this.go({ ...this.graph, triples: change(this.graph.triples) }); }
   add_triple({ subject, predicate, object }) { this.object(subject); this.object(object); this.triples(all => [...all, [subject, predicate, object]]); }
+  replace_triple({ row, subject, predicate, object }) { this.relation(row); this.object(subject); this.object(object); this.triples(all => all.map((t, i) => i === row ? [subject, predicate, object] : t)); }
   replace_predicate({ row, predicate }) { this.relation(row); this.triples(all => all.map((t, i) => i === row ? [t[0], predicate, t[2]] : t)); }
   turn_triple({ row }) { this.relation(row); this.triples(all => all.map((t, i) => i === row ? [t[2], t[1], t[0]] : t)); }
   remove_triple({ row }) { this.relation(row); this.triples(all => all.filter((_, i) => i !== row)); }
@@ -104,11 +116,11 @@ export class Editor {
   redo() { if (!this.future.length) throw new GraphError("there is nothing to do again"); this.past.push(this.now); this.turn(this.future.pop()); }
   load({ graph: text }) {                           // another graph; objects that both have keep keys and places
     const asked = readGraph(text, this.vocab), graph = checkGraph(asked, this.vocab, this.rules);
-    const left = this.graph.objects.map((w, i) => [w, i]), at = placeObjects(graph, this.rules);
-    const match = graph.objects.map(w => { const k = left.findIndex(([v]) => v === w); return k < 0 ? -1 : left.splice(k, 1)[0][1]; });
+    const at = placeObjects(graph, this.rules), match = matched(this.graph, graph);
     const old = match.map((m, i) => m < 0 ? null : this.now.places[m]), fits = this.agrees(graph, old);
     const written = {};
     asked.objects.forEach((w, i) => { if (folds(w) !== folds(graph.objects[i])) written[graph.objects[i]] = w; });
+    asked.attributes.flat().forEach(a => { const own = this.vocab.own("attribute", a); if (folds(a) !== folds(own)) written[own] = a; });
     asked.triples.forEach(([, p], i) => { if (folds(p) !== folds(graph.triples[i][1])) written[graph.triples[i][1]] = p; });
     this.go(graph, match.map((m, i) => m < 0 ? this.nextKey + i : this.now.keys[m]), at.map((p, i) => fits && old[i] || p), written);
   }
@@ -122,15 +134,19 @@ export class Editor {
   // --- what is on the board
   changes() {                                       // rows that are new since `since`
     if (!this.since) return { objects: [], triples: [] };
-    const words = new Map(this.since.keys.map((k, i) => [k, this.since.graph.objects[i]])), was = keyed(this.since).map(String);
-    return { objects: this.now.keys.flatMap((k, i) => words.get(k) === this.graph.objects[i] ? [] : [i]),
+    const old = called(this.since.graph), now = called(this.graph), words = new Map(this.since.keys.map((k, i) => [k, old[i]])), was = keyed(this.since).map(String);
+    return { objects: this.now.keys.flatMap((k, i) => words.get(k) === now[i] ? [] : [i]),
       triples: keyed(this.now).flatMap((t, i) => was.includes(String(t)) ? [] : [i]) };
   }
-  get notes() { return Object.entries(this.now.written).filter(([own]) => this.graph.objects.includes(own) || this.graph.triples.some(t => t[1] === own)).map(([own, said]) => `'${own}' stands for '${said}', a word that these weights do not know`); }
+  get notes() {                                     // words that others stand in for
+    const { objects, triples, attributes } = this.graph, drawn = [...objects, ...attributes.flat(), ...triples.map(([, p]) => p)], phrase = word => word.includes(" ") ? `'${word}'` : word;
+    return Object.entries(this.now.written).filter(([own]) => drawn.includes(own)).map(([own, said]) => `${phrase(said)} is drawn as ${phrase(own)}: these weights know no ${phrase(said)}`);
+  }
   get board() {
-    const { graph, keys, places, written } = this.now, changed = this.changes();
+    const { graph, keys, places, written } = this.now, changed = this.changes(), names = objectNames(graph);
     return { can_undo: this.past.length > 0, can_redo: this.future.length > 0, error: this.error,
-      nodes: graph.objects.map((word, i) => ({ key: keys[i], word, x: places[i][0], y: places[i][1], changed: changed.objects.includes(i), written: written[word] ?? "" })),
+      nodes: graph.objects.map((word, i) => ({ key: keys[i], word, x: places[i][0], y: places[i][1], changed: changed.objects.includes(i), written: written[word] ?? "", name: names[i], attributes: graph.attributes[i],
+        may: this.vocab.attributesFor(word), described: graph.attributes[i].filter(a => written[a]).map(a => [written[a], a]) })),
       edges: graph.triples.map(([subject, predicate, object], i) => ({ subject, predicate, object, changed: changed.triples.includes(i), verdict: this.verdicts[i] ?? null, written: written[predicate] ?? "" })) };
   }
   show() { this.slots.board = this.board; this.tell("change:board"); }
@@ -145,4 +161,14 @@ export class Editor {
   send({ command, arguments: args, number }) { this.do(command, args); queueMicrotask(() => this.tell("msg:custom", { number })); }
 }
 const folds = word => word.toLowerCase();
-Editor.COMMANDS = ["add_object", "replace_object", "remove_object", "move_object", "add_triple", "replace_predicate", "turn_triple", "remove_triple", "load", "undo", "redo"];
+
+function matched(before, graph) {                   // for each object its row before, or -1: the same words with the same attributes first, then the same words
+  const left = new Set(before.objects.keys()), rows = graph.objects.map(() => -1), pairs = [[called(before), called(graph)], [before.objects, graph.objects]];
+  for (const [old, now] of pairs) now.forEach((name, i) => {
+    const found = rows[i] < 0 ? [...left].find(j => old[j] === name) : undefined;
+    if (found !== undefined) { rows[i] = found; left.delete(found); }
+  });
+  return rows;
+}
+
+Editor.COMMANDS = ["add_object", "replace_object", "remove_object", "move_object", "toggle_attribute", "add_triple", "replace_triple", "replace_predicate", "turn_triple", "remove_triple", "load", "undo", "redo"];

@@ -1,16 +1,16 @@
 // The four networks in onnxruntime, and what stands between them: a graph and seeds in, pictures, verdicts and attention out.
 // Nothing here knows a page: the same file runs in a worker and in Node.js, where it is tested against Python.
 import { startNoise } from "./noise.js";
+import { Reader } from "./reader.js";
 import { Schedule, asked, sample, weighed } from "./sampler.js";
 
 const whole = numbers => BigInt64Array.from(numbers, BigInt);
 const dot = (a, b) => a.reduce((sum, v, i) => sum + v * b[i], 0), cosine = (a, b) => dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
 
-function overall(maps, n, layers, area) {           // the mean over steps and layers: (n, L, H, W)
-  const mean = new Float32Array(n * area);
-  for (const each of maps) for (let b = 0; b < n; b++) for (let k = 0; k < layers; k++)
-    for (let i = 0; i < area; i++) mean[b * area + i] += each[(b * layers + k) * area + i] / (maps.length * layers);
-  return mean;
+function addTo(mean, each, n, steps) {              // of n pictures; mean: (n, L, H, W), over steps and layers; each: (n, layers, L, H, W), of one step
+  const area = mean.length / n, layers = each.length / mean.length;
+  for (let b = 0; b < n; b++) for (let k = 0; k < layers; k++)
+    for (let i = 0; i < area; i++) mean[b * area + i] += each[(b * layers + k) * area + i] / (steps * layers);
 }
 
 export class Engine {
@@ -26,9 +26,10 @@ export class Engine {
     return this.sessions[name].run(feeds, wanted);
   }
 
-  async read({ objects, triples }) {                // rows of words; -> tokens, and what the encoder says: local, whole
-    const n = objects.length, all = [...triples, ...objects.map((_, i) => [i, 0, n])];
-    return this.run("encoder", { objects: ["int64", whole([...objects, 0]), [n + 1]], triples: ["int64", whole(all.flat()), [all.length, 3]] });
+  async read({ objects, triples, attributes }) {    // rows of words; -> tokens, and what the encoder says: local, whole
+    const n = objects.length, all = [...triples, ...objects.map((_, i) => [i, 0, n])], K = this.manifest.attributes, said = new Float32Array((n + 1) * K);
+    attributes.forEach((of, i) => { for (const a of of) said[i * K + a] = 1; });
+    return this.run("encoder", { objects: ["int64", whole([...objects, 0]), [n + 1]], triples: ["int64", whole(all.flat()), [all.length, 3]], ...K ? { said: ["float32", said, [n + 1, K]] } : {} });
   }
 
   async tokens(graph) {                             // -> rows of tokens: relations, objects, the graph, no graph
@@ -105,12 +106,12 @@ export class Engine {
   async draw({ graph, seeds, steps, guidance, relations, hidden }, tell) {
     const n = seeds.length, size = this.manifest.latent_shape.reduce((a, b) => a * b), noise = new Float32Array(n * size);
     seeds.forEach((seed, i) => noise.set(startNoise(size, seed), i * size));
-    const maps = [], look = each => { maps.push(each); };            // one a step
-    const conditions = await this.conditions(graph, hidden), denoise = this.denoiser(conditions, n, asked(guidance, relations), look);
+    const conditions = await this.conditions(graph, hidden), tokens = conditions.graph.rows, attention = new Float32Array(n * tokens.length * this.manifest.image_size ** 2);
+    const maps = [], look = each => { addTo(attention, each, n, steps); maps.push(each.slice(0, each.length / n)); };      // one a step, of the first picture
+    const denoise = this.denoiser(conditions, n, asked(guidance, relations), look);
     const latents = await sample({ schedule: this.schedule, denoise, noise, steps, tell });
     if (!latents) return null;
-    const tokens = conditions.graph.rows, area = tokens.length * this.manifest.image_size ** 2, layers = maps[0].length / (n * area);
-    return { tokens, latents, pixels: await this.decode(latents, n), attention: overall(maps, n, layers, area), maps: maps.map(each => each.slice(0, layers * area)) };
+    return { tokens, latents, pixels: await this.decode(latents, n), attention, maps };
   }
 
   // questions: [[subject, predicate, object] as words of the judge, or null], the same for all pictures; -> true, false or null
@@ -125,6 +126,16 @@ export class Engine {
       const verdicts = questions.map(() => null);
       real.forEach(([[s, p, o], i], k) => { verdicts[i] = there(b, s) && there(b, o) && out.answers.data[(b * real.length + k) * R + p] > 0.5; });
       return { verdicts, sees: words.filter((_, k) => there(b, k)) };
+    });
+  }
+
+  // asked: a graph in words; sprites: bytes, as `reader.js` wants them; -> what it reads in each picture, and how much of the graph that is
+  async reading(pixels, n, asked, sprites) {
+    const side = this.manifest.image_size, out = await this.run("reader", { pixels: ["float32", pixels, [n, 3, side, side]] });
+    const reader = this.reader ??= new Reader(this.manifest.reader, sprites), part = (data, b) => data.subarray(b * data.length / n, (b + 1) * data.length / n);
+    return Array.from({ length: n }, (_, b) => {
+      const maps = Object.fromEntries(Object.entries(out).map(([name, { data }]) => [name, part(data, b)])), read = reader.read(maps, part(pixels, b));
+      return { ...reader.marks(asked, read), sees: read.things.map(thing => reader.called(thing)) };
     });
   }
 }

@@ -86,10 +86,10 @@ function ask() {
   history.replaceState(null, "", link());
   const triples = graph.triples.map(([s, p, o]) => [graph.objects[s], p, graph.objects[o]]);
   const questions = manifest.judge ? triples.map(q => judgeable(manifest.judge, q) ? q : null) : [];
-  const request = { id: ++id, graph: vocab.rows(graph), seeds: all, questions, ...settings() };
+  const request = { id: ++id, graph: vocab.rows(graph), seeds: all, questions, asked: graph, ...settings() };
   now = { id, request, moment: editor.now, done: false };
   frames(all);
-  $("notes").textContent = [...editor.notes, ...doubts(graph, manifest.scenes, manifest.max_things)].join("; ");
+  $("notes").textContent = [...editor.notes, ...doubts(graph, manifest)].join("; ");
   worker.postMessage({ draw: request });
   if (ready) say("drawing …");
 }
@@ -147,11 +147,13 @@ function paint(bytes, i) { const to = $("pictures").children[i]?.querySelector("
 function judged() {                                 // below each picture what the judge finds in it
   if (!now?.found) return;
   const names = objectNames(editor.graph), triples = editor.graph.triples.map(([s, p, o]) => `${names[s]} ${p} ${names[o]}`);
-  now.found.forEach(({ verdicts, sees }, i) => {
+  now.found.forEach(({ verdicts, sees, things, attributes }, i) => {
     const marks = verdicts.map((v, k) => html("li", { className: v === null ? "" : v ? "yes" : "no", textContent: `${v === null ? "–" : v ? "✓" : "✗"} ${triples[k]}` }));
-    const asked = verdicts.filter(v => v !== null), seen = html("li", { textContent: `the judge sees ${sees.join(", ") || "nothing"}` });
+    const asked = verdicts.filter(v => v !== null), seen = html("li", { textContent: `the ${things ? "reader reads:" : "judge sees"} ${sees.join(", ") || "nothing"}` });
+    const shares = [[things?.slice(0, 2), "things"], [attributes, "colours and sizes"], [[asked.filter(Boolean).length, asked.length], things ? "relations" : "relations seen"]];
+    const told = shares.filter(([share]) => share?.[1]).map(([[met, of], what]) => `${met} of ${of} ${what}`).join(", ");
     const caption = $("pictures").children[i].querySelector("figcaption");
-    caption.replaceChildren(`seed ${now.request.seeds[i]}`, asked.length ? `: ${asked.filter(Boolean).length} of ${asked.length} relations seen` : "", html("ul", {}, ...marks, seen));
+    caption.replaceChildren(`seed ${now.request.seeds[i]}`, told && `: ${told}`, html("ul", {}, ...marks, seen));
   });
 }
 function overlay() {                                // orange where the pictures attend to what is under the pointer on the board

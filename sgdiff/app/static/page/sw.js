@@ -1,5 +1,5 @@
 // The second visit needs no network: what the page is made of is kept; the networks are kept by worker.js, which checks them.
-const KEPT = "sgdiff-page", PARTS = [".", "index.html", "page.css", "views.css", "page.js", "worker.js", "engine.js", "sampler.js", "noise.js", "graph.js",
+const KEPT = "sgdiff-page", PARTS = [".", "index.html", "page.css", "views.css", "page.js", "worker.js", "engine.js", "sampler.js", "noise.js", "words.js", "graph.js", "reader.js",
   "editor.js", "inside.js", "takeover.js", "graph_canvas.js", "manifest.json", "runtime/ort.wasm.min.mjs", "runtime/ort-wasm-simd-threaded.mjs"];
 
 self.addEventListener("install", event => event.waitUntil(caches.open(KEPT).then(cache => cache.addAll(PARTS)).then(() => self.skipWaiting())));

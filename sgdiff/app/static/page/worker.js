@@ -1,5 +1,5 @@
 // A thread of its own for the networks: it fetches and checks their files, draws the newest wish, and tells what it sees on the way.
-// In: { draw: { id, graph, seeds, steps, guidance, relations, questions, hidden } }, { noised: { id, graph, latents, seed, t } },
+// In: { draw: { id, graph, seeds, steps, guidance, relations, questions, asked, hidden } }, { noised: { id, graph, latents, seed, t } },
 // { fits: { id, graphs, latents } }, { redrawn: { id, graph, latents, hole } }, { cancel: true }.
 // Out: { loading }, { ready, card: whether there is a real one }, { step }, { drawn, last: whether no more follows }, { noised }, { fits },
 // { redrawn }, { failed }.
@@ -84,7 +84,8 @@ async function start() {
   for (const data of Object.values(coming)) data.catch(() => {});   // the one that fails is told where it is waited for
   let card = onCard || await realCard(), made = null;
   if (card) try { made = await engineWith(await cardRuntime(manifest), manifest, coming); } catch (error) { if (onCard) throw error; card = false; }
-  return { engine: made ?? await engineWith(await plainRuntime(manifest), manifest, coming), judge: coming["model/judge.onnx"], card };
+  const sees = manifest.reader ? "reader" : "judge", network = coming[`model/${sees}.onnx`];
+  return { engine: made ?? await engineWith(await plainRuntime(manifest), manifest, coming), judge: network && { name: sees, network, sprites: coming["model/sprites.gz"] }, card };
 }
 
 const rgba = (pixels, n, side) => {                 // (n, 3, H, W) in [-1, 1] -> n pictures of bytes
@@ -123,8 +124,9 @@ async function draw(request) {
   const told = { drawn: rgba(pixels, n, side), id, seconds, ...known };     // tokens, latents, attention; maps, of the first picture
   postMessage({ ...told, found: null, last: !judge });
   if (!judge) return;
-  if (!engine.sessions.judge) await engine.load("judge", await judge);
-  postMessage({ ...told, found: await engine.judge(pixels, n, request.questions), last: true });
+  if (!engine.sessions[judge.name]) await engine.load(judge.name, await judge.network);
+  const sprites = judge.sprites && await unpacked(await judge.sprites);
+  postMessage({ ...told, found: sprites ? await engine.reading(pixels, n, request.asked, sprites) : await engine.judge(pixels, n, request.questions), last: true });
 }
 
 async function noised(request) {
