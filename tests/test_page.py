@@ -639,6 +639,8 @@ def edited_alike(node, vocab, commands):
         assert there["board"]["can_undo"] == bool(model.past) and there["board"]["can_redo"] == bool(model.future)
         for name in ("word", "name", "attributes", "may"):
             assert [n[name] for n in there["board"]["nodes"]] == [n[name] for n in board(model)["nodes"]], (command, arguments)
+        for axis, place in enumerate("xy"):
+            assert [n[place] for n in there["board"]["nodes"]] == pytest.approx([at[axis] for at in model.now.places], abs=2e-3), (command, arguments)
 
 
 # --- the page in a browser

@@ -168,8 +168,8 @@ def page_manifest(pipe: SGDiffPipeline, judge: Judge | Reader | None) -> dict:
         attributes=pipe.graph_encoder.config.n_attributes,
         scenes=pipe.scenes and asdict(pipe.scenes), presets=presets(pipe),
         random=random_texts(pipe, 60), layers=reading_layers(pipe.unet, pipe.latent_shape),
-        board=dict(directions=DIRECTIONS, high=HIGH, low=LOW, most_objects=MOST_OBJECTS,
-                   most_relations=MOST_RELATIONS))
+        board=dict(directions=DIRECTIONS, high=HIGH, low=LOW, skies=SKIES, grounds=GROUNDS,
+                   most_objects=MOST_OBJECTS, most_relations=MOST_RELATIONS))
 
 # %% ../../nbs/app/in_the_page.ipynb #b1d162b5
 RUNTIME = "onnxruntime-web", "1.30.0"

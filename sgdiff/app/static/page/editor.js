@@ -73,7 +73,7 @@ export class Editor {
   }
   go(graph, keys = this.now.keys, places = this.now.places, written = this.now.written) {
     const moment = { graph: graph.objects.length ? checkGraph(graph, this.vocab, this.rules) : graph, keys, places, written };
-    if (JSON.stringify(moment) === JSON.stringify(this.now)) return;
+    if (["graph", "keys", "places"].every(part => JSON.stringify(moment[part]) === JSON.stringify(this.now[part]))) { this.now = moment; return; }    // perhaps in other words
     this.past.push(this.now); this.future = [];
     this.turn(moment);
   }
@@ -116,19 +116,27 @@ export class Editor {
   redo() { if (!this.future.length) throw new GraphError("there is nothing to do again"); this.past.push(this.now); this.turn(this.future.pop()); }
   load({ graph: text }) {                           // another graph; objects that both have keep keys and places
     const asked = readGraph(text, this.vocab), graph = checkGraph(asked, this.vocab, this.rules);
-    const at = placeObjects(graph, this.rules), match = matched(this.graph, graph);
-    const old = match.map((m, i) => m < 0 ? null : this.now.places[m]), fits = this.agrees(graph, old);
+    const match = matched(this.graph, graph, this.rules), old = match.map(m => m < 0 ? null : this.now.places[m]);
     const written = {};
     asked.objects.forEach((w, i) => { if (folds(w) !== folds(graph.objects[i])) written[graph.objects[i]] = w; });
     asked.attributes.flat().forEach(a => { const own = this.vocab.own("attribute", a); if (folds(a) !== folds(own)) written[own] = a; });
     asked.triples.forEach(([, p], i) => { if (folds(p) !== folds(graph.triples[i][1])) written[graph.triples[i][1]] = p; });
-    this.go(graph, match.map((m, i) => m < 0 ? this.nextKey + i : this.now.keys[m]), at.map((p, i) => fits && old[i] || p), written);
+    this.go(graph, match.map((m, i) => m < 0 ? this.nextKey + i : this.now.keys[m]), this.settled(graph, old), written);
   }
   agrees(graph, places) {                           // whether no place contradicts a relation that names a direction
     return graph.triples.every(([s, p, o]) => {
       const way = this.rules.directions[p], a = places[s], b = places[o];
       return !way || !a || !b || (a[0] - b[0]) * way[0] + (a[1] - b[1]) * way[1] > 0;
     });
+  }
+
+  settled(graph, old) {                             // a place for each object: the old one, if no relation speaks against them; else one where there is room
+    const at = placeObjects(graph, this.rules), places = this.agrees(graph, old) ? [...old] : old.map(() => null);
+    at.forEach((p, i) => {
+      const others = places.filter(Boolean);
+      places[i] ??= others.every(q => far(p, q) > 0.05) ? p : freePlace(others);
+    });
+    return places;
   }
 
   // --- what is on the board
@@ -162,8 +170,10 @@ export class Editor {
 }
 const folds = word => word.toLowerCase();
 
-function matched(before, graph) {                   // for each object its row before, or -1: the same words with the same attributes first, then the same words
-  const left = new Set(before.objects.keys()), rows = graph.objects.map(() => -1), pairs = [[called(before), called(graph)], [before.objects, graph.objects]];
+function matched(before, graph, { skies, grounds }) {      // for each object its row before, or -1: the same words with the same attributes first, then the same words, then kind with kind
+  const kinds = words => words.map(w => skies.includes(w) ? "sky" : grounds.includes(w) ? "ground" : "thing");
+  const left = new Set(before.objects.keys()), rows = graph.objects.map(() => -1);
+  const pairs = [[called(before), called(graph)], [before.objects, graph.objects], [kinds(before.objects), kinds(graph.objects)]];
   for (const [old, now] of pairs) now.forEach((name, i) => {
     const found = rows[i] < 0 ? [...left].find(j => old[j] === name) : undefined;
     if (found !== undefined) { rows[i] = found; left.delete(found); }
