@@ -77,7 +77,7 @@ const answers = {
     }
     mock.timers.reset();
     return { log, onCard: drawer.onCard };
-    },
+  },
   reading({ maps, pixels, text }) {                 // of maps that a network might have made
     const reader = new Reader(manifest.reader, sprites()), floats = Object.fromEntries(Object.entries(maps).map(([name, values]) => [name, Float32Array.from(values)]));
     const read = reader.read(floats, Float32Array.from(pixels));

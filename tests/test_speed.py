@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgdiff.errors import SGDiffError
-from sgdiff.evidence import ablate, speed
+from sgdiff.evidence import ablate, conditioning, speed
 from sgdiff.evidence.parts import claimed, read_results, run_part, table_lines
 from sgdiff.evidence.speed import (
     ALL_CHANGES, BUDGETS, GOALS, ROWS, TODAY, Clock, Goal, Mark, SpeedRow, WeighingDrawer, coverage,
@@ -76,7 +76,6 @@ def test_marks_and_laps_have_the_clock_s_minutes(hands, monkeypatch):
     row = replace(ALL_CHANGES, preset=replace(TODAY, diffusion_steps=2400))
     monkeypatch.setattr(speed, "mean_of", mean_of)
     monkeypatch.setattr(speed, "pictures_of", pictures_of)
-    monkeypatch.setattr(speed, "shortly", lambda config: config)
     monkeypatch.setattr(speed, "first_stage", lambda p, data: mean_of(
         build("vae", p), None, replace(p.fit_config("vae"), max_steps=1, log_every=1)))
     monkeypatch.setattr(speed, "encoder_of", lambda row, p, data: mean_of(
@@ -234,7 +233,7 @@ def test_seeds_that_a_row_does_not_ask_for_cost_nothing(tmp_path, monkeypatch):
 
 
 def test_without_a_judge_nothing_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr(speed, "default_weights", lambda: tmp_path)
+    monkeypatch.setattr(conditioning, "default_weights", lambda: tmp_path)
     monkeypatch.setattr(speed, "train", lambda *_: pytest.fail("trained before it was asked"))
     speed.shipped_judge.cache_clear()
     try:

@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim
 
+from ..core import LARGEST
 from ..errors import SGDiffError, atomic_write
 from ..method.graph_encoder import GraphEmbedding, SceneGraphEncoder
 from ..method.pipeline import SGDiffPipeline
@@ -232,7 +233,7 @@ def in_eight(name: str, values):  # as `in_sixteen`
         flat = rows.reshape(len(rows), -1)
         if flat.shape[1] < 8: continue  # a step takes four bytes
         step = steps_of(flat)
-        if np.abs(flat / step).max() > 127: continue
+        if np.abs(flat / step).max() > LARGEST: continue
         whole = np.moveaxis((flat / step).astype(np.int8).reshape(rows.shape), 0, axis)
         shape = [-1 if k == axis else 1 for k in range(values.ndim)]
         stored = {f"{name}_whole": whole, f"{name}_step": step.astype(np.float32).reshape(shape)}

@@ -13,21 +13,19 @@ __all__ = ['Pair', 'LEFT', 'RIGHT', 'THINGS', 'SIDES', 'TOLD', 'BESIDE', 'ROWS',
            'shown', 'CompositionBudget', 'scenes_of', 'chosen', 'role_matrix', 'completeness', 'balance', 'told_from',
            'TwoThings', 'OneEnd', 'in_a_mirror', 'half_mirrored', 'lesson', 'train_encoder', 'encoder_of',
            'train_drawer', 'part_of', 'asked', 'other_side', 'ask_encoder', 'without_heights', 'three_things',
-           'pictures', 'ask_pictures', 'run_composition']
+           'ask_pictures', 'run_composition']
 
 # %% ../../nbs/evidence/composition.ipynb #fc074403
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .conditioning import (
-    DrawingBudget, autoencoder, draw, preset_of, shipped_judge, told_of)
+    DrawingBudget, autoencoder, pictures, preset_of, shipped_judge)
 from .defects import first_model
-from .encoders import EncoderBudget, EncoderRow, schedule
+from .encoders import EncoderBudget, EncoderRow, mean_of, schedule
 from ..graphs.graph import SceneGraph
 from ..method.generation import GraphToLatent, encode_latents
 from ..method.pretraining import PretrainingModel, pretraining_loss
@@ -36,7 +34,6 @@ from ..toy.compliance import objects_obeyed
 from ..toy.recipes import build, denoising
 from ..toy.world import (
     EASY, FAMILIES, FLIPS, ToyData, flip_triple, make_dataset, thin_graph, told_once, turn)
-from ..training.fit import fit
 
 # %% ../../nbs/evidence/composition.ipynb #3efa95a3
 Pair = tuple[str, str]  # the left thing, the right one
@@ -204,9 +201,7 @@ def train_encoder(row: CompositionRow, seed: int, budget: CompositionBudget) -> 
     model.config = replace(model.config, n_wrong=row.n_wrong)
     data = lesson(row, seed, budget)
     loss = pretraining_loss(data, budget.encoder.batch_size, seed, keep_all=1.0)
-    config = schedule(EncoderRow(), seed, budget.encoder)
-    mean: Any = fit(model, loss, config, progress=False).model_ema
-    return mean.eval()
+    return mean_of(model, loss, schedule(EncoderRow(), seed, budget.encoder))
 
 
 def encoder_of(row: CompositionRow, seed: int, budget: CompositionBudget) -> PretrainingModel:
@@ -221,10 +216,7 @@ def train_drawer(row: CompositionRow, seed: int, budget: CompositionBudget) -> G
     data, reader = lesson(row, seed, budget), encoder_of(row, seed, budget).graph_encoder
     latents = encode_latents(autoencoder(budget), data)
     model, loss_fn = denoising(preset, data, latents, reader, build("diffusion", preset))
-    config = preset.fit_config("diffusion")
-    config = replace(config, warmup_steps=min(config.warmup_steps, budget.steps // 5))
-    mean: Any = fit(model, loss_fn, config, progress=False).model_ema
-    return mean.eval()
+    return mean_of(model, loss_fn, preset.fit_config("diffusion"))
 
 # %% ../../nbs/evidence/composition.ipynb #1b3bfad0
 def part_of(data: ToyData, rows: list) -> ToyData:
@@ -276,21 +268,6 @@ def three_things(n: int) -> ToyData:
     return part_of(data, rows[:n])
 
 # %% ../../nbs/evidence/composition.ipynb #b35b1ff6
-def pictures(model: GraphToLatent | None, data: ToyData, first: int,  # seed of the first noise
-             budget: CompositionBudget) -> Tensor:  # (N, 3, H, W) float in [-1, 1]
-    "Pictures of the graphs; without a model the true ones, decoded."
-    if model is None:
-        with torch.no_grad():
-            vae = autoencoder(budget)
-            return vae.from_latents(vae.to_latents(data.pixels(range(len(data))))).clamp(-1, 1)
-    parts = []
-    for i in range(0, len(data), 50):
-        some = data.graphs[i : i + 50]
-        noise = range(first + i, first + i + len(some))
-        parts.append(draw(model, *told_of(model, some), noise, budget))
-    return torch.cat(parts)
-
-
 def ask_pictures(images: Tensor, graphs: list, judge) -> dict[str, np.ndarray]:
     "Whether exactly the things are there, each side as asked, each the other way round."
     said = [[t for t in graph.named_triples() if t[1] in SIDES] for graph in graphs]

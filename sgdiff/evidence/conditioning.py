@@ -14,8 +14,8 @@ drawing with those of a network."""
 # %% auto #0
 __all__ = ['SIDE', 'ROWS', 'BUDGETS', 'ConditioningRow', 'DrawingBudget', 'preset_of', 'one_hot', 'told_words', 'WordBag',
            'Layout', 'label_map', 'LayoutUNet', 'beside_layout', 'BoxNetwork', 'box_network', 'autoencoder', 'lessons',
-           'shipped_judge', 'reader_of', 'train_drawer', 'drawer_of', 'told_of', 'draw', 'pictures_of', 'ask',
-           'run_conditioning']
+           'shipped_judge', 'reader_of', 'train_drawer', 'drawer_of', 'told_of', 'draw', 'pictures', 'pictures_of',
+           'ask', 'run_conditioning']
 
 # %% ../../nbs/evidence/conditioning.ipynb #5fb5fc5e
 from dataclasses import dataclass, field, replace
@@ -34,7 +34,7 @@ from ..core import set_seed
 from ..errors import default_weights
 from .encoders import ROWS as ENCODERS
 from .encoders import (
-    EncoderBudget, EncoderRow, held_out, pretrained_model, schedule, train_encoder)
+    EncoderBudget, EncoderRow, held_out, mean_of, pretrained_model, schedule, train_encoder)
 from ..graphs.batch import SceneGraphBatch
 from ..method.generation import GraphToLatent, encode_latents
 from ..method.graph_encoder import (
@@ -51,7 +51,6 @@ from sgdiff.toy.recipes import (
     AUTOENCODERS, PRESETS, Preset, build, denoising, encoder_config, stage_data, train_stage,
     trained)
 from ..toy.world import EASY, FAMILIES, ToyData
-from ..training.fit import fit
 from ..training.steps import batch_indices
 
 # %% ../../nbs/evidence/conditioning.ipynb #a79a0d55
@@ -242,9 +241,7 @@ def box_network(seed: int, budget: DrawingBudget) -> BoxNetwork:
         loss = F.mse_loss(model(batch), batch.boxes)
         return loss, {"boxes": loss.detach()}
 
-    config = schedule(EncoderRow(), seed, budget.encoder)
-    found: Any = fit(network, loss_fn, config, progress=False).model_ema
-    return found.eval()
+    return mean_of(network, loss_fn, schedule(EncoderRow(), seed, budget.encoder))
 
 # %% ../../nbs/evidence/conditioning.ipynb #c4ebef8e
 @lru_cache(maxsize=1)
@@ -288,10 +285,7 @@ def train_drawer(row: ConditioningRow, seed: int, budget: DrawingBudget) -> Grap
     unet = build("diffusion", preset)
     if row.told == "boxes": unet = beside_layout(unet)
     model, loss_fn = denoising(preset, *lessons(seed, budget), reader, unet)
-    config = preset.fit_config("diffusion")
-    config = replace(config, warmup_steps=min(config.warmup_steps, budget.steps // 5))
-    found: Any = fit(model, loss_fn, config, progress=False).model_ema
-    return found.eval()
+    return mean_of(model, loss_fn, preset.fit_config("diffusion"))
 
 
 def drawer_of(row: ConditioningRow, seed: int, budget: DrawingBudget) -> GraphToLatent:
@@ -329,19 +323,28 @@ def draw(
         return vae.from_latents(latents).clamp(-1, 1)
 
 
-def pictures_of(row: ConditioningRow, seed: int, budget: DrawingBudget) -> Tensor:  # (N, 3, H, W)
-    "A row's pictures of the held-out graphs."
-    data, parts = held_out(budget.graphs), []
-    if row.told == "pictures":
+def pictures(
+    model: GraphToLatent | None,  # None: the true pictures, as the autoencoder gives them back
+    data: ToyData,
+    first: int,  # seed of the first picture's noise
+    budget: DrawingBudget,
+) -> Tensor:  # (N, 3, H, W) float in [-1, 1]
+    "Pictures of the scenes' graphs."
+    if model is None:
         vae, true = autoencoder(budget), data.pixels(range(len(data)))
         with torch.no_grad(): return vae.from_latents(vae.to_latents(true)).clamp(-1, 1)
-    model = drawer_of(row, seed, budget)
+    parts = []
     for i in range(0, len(data), 50):
         graphs = data.graphs[i : i + 50]
-        first = 10_000 * seed + i
-        noise = range(first, first + len(graphs))
+        noise = range(first + i, first + i + len(graphs))
         parts.append(draw(model, *told_of(model, graphs), noise, budget))
     return torch.cat(parts)
+
+
+def pictures_of(row: ConditioningRow, seed: int, budget: DrawingBudget) -> Tensor:  # (N, 3, H, W)
+    "A row's pictures of the held-out graphs."
+    model = None if row.told == "pictures" else drawer_of(row, seed, budget)
+    return pictures(model, held_out(budget.graphs), 10_000 * seed, budget)
 
 # %% ../../nbs/evidence/conditioning.ipynb #f19afab4
 def ask(images: Tensor, data: ToyData, judge: Judge) -> dict[str, np.ndarray]:  # (N, 3, H, W)

@@ -12,11 +12,11 @@ are ours."""
 
 # %% auto #0
 __all__ = ['COST', 'ROWS', 'BUDGETS', 'EncoderRow', 'EncoderBudget', 'ThingsOnly', 'held_out', 'pretrained_model', 'schedule',
-           'fitted', 'train_encoder', 'found_in_blocks', 'flip_questions', 'ask_by_cosine', 'hide_things',
+           'mean_of', 'fitted', 'train_encoder', 'found_in_blocks', 'flip_questions', 'ask_by_cosine', 'hide_things',
            'drawing_errors', 'drawn_fits', 'ask_by_drawing', 'run_encoder']
 
 # %% ../../nbs/evidence/encoders.ipynb #86b5a491
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -31,7 +31,7 @@ from ..method.graph_encoder import SceneGraphEncoderConfig
 from ..method.masked import choose_objects, object_mask
 from ..method.pretraining import PretrainingConfig, PretrainingModel, pretraining_loss
 from ..method.retrieval import embed_graphs, embed_images
-from ..toy.world import EASY, ToyData, make_dataset
+from ..toy.world import EASY, ToyData, ToyWorldConfig, make_dataset
 from ..training.fit import FitConfig, fit
 
 # %% ../../nbs/evidence/encoders.ipynb #194cf088
@@ -102,9 +102,9 @@ def _scenes(n: int, seed: int) -> ToyData:
 
 
 @lru_cache(maxsize=1)
-def held_out(n: int) -> ToyData:
+def held_out(n: int, world: ToyWorldConfig = EASY) -> ToyData:
     "Scenes of the test split, all of different graphs."
-    return make_dataset(EASY, n, 200, "test", distinct_graphs=True, progress=False)
+    return make_dataset(world, n, 200, "test", distinct_graphs=True, progress=False)
 
 
 def pretrained_model(row: EncoderRow, seed: int) -> PretrainingModel:
@@ -120,8 +120,16 @@ def pretrained_model(row: EncoderRow, seed: int) -> PretrainingModel:
 def schedule(row: EncoderRow, seed: int, budget: EncoderBudget) -> FitConfig:
     "The preset's optimiser, for as many steps as the row is given."
     steps = max(1, round(row.pace * budget.steps))
-    return FitConfig(steps, 2e-3, min(100, steps // 5), weight_decay=0.05, ema_decay=0.99,
-                     seed=seed, save_every=250, precision="auto", muon=2.0)
+    return FitConfig(steps, 2e-3, weight_decay=0.05, ema_decay=0.99, seed=seed, save_every=250,
+                     precision="auto", muon=2.0)
+
+
+def mean_of(model, loss_fn, config: FitConfig, on_log=None) -> Any:
+    """The running mean of a model's weights, once it is trained, in eval mode. The warm-up takes a
+    fifth of the steps at most."""
+    config = replace(config, warmup_steps=min(config.warmup_steps, config.max_steps // 5))
+    found: Any = fit(model, loss_fn, config, progress=False, on_log=on_log).model_ema
+    return found.eval()
 
 
 def fitted(
@@ -134,8 +142,7 @@ def fitted(
     data = _scenes(budget.scenes, seed)
     if not row.relations: data = ThingsOnly(data.config, data.graphs, data.images)
     loss = pretraining_loss(data, budget.batch_size, seed, keep_all=0.7)
-    mean: Any = fit(model, loss, schedule(row, seed, budget), progress=False).model_ema
-    return mean.eval()
+    return mean_of(model, loss, schedule(row, seed, budget))
 
 
 def train_encoder(row: EncoderRow, seed: int, budget: EncoderBudget) -> PretrainingModel:

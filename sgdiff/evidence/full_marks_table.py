@@ -10,27 +10,24 @@ Source: abilities that multiply: arXiv 2310.09336; the rest is ours."""
 
 # %% auto #0
 __all__ = ['NAMES', 'FEWEST', 'ROWS', 'BUDGETS', 'FULL_MARKS', 'facts_of', 'facts_met', 'product', 'single_facts', 'marked',
-           'shipped_with_reader', 'drawing', 'MarksRow', 'MarksBudget', 'graphs_told', 'readings_of', 'run_full_marks',
-           'compared']
+           'shipped_with_reader', 'MarksRow', 'MarksBudget', 'graphs_told', 'readings_of', 'run_full_marks', 'compared']
 
 # %% ../../nbs/evidence/full_marks_table.ipynb #988db948
 import math
-import warnings
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 
 from ..errors import SGDiffError
-from .heads_table import shipped, weights_here
+from .heads_table import drawing, shipped, weights_here
 from .parts import Claim, Part
 from ..graphs.graph import SceneGraph
 from ..method.pipeline import SGDiffPipeline
 from ..toy.compliance import drawn
 from ..toy.marks import Marks, attributes_met, marks
-from ..toy.obedience import graphs_of_facts, shares
+from ..toy.obedience import graphs_of_facts, read_in_parts, shares
 from ..toy.park import LAND, ParkData
 from ..toy.park_report import held_out
 from ..toy.reader import Reader, Reading
@@ -119,19 +116,6 @@ def shipped_with_reader() -> tuple[SGDiffPipeline, Reader]:
         "folder in SGDIFF_WEIGHTS")
 
 
-def drawing(
-    pipe: SGDiffPipeline,
-    steps: int,  # of the sampler
-    **settings,  # of the pipeline
-) -> Callable:  # draw(graphs, seed) -> (B, 3, S, S) float in [-1, 1]
-    "The pipeline as `drawn` wants it. Doubts about rare words are not told: all rows have them."
-    def draw(graphs, seed):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return pipe(graphs, seed=seed, num_inference_steps=steps, **settings).pixels
-    return draw
-
-
 @dataclass(frozen=True)
 class MarksRow:
     "Which pictures are marked."
@@ -164,7 +148,7 @@ def readings_of(pictures: str, seed: int, budget: MarksBudget) -> dict[int, list
     for k, pairs in told.items():
         if pictures == "real": images = data.pixels([i for i, _ in pairs])
         else: images = drawn(drawing(pipe, budget.steps), [graph for _, graph in pairs], seed)
-        found[k] = [r for part in images.split(50) for r in reader.read(part)]
+        found[k] = read_in_parts(reader, images)
     return found
 
 

@@ -10,12 +10,12 @@ arXiv 1905.10650 (heads that can be left out) and arXiv 2202.05262 (states moved
 
 # %% auto #0
 __all__ = ['Head', 'Question', 'CARRIED', 'ROWS', 'BUDGETS', 'HEADS', 'heads_of', 'heads_off', 'moved_tokens', 'tokens_moved',
-           'world_of', 'held_out', 'true_in', 'shipped', 'drawn', 'obeyed', 'HeadsRow', 'weights_here', 'HeadsBudget',
-           'losses', 'chosen_heads', 'run_heads', 'carries', 'turns']
+           'world_of', 'held_out', 'true_in', 'shipped', 'drawing', 'drawn', 'obeyed', 'HeadsRow', 'weights_here',
+           'HeadsBudget', 'losses', 'chosen_heads', 'run_heads', 'carries', 'turns']
 
 # %% ../../nbs/evidence/heads_table.ipynb #22f6d63c
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -32,11 +32,12 @@ from ..folders import file_sum
 from ..graphs.graph import SceneGraph
 from ..method.pipeline import SGDiffPipeline
 from ..method.unet import UNet
+from ..toy import compliance
 from ..toy.judge import Judge, load_judge
 from ..toy.marks import marks
 from ..toy.park import PARK
 from ..toy.park import flippable as flippable_in_the_park
-from ..toy.reader import Reader, load_reader
+from ..toy.reader import Reader, reader_beside
 from ..toy.world import EASY, FAMILIES, MEDIUM, flip_triple, flippable, make_dataset
 
 # %% ../../nbs/evidence/heads_table.ipynb #74636cb2
@@ -153,9 +154,21 @@ def true_in(
 def shipped() -> tuple[SGDiffPipeline, "Judge | Reader"]:
     "The shipped pipeline, and who judges its pictures."
     folder = default_weights()
-    reads = (folder / "reader").exists()
-    judge = load_reader(folder / "reader") if reads else load_judge(folder / "judge")
+    judge = reader_beside(folder) or load_judge(folder / "judge")
     return SGDiffPipeline.from_pretrained(folder), judge
+
+
+def drawing(
+    pipe: SGDiffPipeline,
+    steps: int,  # of the sampler
+    **settings,  # of the pipeline
+) -> Callable:  # draw(graphs, seed) -> (B, 3, H, W) float in [-1, 1]
+    "The pipeline as `compliance.drawn` wants it. Doubts are not told: all rows are asked the same."
+    def draw(graphs, seed):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return pipe(graphs, seed=seed, num_inference_steps=steps, **settings).pixels
+    return draw
 
 
 def drawn(
@@ -165,12 +178,7 @@ def drawn(
     steps: int,  # of the sampler
 ) -> Tensor:  # (B, 3, H, W) float in [-1, 1]
     "A picture for each question; its noise depends on seed and place in the list."
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # rare words and the like: all rows are asked the same
-        return torch.cat([
-            pipe([g for _, g, _ in questions[i : i + 40]], num_inference_steps=steps,
-                 seed=[10_000 * seed + j for j in range(i, min(i + 40, len(questions)))]).pixels
-            for i in range(0, len(questions), 40)])
+    return compliance.drawn(drawing(pipe, steps), [graph for _, graph, _ in questions], seed)
 
 
 def obeyed(pipe, judge, questions, seed, steps, turned: bool = False) -> np.ndarray:

@@ -12,8 +12,8 @@ Source: the edits are those of SGDiff, arXiv 2211.11138, section 5; their number
 # %% auto #0
 __all__ = ['Change', 'KINDS', 'VARIETY', 'ROWS', 'BUDGETS', 'MANIPULATION', 'Edit', 'alike', 'things_of', 'object_swap',
            'addition', 'removal', 'edits_of', 'true_triples', 'obeyed', 'kept', 'change_elsewhere', 'EditRow',
-           'EditBudget', 'some_scenes', 'some_edits', 'read_in_parts', 'pictures_of', 'ask_edits', 'ask_variety',
-           'run_manipulation', 'of_each']
+           'EditBudget', 'some_scenes', 'some_edits', 'pictures_of', 'ask_edits', 'ask_variety', 'run_manipulation',
+           'of_each']
 
 # %% ../../nbs/evidence/manipulation_table.ipynb #0f083aa7
 from collections import Counter
@@ -25,18 +25,18 @@ from itertools import zip_longest
 import numpy as np
 from torch import Tensor
 
-from .full_marks_table import drawing, shipped_with_reader
-from .heads_table import weights_here
+from .full_marks_table import shipped_with_reader
+from .heads_table import drawing, weights_here
 from .parts import Claim, Part
 from ..graphs.edits import add_object, replace_object
 from ..graphs.graph import SceneGraph
 from ..toy.compliance import drawn, edit_locality
 from ..toy.marks import marks
-from ..toy.obedience import MOST_THINGS, boxes_of, edit_pairs
+from ..toy.obedience import MOST_THINGS, boxes_of, edit_pairs, read_in_parts
 from ..toy.park import LAND, PARK, ParkScene, thin_graph
 from ..toy.park_report import OPEN_GRAPHS, open_readings, real_readings, variety
 from ..toy.placing import FLYING, ROOMY, THINGS
-from ..toy.reader import Reader, Reading, pixels_of
+from ..toy.reader import Reading, pixels_of
 from ..toy.sprites import COLORED
 from ..toy.world import FACING, FAMILIES, HOLDABLE
 
@@ -177,11 +177,6 @@ def some_scenes(n: int) -> list[ParkScene]:
 def some_edits(scenes: int, n: int) -> dict[str, list[Edit]]:  # kind -> edits
     "Edits of each kind of these scenes."
     return edits_of(some_scenes(scenes), n)
-
-
-def read_in_parts(reader: Reader, images: Tensor) -> list[Reading]:  # (B, 3, S, S) float
-    "What each picture shows."
-    return [reading for part in images.split(50) for reading in reader.read(part)]
 
 
 @lru_cache(maxsize=16)

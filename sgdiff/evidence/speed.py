@@ -11,9 +11,9 @@ Axis letters: N scenes, C H W pixels, c h w latents, Q questions."""
 
 # %% auto #0
 __all__ = ['TODAY', 'SHORT', 'ALL_CHANGES', 'ROWS', 'BUDGETS', 'EVEN', 'GOALS', 'SpeedRow', 'back', 'SpeedBudget', 'preset_of',
-           'Clock', 'one_thread', 'held_out', 'shipped_judge', 'answers_of', 'true_answers', 'Goal', 'Mark', 'of_true',
-           'met', 'reached', 'shortly', 'mean_of', 'first_stage', 'encoder_of', 'coverage', 'place_weights',
-           'WeighingDrawer', 'lessons_of', 'drawer_of', 'pictures_of', 'train', 'curves_of', 'measures_of', 'run_speed']
+           'Clock', 'one_thread', 'answers_of', 'true_answers', 'Goal', 'Mark', 'of_true', 'met', 'reached',
+           'first_stage', 'encoder_of', 'coverage', 'place_weights', 'WeighingDrawer', 'lessons_of', 'drawer_of',
+           'pictures_of', 'train', 'curves_of', 'measures_of', 'run_speed']
 
 # %% ../../nbs/evidence/speed.ipynb #f6062560
 import math
@@ -21,7 +21,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,8 @@ import torch
 from torch import Tensor
 
 from ..core import set_seed
-from ..errors import default_weights
+from .conditioning import shipped_judge
+from .encoders import held_out, mean_of
 from ..graphs.batch import SceneGraphBatch
 from ..method.diffusion import q_sample, stratified_timesteps, target
 from ..method.generation import GraphToLatent, encode_latents, generation_loss
@@ -38,12 +38,10 @@ from ..method.pretraining import PretrainingConfig, PretrainingModel, pretrainin
 from ..method.vae import (
     VAE, fit_latent_scale, forgiving_loss, start_from_pca, train_decoder_only, vae_loss)
 from ..toy.compliance import drawn, judged
-from ..toy.judge import Judge, load_judge
 from ..toy.recipes import (
     DRAWING, PRESETS, Preset, build, encoder_config, image_config, images_loss, pipeline_of)
 from ..toy.world import EASY, FAMILIES, GROUNDS, SKIES, ToyData, make_dataset
-from ..training.fit import fit
-from ..training.steps import FitConfig, Part
+from ..training.steps import Part
 
 # %% ../../nbs/evidence/speed.ipynb #ff0b0684
 @dataclass(frozen=True)
@@ -138,20 +136,8 @@ def one_thread() -> Iterator[None]:
     finally: torch.set_num_threads(before)
 
 # %% ../../nbs/evidence/speed.ipynb #693149a1
-EVEN = (0.1, 0.1, 0.25, 0.3, 0.25)  # as `lessons`: all families are asked about
-
-
-@lru_cache(maxsize=1)
-def held_out(n: int) -> ToyData:
-    "Scenes of the test split, all of different graphs, with many questions of each family."
-    world = replace(EASY, family_weights=EVEN)
-    return make_dataset(world, n, 200, "test", distinct_graphs=True, progress=False)
-
-
-@lru_cache(maxsize=1)
-def shipped_judge() -> Judge:
-    "The judge that looks at all pictures."
-    return load_judge(default_weights() / "judge")
+# the held-out scenes' world, with many questions of each family
+EVEN = replace(EASY, family_weights=(0.1, 0.1, 0.25, 0.3, 0.25))
 
 
 def answers_of(images: Tensor, data: ToyData) -> dict[str, np.ndarray]:  # (N, 3, H, W)
@@ -163,7 +149,7 @@ def answers_of(images: Tensor, data: ToyData) -> dict[str, np.ndarray]:  # (N, 3
 
 def true_answers(budget: SpeedBudget) -> dict[str, np.ndarray]:
     "What it says of the true scenes: the yardstick."
-    data = held_out(budget.graphs)
+    data = held_out(budget.graphs, EVEN)
     return answers_of(data.pixels(range(len(data))), data)
 
 # %% ../../nbs/evidence/speed.ipynb #ace0741b
@@ -204,17 +190,6 @@ def reached(goal: Goal, marks: list[Mark], true: dict) -> float | None:  # None:
     return minutes
 
 # %% ../../nbs/evidence/speed.ipynb #856322cc
-def shortly(config: FitConfig) -> FitConfig:
-    "The same with a warm-up of at most a fifth of its steps."
-    return replace(config, warmup_steps=min(config.warmup_steps, config.max_steps // 5))
-
-
-def mean_of(model, loss_fn, config: FitConfig, on_log=None) -> Any:
-    "The running mean of a model's weights, once it is trained, in eval mode."
-    found: Any = fit(model, loss_fn, shortly(config), progress=False, on_log=on_log).model_ema
-    return found.eval()
-
-
 def first_stage(p: Preset, data: ToyData) -> VAE:
     "The autoencoder, with a decoder that forgives."
     vae = build("vae", p)
@@ -303,7 +278,7 @@ def pictures_of(model: GraphToLatent, p: Preset, vae: VAE, budget: SpeedBudget) 
     pipe = pipeline_of(p, model.graph_encoder, model.unet, vae)
     def draw(graphs, seed):
         return pipe(graphs, budget.sampling_steps, seed=seed).pixels
-    return drawn(draw, held_out(budget.graphs).graphs, p.seed)
+    return drawn(draw, held_out(budget.graphs, EVEN).graphs, p.seed)
 
 
 def train(row: SpeedRow, seed: int, budget: SpeedBudget) -> tuple[dict[str, float], list[Mark]]:
@@ -322,7 +297,7 @@ def train(row: SpeedRow, seed: int, budget: SpeedBudget) -> tuple[dict[str, floa
         minutes = clock.minutes()
         with clock.stopped():
             images = pictures_of(result.model_ema, p, vae, budget)
-            marks.append(Mark(minutes, answers_of(images, held_out(budget.graphs))))
+            marks.append(Mark(minutes, answers_of(images, held_out(budget.graphs, EVEN))))
 
     every = math.ceil(p.diffusion_steps / budget.looks)
     mean_of(model, loss_fn, replace(p.fit_config("diffusion"), log_every=every), look)

@@ -124,9 +124,11 @@ async function draw(request) {
   const told = { drawn: rgba(pixels, n, side), id, seconds, ...known };     // tokens, latents, attention; maps, of the first picture
   postMessage({ ...told, found: null, last: !judge });
   if (!judge) return;
-  if (!engine.sessions[judge.name]) await engine.load(judge.name, await judge.network);
-  const sprites = judge.sprites && await unpacked(await judge.sprites);
-  postMessage({ ...told, found: sprites ? await engine.reading(pixels, n, request.asked, sprites) : await engine.judge(pixels, n, request.questions), last: true });
+  if (!engine.sessions[judge.name]) {
+    judge.sprites &&= await unpacked(await judge.sprites);
+    await engine.load(judge.name, await judge.network);
+  }
+  postMessage({ ...told, found: judge.sprites ? await engine.reading(pixels, n, request.asked, judge.sprites) : await engine.judge(pixels, n, request.questions), last: true });
 }
 
 async function noised(request) {
