@@ -102,3 +102,17 @@ def test_guidance_follows_its_formula_and_asks_for_no_answer_that_does_not_count
 def test_wrong_scales_of_guidance_are_refused(scales, said):
     with pytest.raises(ValueError, match=said):
         GuidedDenoiser(model, [rows(1, 0)], [rows(0.5, 0.5)], scales[0], relation_scale=scales[1])
+
+
+@pytest.mark.parametrize("schedule", [COSINE, NoiseSchedule.sqrt_linear()])
+def test_a_shift_divides_signal_over_noise_and_can_be_taken_back(schedule):
+    shifted = schedule.shifted(4.0)
+    ratio = (schedule.signal / schedule.noise) / (shifted.signal / shifted.noise)
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 4.0))
+    torch.testing.assert_close(shifted.signal**2 + shifted.noise**2, torch.ones_like(ratio))
+    back = shifted.shifted(0.25)
+    assert back.shift == 1 and schedule.shifted(1) is schedule
+    torch.testing.assert_close(back.alphas_cumprod, schedule.alphas_cumprod)
+    # a sampler takes the same timesteps, which now have more noise
+    for spacing in ("angle", "trailing"):
+        assert sampling_timesteps(shifted, 12, spacing) == sampling_timesteps(schedule, 12, spacing)

@@ -12,12 +12,12 @@ from sgdiff.errors import SGDiffError
 from sgdiff.evidence import ablate, conditioning, speed
 from sgdiff.evidence.parts import claimed, read_results, run_part, table_lines
 from sgdiff.evidence.speed import (
-    ALL_CHANGES, BUDGETS, GOALS, ROWS, TODAY, Clock, Goal, Mark, SpeedRow, WeighingDrawer, coverage,
-    measures_of, met, place_weights, preset_of, reached, run_speed)
+    ALL_CHANGES, BUDGETS, GOALS, ROWS, TODAY, Clock, Goal, Mark, SpeedRow, measures_of, met,
+    preset_of, reached, run_speed)
 from sgdiff.evidence.speed_table import CLAIMS, SPEED
 from sgdiff.method.generation import GraphToLatent, generation_loss
 from sgdiff.method.masked import box_masks
-from sgdiff.toy.recipes import PRESETS, build
+from sgdiff.toy.recipes import PRESETS, build, coverage, place_weights
 from sgdiff.toy.world import EASY, FAMILIES, GROUNDS, SKIES, make_dataset
 
 TINY = BUDGETS["trial"]
@@ -159,22 +159,25 @@ def test_each_thing_has_the_same_weight_however_small(scenes):
     assert torch.equal(place_weights(scenes.graphs, 8, 0.0), torch.ones(24, 1, 8, 8))
 
 
-def test_with_equal_weights_the_loss_is_the_old_one_and_weights_multiply_it(scenes):
+def test_with_equal_weights_the_loss_is_the_old_one_and_weights_multiply_it_until_they_fade(scenes):
     p = preset_of(ROWS["preset easy"], 0, TINY)
     encoder, unet = build("pretrain", p).graph_encoder, build("diffusion", p)
     torch.nn.init.normal_(unet.out[-1].weight, std=0.1)
     latents = torch.randn(24, 8, 8, 8, generator=torch.Generator().manual_seed(0))
-    plain, weighing = (kind(encoder, unet, p.diffusion) for kind in (GraphToLatent, WeighingDrawer))
+    model = GraphToLatent(encoder, unet, p.diffusion)
 
-    def loss(model, *more):
-        told = torch.cat([latents, *more], 1)
-        return generation_loss(scenes, told, 8, seed=3)(model, 5)[0].item()
+    def loss(weights=None, fade=10**9, step=5):
+        loss_fn = generation_loss(scenes, latents, 8, 3, weights=weights, fade=fade)
+        return loss_fn(model, step)[0].item()
 
     weights = place_weights(scenes.graphs, 8, 1.0)
-    same = loss(weighing, torch.ones_like(weights))
-    assert same == pytest.approx(loss(plain), rel=1e-6)
-    assert loss(weighing, 3 * weights) == pytest.approx(3 * loss(weighing, weights), rel=1e-6)
-    assert loss(weighing, weights) != pytest.approx(same, rel=1e-3)
+    plain, counted = loss(), loss(weights)
+    assert loss(torch.ones_like(weights)) == pytest.approx(plain, rel=1e-6)
+    assert loss(3 * weights) == pytest.approx(3 * counted, rel=1e-6)
+    assert counted != pytest.approx(plain, rel=1e-3)
+    # half way they are half what they were; at the end they are gone
+    assert loss(weights, fade=10) == pytest.approx((plain + counted) / 2, rel=1e-6)
+    assert loss(weights, fade=5) == plain == loss(weights, fade=1)
 
 
 # --- rows, budgets, cells

@@ -1,6 +1,10 @@
 """torch.compile on the UNet: one graph without detours into Python, and the same answers and
 gradients."""
+from dataclasses import replace
+
+import pytest
 import torch
+from einops import rearrange
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from sgdiff.core import set_seed, step_generator
@@ -76,3 +80,20 @@ def test_batches_of_a_few_lengths_are_one_program_and_the_padding_changes_nothin
         atol=1e-5,
         rtol=1e-4,
     )
+
+
+def test_a_place_of_several_latents_is_a_channel_for_each():
+    config = UNetConfig(in_channels=2, out_channels=2, model_channels=32, local_dim=96,
+                        global_dim=32, patch=2, zero_init=False, position_channels=True)
+    set_seed(0)
+    unet = UNet(config)
+    folded = UNet(replace(config, in_channels=8, out_channels=8, patch=1))
+    folded.load_state_dict(unet.state_dict())
+    context = unet.make_context(GraphEmbedding(
+        torch.randn(3, 4, 96), torch.ones(3, 4, dtype=torch.bool), torch.randn(3, 32)))
+    x, t = torch.randn(3, 2, 8, 8), torch.tensor([0, 500, 999])
+    # rows and columns of 2 by 2 latents, by hand
+    places = rearrange(x, "b c (h i) (w j) -> b (c i j) h w", i=2, j=2)
+    want = rearrange(folded(places, t, *context), "b (c i j) h w -> b c (h i) (w j)", i=2, j=2)
+    torch.testing.assert_close(unet(x, t, *context), want)
+    with pytest.raises(ValueError, match="multiples of 4"): unet(x[..., :6], t, *context)

@@ -163,7 +163,7 @@ def page_manifest(pipe: SGDiffPipeline, judge: Judge | Reader | None) -> dict:
         versions={name: version(name) for name in ("sgdiff", "torch", "onnx")},
         vocab=words_of(pipe.vocab), latent_shape=pipe.latent_shape, image_size=pipe.image_size,
         schedule=dict(alphas_cumprod=pipe.schedule.alphas_cumprod.tolist(),
-                      prediction=pipe.diffusion.prediction),
+                      prediction=pipe.diffusion.prediction, shift=pipe.schedule.shift),
         settings=settings(pipe), max_things=pipe.max_things,
         attributes=pipe.graph_encoder.config.n_attributes,
         scenes=pipe.scenes and asdict(pipe.scenes), presets=presets(pipe),

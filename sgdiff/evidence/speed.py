@@ -12,8 +12,8 @@ Axis letters: N scenes, C H W pixels, c h w latents, Q questions."""
 # %% auto #0
 __all__ = ['TODAY', 'SHORT', 'ALL_CHANGES', 'ROWS', 'BUDGETS', 'EVEN', 'GOALS', 'SpeedRow', 'back', 'SpeedBudget', 'preset_of',
            'Clock', 'one_thread', 'answers_of', 'true_answers', 'Goal', 'Mark', 'of_true', 'met', 'reached',
-           'first_stage', 'encoder_of', 'coverage', 'place_weights', 'WeighingDrawer', 'lessons_of', 'drawer_of',
-           'pictures_of', 'train', 'curves_of', 'measures_of', 'run_speed']
+           'first_stage', 'encoder_of', 'lessons_of', 'drawer_of', 'pictures_of', 'train', 'curves_of', 'measures_of',
+           'run_speed']
 
 # %% ../../nbs/evidence/speed.ipynb #f6062560
 import math
@@ -30,18 +30,16 @@ from torch import Tensor
 from ..core import set_seed
 from .conditioning import shipped_judge
 from .encoders import held_out, mean_of
-from ..graphs.batch import SceneGraphBatch
-from ..method.diffusion import q_sample, stratified_timesteps, target
-from ..method.generation import GraphToLatent, encode_latents, generation_loss
+from ..method.generation import GraphToLatent, encode_latents
 from ..method.graph_encoder import SceneGraphEncoder
 from ..method.pretraining import PretrainingConfig, PretrainingModel, pretraining_loss
 from ..method.vae import (
     VAE, fit_latent_scale, forgiving_loss, start_from_pca, train_decoder_only, vae_loss)
 from ..toy.compliance import drawn, judged
-from ..toy.recipes import (
-    DRAWING, PRESETS, Preset, build, encoder_config, image_config, images_loss, pipeline_of)
-from ..toy.world import EASY, FAMILIES, GROUNDS, SKIES, ToyData, make_dataset
-from ..training.steps import Part
+from sgdiff.toy.recipes import (
+    DRAWING, PRESETS, Preset, build, denoising, encoder_config, image_config, images_loss,
+    pipeline_of)
+from ..toy.world import EASY, FAMILIES, ToyData, make_dataset
 
 # %% ../../nbs/evidence/speed.ipynb #ff0b0684
 @dataclass(frozen=True)
@@ -50,8 +48,6 @@ class SpeedRow:
     preset: Preset | None  # None: nothing is trained, the true scenes are judged
     # beside, stacked, containment, occlusion, holding: what the denoiser's scenes show
     lessons: tuple = DRAWING
-    # of each thing in the loss, where all places together have 1; 0: all places alike
-    thing_weight: float = 0.0
     masked: bool = True  # whether pre-training has the masked loss, beside the contrastive one
     seeds: int = 1  # how often it runs: most recipes once, the one with all changes three times
 
@@ -60,8 +56,9 @@ TODAY = PRESETS["easy"]
 # an autoencoder in seconds
 SHORT: dict[str, Any] = dict(vae_channels=(32, 64), vae_steps=100, decoder_steps=60)
 ALL_CHANGES = SpeedRow(
-    replace(TODAY, **SHORT, pretrain_steps=250, diffusion_steps=700, train_encoder=True),
-    lessons=(0.1, 0.08, 0.27, 0.42, 0.13), thing_weight=0.5, masked=False, seeds=3)
+    replace(TODAY, **SHORT, pretrain_steps=250, diffusion_steps=700, train_encoder=True,
+            thing_weight=0.5),
+    lessons=(0.1, 0.08, 0.27, 0.42, 0.13), masked=False, seeds=3)
 
 
 def back(**changes) -> SpeedRow:
@@ -78,7 +75,7 @@ ROWS = {
     "long pre-training": replace(back(pretrain_steps=TODAY.pretrain_steps), masked=True),
     "frozen encoder": back(train_encoder=False),
     "easier scenes": replace(ALL_CHANGES, lessons=DRAWING, seeds=1),
-    "all places alike": replace(ALL_CHANGES, thing_weight=0.0, seeds=1),
+    "all places alike": back(thing_weight=0.0),
 }
 
 # %% ../../nbs/evidence/speed.ipynb #88eefd66
@@ -209,54 +206,6 @@ def encoder_of(row: SpeedRow, p: Preset, data: ToyData) -> SceneGraphEncoder:
     return mean_of(PretrainingModel(config), loss_fn, p.fit_config("pretrain")).graph_encoder
 
 # %% ../../nbs/evidence/speed.ipynb #87e10e88
-def coverage(
-    boxes: Tensor,  # (O, 4) float, x0 y0 x1 y1 in [0, 1]
-    side: int,  # h = w
-) -> Tensor:  # (O, h, w) float in [0, 1]
-    "How much of each place each box covers."
-    start = torch.arange(side) / side
-    low, high = boxes[:, :2, None], boxes[:, 2:, None]  # (O, 2, 1)
-    along = (torch.minimum(high, start + 1 / side) - torch.maximum(low, start)).clamp(min=0) * side
-    return along[:, 1, :, None] * along[:, 0, None, :]
-
-
-def place_weights(
-    graphs: list,  # N complete SceneGraphs with boxes
-    side: int,  # h = w of the latents
-    weight: float,  # of each thing, where all places together have 1; 0: all places alike
-) -> Tensor:  # (N, 1, h, w) float, mean 1 in each picture
-    "How much each place of a picture counts in the loss."
-    things = [(i, box) for i, graph in enumerate(graphs)
-              for word, box in zip(graph.objects, graph.boxes) if word not in SKIES + GROUNDS]
-    covered = coverage(torch.tensor([box for _, box in things]), side)
-    own = weight * covered / covered.mean((1, 2), keepdim=True)  # of each thing: mean `weight`
-    total = torch.ones(len(graphs), side, side)
-    total.index_add_(0, torch.tensor([i for i, _ in things]), own)
-    return (total / total.mean((1, 2), keepdim=True))[:, None]
-
-
-class WeighingDrawer(GraphToLatent):
-    "Graph encoder and UNet, and a loss in which places count as they are told to."
-
-    def forward(
-        self,
-        latents: Tensor,  # (B, c + 1, h, w) float; the last channel has the weights of the places
-        batch: SceneGraphBatch,
-        generator: torch.Generator,  # its draws are those of `GraphToLatent`
-        part: Part = Part(),  # all of the batch
-    ) -> tuple[Tensor, dict]:  # scalar loss, metrics
-        "The diffusion loss, place by place."
-        c, B, (latents, weights) = self.config, len(latents), latents.tensor_split([-1], 1)
-        drop = torch.rand(B, generator=generator) < c.drop_probability
-        t = stratified_timesteps(B, c.n_timesteps, generator, c.timestep_mean)
-        noise = torch.randn(latents.shape, generator=generator)
-        context = self.unet.make_context(self.embed(batch), drop)
-        out = self.unet(q_sample(self.schedule, latents, t, noise), t, *context)
-        wrong = out.float() - target(self.schedule, latents, noise, t, c.prediction)
-        loss = (wrong.square() * weights).mean()
-        return loss, {"diffusion": loss.detach()}
-
-
 def lessons_of(row: SpeedRow, p: Preset) -> ToyData:
     "The denoiser's scenes."
     world = replace(p.config, family_weights=row.lessons)
@@ -266,11 +215,7 @@ def lessons_of(row: SpeedRow, p: Preset) -> ToyData:
 def drawer_of(row: SpeedRow, p: Preset, vae: VAE, encoder: SceneGraphEncoder) -> tuple:
     "The denoiser with its first weights, and its loss: (model, loss_fn)."
     data = lessons_of(row, p)
-    latents = encode_latents(vae, data)
-    weights = place_weights(data.graphs, latents.shape[-1], row.thing_weight)
-    model = WeighingDrawer(encoder, build("diffusion", p), p.diffusion, p.train_encoder)
-    return model, generation_loss(data, torch.cat([latents, weights], 1), p.diffusion_batch_size,
-                                  p.seed, p.told_in_full)
+    return denoising(p, data, encode_latents(vae, data), encoder, build("diffusion", p))
 
 # %% ../../nbs/evidence/speed.ipynb #119317ed
 def pictures_of(model: GraphToLatent, p: Preset, vae: VAE, budget: SpeedBudget) -> Tensor:

@@ -19,7 +19,7 @@ __all__ = ['PREDICTIONS', 'sqrt_linear_betas', 'cosine_betas', 'NoiseSchedule', 
 # %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700013
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -51,6 +51,7 @@ class NoiseSchedule:
     "How much signal and how much noise there is at each timestep."
     betas: Tensor  # (N,) float64 in (0, 1), share of the variance that step t replaces
     alphas_cumprod: Tensor  # (N,) float64 in (0, 1), share that is still signal after step t
+    shift: float = 1.0  # by what a_t / s_t were divided, see `shifted`
 
     @classmethod
     def sqrt_linear(cls, n=1000, start=0.0015, end=0.0195):
@@ -67,6 +68,13 @@ class NoiseSchedule:
     def noise(self) -> Tensor: return (1 - self.alphas_cumprod).sqrt()  # (N,) s_t
     @cached_property
     def snr(self) -> Tensor: return self.alphas_cumprod / (1 - self.alphas_cumprod)  # a_t^2 / s_t^2
+
+    def shifted(self, factor: float) -> "NoiseSchedule":
+        "The same with a_t / s_t divided by `factor`. Source: arXiv 2301.11093, section 2.1."
+        if factor == 1: return self
+        share = self.alphas_cumprod / (self.alphas_cumprod + factor**2 * (1 - self.alphas_cumprod))
+        before = torch.cat([torch.ones(1, dtype=torch.float64), share[:-1]])
+        return replace(schedule_from_betas(1 - share / before), shift=self.shift * factor)
 
 # %% ../../nbs/method/07_latents_and_diffusion.ipynb #m0700017
 def schedule_from_betas(
@@ -194,10 +202,12 @@ def diffusion_loss_at(
     noise: Tensor,  # (B, ...) standard normal
     prediction: str = "v",  # what the model is asked for, "eps" or "v"
     gamma: float | None = 5.0,  # of the min-SNR weights; None: every timestep counts alike
+    weights: Tensor | None = None,  # (B, 1, ...) how much each place counts; None: all alike
 ) -> Tensor:  # () float32
     "The weighted squared error of the model for given draws."
     out = model_fn(q_sample(schedule, x0, t, noise), t)
     error = (out.float() - target(schedule, x0, noise, t, prediction).float()) ** 2
+    if weights is not None: error = error * weights
     per_image = error.flatten(1).mean(1)
     if gamma is not None: per_image = per_image * min_snr_weight(schedule, t, prediction, gamma)
     return per_image.mean()

@@ -36,6 +36,7 @@ class DiffusionConfig:
     "What the diffusion model predicts, under which noise."
     schedule: str = "cosine"  # "cosine" or "sqrt_linear" (the official one)
     n_timesteps: int = 1000  # noise levels in training
+    shift: float = 1.0  # of the schedule, above 1 more noise: for latents with much signal
     prediction: str = "v"  # "v" or "eps" (the official one)
     gamma: float | None = None  # of min-SNR weights of the loss; None: all levels count alike
     drop_probability: float = 0.1  # share of training images whose graph is dropped, for guidance
@@ -44,13 +45,13 @@ class DiffusionConfig:
 
     def __post_init__(self):
         check_fields(self, schedule={"cosine", "sqrt_linear"}, n_timesteps=(1, 100_000),
-                     prediction={"v", "eps"}, gamma=(0.0, 1e6),
+                     shift=(0.01, 100.0), prediction={"v", "eps"}, gamma=(0.0, 1e6),
                      drop_probability=(0.0, 1.0), timestep_mean=(-100.0, 100.0),
                      guidance_scale=(-1000.0, 1000.0))
 
     def noise_schedule(self) -> NoiseSchedule:
         "The table of noise levels."
-        return getattr(NoiseSchedule, self.schedule)(self.n_timesteps)
+        return getattr(NoiseSchedule, self.schedule)(self.n_timesteps).shifted(self.shift)
 
 # %% ../../nbs/method/10_generating_and_editing.ipynb #99a609ad
 class GraphToLatent(nn.Module):
@@ -72,6 +73,7 @@ class GraphToLatent(nn.Module):
                 batch: SceneGraphBatch,  # of b graphs
                 generator: torch.Generator,  # noise levels, noise, which graphs are dropped
                 part: Part = Part(),  # which part of a batch of B these are: all of it
+                weights: Tensor | None = None,  # (b, 1, h, w) of places in the loss; None: alike
                 ) -> tuple[Tensor, dict]:  # scalar loss, metrics
         "The diffusion loss. All is drawn for the whole batch; a part takes its share."
         c, unet, B = self.config, self.unet, len(latents) * part.count
@@ -80,8 +82,8 @@ class GraphToLatent(nn.Module):
         noise = torch.randn(B, *latents.shape[1:], generator=generator)
         drop, t, noise = (part.take(x).to(latents.device) for x in (drop, t, noise))
         context = unet.make_context(self.embed(batch), drop if unet.config.null_token else None)
-        def denoise(x, t): return unet(x, t, *context)  # context: (b, L + 1, C) and its mask
-        loss = diffusion_loss_at(denoise, self.schedule, latents, t, noise, c.prediction, c.gamma)
+        loss = diffusion_loss_at(lambda x, t: unet(x, t, *context),  # (b, L + 1, C) and its mask
+                                 self.schedule, latents, t, noise, c.prediction, c.gamma, weights)
         return loss, {"diffusion": loss.detach()}
 
 # %% ../../nbs/method/10_generating_and_editing.ipynb #31932223
@@ -111,7 +113,9 @@ def encode_latents(vae,  # VAE with its latent scale fitted
 
 def generation_loss(data: Dataset, latents: Tensor,  # (N, c, h, w) float, of the same scenes
                     batch_size: int = 64, seed: int = 0,
-                    keep_all: float = 0.7):  # probability that a graph is said in full
+                    keep_all: float = 0.7,  # probability that a graph is said in full
+                    weights: Tensor | None = None,  # (N, 1, h, w) of the places; None: all alike
+                    fade: int = 1):  # steps in which the weights become 1
     "loss_fn(model, step) for `fit`: the loss of a step as a function of (seed, step) alone."
     def loss_fn(model, step):
         indices, device = batch_indices(len(data), batch_size, step, seed), device_of(model)
@@ -119,5 +123,7 @@ def generation_loss(data: Dataset, latents: Tensor,  # (N, c, h, w) float, of th
         graphs = [data.thin_graph(data.graphs[int(i)], rng, keep_all=keep_all) for i in indices]
         batch = SceneGraphBatch.from_graphs(graphs, data.config.vocab).to(device)
         generator = step_generator(seed, step, "noise")
-        return model(latents[indices].to(device), batch, generator)
+        some, left = None, max(0.0, 1 - step / fade)
+        if weights is not None and left: some = 1 + left * (weights[indices].to(device) - 1)
+        return model(latents[indices].to(device), batch, generator, weights=some)
     return loss_fn

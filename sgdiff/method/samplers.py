@@ -36,7 +36,7 @@ def angle_timesteps(
     power: float = 1.5,  # 1: equal turns; larger: smaller turns towards the clean end
 ) -> list[int]:  # n falling timesteps, from N - 1
     "Where the angle atan(b/a) is pi/2 (k/n)^power, k = n..1, all different. Source: ours."
-    angle = torch.atan2(schedule.noise, schedule.signal)
+    angle = torch.atan2(schedule.noise, schedule.shift * schedule.signal)  # before the shift
     chosen, before = [], schedule.n_timesteps
     for k in range(n, 0, -1):
         nearest = (angle - math.pi / 2 * (k / n) ** power).abs().argmin().item()

@@ -156,6 +156,7 @@ class UNetConfig:
     null_token: bool = True  # a learned token for "no graph", for guidance (official: none)
     global_in_time: bool = False  # the global token joins the time embedding too
     position_channels: bool = False  # two more input channels say where each place is
+    patch: int = 1  # latents of a row that make one place of the finest level (DiT, 2212.09748)
     zero_init: bool = True  # at first each block is the identity and the output zero
     sdpa: bool = False  # PyTorch's fused attention: on a GPU and for large latents
     channels_last: bool = False  # feature maps stored place by place: for a GPU, or many places
@@ -180,7 +181,7 @@ def check_sizes(config: UNetConfig) -> None:
     check_fields(
         c, in_channels=widest, out_channels=widest, model_channels=(32, 4096), num_res_blocks=few,
         channel_mult=(1, 64), attention_levels=(0, 15), head_dim=(1, 1024), transformer_depth=few,
-        ff_mult=few, local_dim=(1, 32_768), global_dim=widest, context_dim=widest)
+        patch=few, ff_mult=few, local_dim=(1, 32_768), global_dim=widest, context_dim=widest)
     if not c.channel_mult:
         raise RangeError("channel_mult is (): give one factor a level, such as (1, 2)")
     widths = [c.model_channels * m for m in c.channel_mult]
@@ -240,7 +241,7 @@ def transformer(c: UNetConfig, width: int) -> SpatialTransformer:
 def down_blocks(config: UNetConfig) -> tuple:  # Blocks; channels of the skips, 0: none
     "The way down, from the noisy latent to the coarsest level, and the skip each block leaves."
     width, every = config.model_channels, config.extra_up_block
-    in_channels = config.in_channels + 2 * config.position_channels
+    in_channels = config.in_channels * config.patch**2 + 2 * config.position_channels
     blocks, skips = [Block(nn.Conv2d(in_channels, width, 3, padding=1))], [width * every]
     for level, mult in enumerate(config.channel_mult):
         for _ in range(config.num_res_blocks):
@@ -282,7 +283,8 @@ class UNetLayers(GraphContext):
         self.middle_block = Block(ResBlock(deep, deep, emb_dim, c.zero_init), transformer(c, deep),
                                   ResBlock(deep, deep, emb_dim, c.zero_init))
         self.output_blocks = nn.ModuleList(up_blocks(c, self.skips))
-        last = zeroed(nn.Conv2d(width, c.out_channels, 3, padding=1), c.zero_init)
+        out = c.out_channels * c.patch**2
+        last = zeroed(nn.Conv2d(width, out, 3, padding=1), c.zero_init)
         self.out = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), last)
         for block in [*self.input_blocks, self.middle_block, *self.output_blocks]:
             block.checkpointing = c.gradient_checkpointing
@@ -299,7 +301,7 @@ def check_inputs(config: UNetConfig, x, context) -> None:
     "Raises: ValueError where the noisy latents or the tokens do not fit the configuration."
     sizes = check_shape("x", x, "B c h w", c=config.in_channels)
     check_shape("context", context, "B L C", B=sizes["B"], C=config.context_dim)
-    factor = 2 ** (len(config.channel_mult) - 1)
+    factor = config.patch * 2 ** (len(config.channel_mult) - 1)
     if sizes["h"] % factor or sizes["w"] % factor:
         raise ValueError(f"x is {sizes['h']} by {sizes['w']}, expected multiples of {factor} for "
                          f"{len(config.channel_mult)} levels")
@@ -317,6 +319,7 @@ class UNet(UNetLayers):
     ):  # (B, c, h, w) float
         "The prediction for each latent. Raises: ValueError where a shape does not fit."
         check_inputs(self.config, x, context)
+        x = F.pixel_unshuffle(x, self.config.patch)  # (B, c patch^2, h/patch, w/patch)
         if self.config.position_channels: x = with_positions(x)
         if self.config.channels_last: x = place_by_place(x, self.config)
         emb = self.time_embed(timestep_embedding(t, self.config.model_channels))
@@ -327,7 +330,7 @@ class UNet(UNetLayers):
             if skip: kept.append(x)
         x = self.middle_block(x, *told)
         for block in self.output_blocks: x = block(torch.cat([x, kept.pop()], dim=1), *told)
-        return self.out(x)
+        return F.pixel_shuffle(self.out(x), self.config.patch)
 
 # %% ../../nbs/method/08_unet.ipynb #dd30d332
 @contextmanager

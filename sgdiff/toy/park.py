@@ -24,7 +24,7 @@ from ..graphs.edits import set_attributes
 from ..graphs.graph import SceneGraph
 from ..graphs.vocab import Vocab
 from .placing import (
-    GAP, THINGS, Place, Thing, at_hand, can_hold, sample_things, well_seen)
+    GAP, GRID, THINGS, Place, Thing, at_hand, can_hold, sample_things, well_seen)
 from .splits import SPLITS, split_of
 from .sprites import COLORED, COLORS, OUTLINE, SIZES, SKIN, sprite
 from .world import (
@@ -148,9 +148,9 @@ def draw_land(
     image = np.empty((S, S, 3), np.float32)
     image[:place.horizon] = LAND_COLORS[sky] * tints[0]
     image[place.horizon:shore] = LAND_COLORS[WATER] * tints[2]
-    image[place.horizon + 2:shore:3] *= 1.08
+    image[place.horizon + 2:shore:4] *= 1.08
     image[shore:] = LAND_COLORS[ground] * tints[1]
-    if ground == "street": image[(shore + S) // 2, np.arange(S) % 10 < 6] = 232
+    if ground == "street": image[(shore + S) // 2, np.arange(S) % 8 < 4] = 232
     return image
 
 
@@ -222,8 +222,8 @@ class ParkScenes:
 
     def _place(self, rng) -> Place:
         S = self.config.image_size
-        horizon = rng.randint(round(0.31 * S), round(0.47 * S))
-        wide = rng.randint(8, 12) if rng.random() < self.config.water_share else 0
+        horizon = GRID * rng.randint(round(0.31 * S / GRID), round(0.47 * S / GRID))
+        wide = GRID * rng.randint(2, 3) if rng.random() < self.config.water_share else 0
         return Place(horizon, horizon + wide, S)
 
     def _accepts(self, things, relations, land) -> bool:

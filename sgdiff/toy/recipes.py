@@ -15,9 +15,9 @@ function of the preset, so a run that was cut short goes on to the same weights,
 # %% auto #0
 __all__ = ['STAGES', 'OPTIONAL', 'DENOISERS', 'AUTOENCODERS', 'ALL_WORLDS', 'LEAN', 'PRESETS', 'DRAWING', 'POLISHING', 'NEEDS',
            'Preset', 'encoder_config', 'image_config', 'build', 'stage_files', 'is_done', 'trained', 'denoiser', 'feed',
-           'rehearse_preset', 'images_loss', 'denoising', 'set_up', 'advice', 'save_stage', 'train_stage', 'stage_data',
-           'train_all', 'check_preset', 'pipeline_of', 'assemble', 'load_pretraining', 'pack', 'trained_judge',
-           'trained_reader', 'is_packed', 'keep_packed']
+           'rehearse_preset', 'coverage', 'place_weights', 'images_loss', 'denoising', 'set_up', 'advice', 'save_stage',
+           'train_stage', 'stage_data', 'train_all', 'check_preset', 'pipeline_of', 'assemble', 'load_pretraining',
+           'pack', 'trained_judge', 'trained_reader', 'is_packed', 'keep_packed']
 
 # %% ../../nbs/toy/recipes.ipynb #588f18c5
 import functools
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..method.contrastive import ImageEncoderConfig
 from ..core import (
@@ -45,7 +46,7 @@ from ..method.pretraining import (PretrainingConfig, PretrainingModel, feed_pret
 from ..training.steps import FitConfig, batch_indices, rehearse
 from .captions import CaptionModel, captions_loss
 from .marks import reader_exam
-from .park import PARK
+from .park import LAND, PARK
 from .reader import Reader, ReaderConfig, load_reader, reading_loss, save_reader
 from .world import WORLDS, make_dataset, training_scenes
 from ..training.fit import Diverged, FitResult
@@ -82,11 +83,16 @@ class Preset:
     channel_mult: tuple = (1, 2)    # and of each level, in widths of the finest
     attention_levels: tuple = (0, 1)    # levels that read the graph, 0: the finest
     told_in_full: float = 0.7       # probability that training leaves no relation of a graph out
+    unet_patch: int = 1             # latents of a row that make one place of the UNet
     # the UNet's places know where they are: no help in the first thousand steps, for left and right
     # later
     position_channels: bool = False
     # of stage 2's logit-normal timesteps; None: all noise levels alike
     timestep_mean: float | None = None
+    shift: float = 1.0              # of stage 2's noise schedule, as in DiffusionConfig
+    # of each thing in stage 2's loss, where all places together have 1; it falls to 0 in the first
+    # 60 % of the steps; 0: all places alike
+    thing_weight: float = 0.0
     guidance: float = 4.0           # guidance scale that suits the weights, kept with them
     vae_steps: int = 800
     eyes_steps: int = 0             # of stage 1's image encoder on captions; 0: no such stage
@@ -117,13 +123,14 @@ class Preset:
         many, rate, batch = (1, 10**9), (0.0, 1000.0), (1, 65_536)
         steps = {f"{stage}_steps": (int(stage not in OPTIONAL), 10**9) for stage in STAGES}
         check_fields(self, world={*ALL_WORLDS}, n_scenes=many, seed=(0, 2**62), dim=(1, 8192),
-                     model_channels=(32, 4096), image_patch=(1, 256), image_queries=(0, 1024),
+                     model_channels=(32, 4096), unet_patch=(1, 16), image_patch=(1, 256),
+                     image_queries=(0, 1024),
                      image_fine_blocks=(0, 64), vae_channels=(1, 8192),
                      latent_channels=(1, 1024),
                      channel_mult=(1, 64),
                      attention_levels=(0, 15), told_in_full=(0.0, 1.0),
-                     timestep_mean=(-100.0, 100.0), guidance=(-1000.0, 1000.0), batch_size=batch,
-                     diffusion_batch_size=batch,
+                     timestep_mean=(-100.0, 100.0), shift=(0.01, 100.0), thing_weight=rate,
+                     guidance=(-1000.0, 1000.0), batch_size=batch, diffusion_batch_size=batch,
                      vae_batch_size=batch, diffusion_lr=rate, vae_lr=rate, vae_muon=rate,
                      muon=rate, save_every=many, **steps)
         largest = max(self.batch_size, self.diffusion_batch_size, 2 * self.vae_batch_size)
@@ -136,7 +143,8 @@ class Preset:
 
     @property
     def diffusion(self):
-        return DiffusionConfig(timestep_mean=self.timestep_mean, guidance_scale=self.guidance)
+        return DiffusionConfig(shift=self.shift, timestep_mean=self.timestep_mean,
+                               guidance_scale=self.guidance)
 
     @property
     def stages(self):               # -> tuple of names, in order
@@ -180,12 +188,12 @@ PRESETS = {
         diffusion_lr=1e-3,
     ),
     "park": Preset(
-        **LEAN | dict(model_channels=96), world="park", n_scenes=60_000, dim=128,
-        latent_channels=32, vae_channels=(32, 64, 128), vae_lr=1e-3, vae_muon=2.0,
+        **LEAN | dict(model_channels=96, timestep_mean=None), world="park", n_scenes=60_000,
+        dim=128, unet_patch=2, shift=4.0, thing_weight=0.25, vae_channels=(32, 64), vae_muon=2.0,
         image_patch=8, image_queries=32, image_fine_blocks=1, told_in_full=0.15, guidance=3.0,
-        vae_steps=4000, vae_batch_size=8, eyes_steps=3000,
-        pretrain_steps=3000, diffusion_steps=16_000, decoder_steps=1000, judge_steps=0,
-        reader_steps=5000, diffusion_lr=1e-3, save_every=100,
+        vae_steps=2000, vae_batch_size=8, vae_lr=1e-3, eyes_steps=3000,
+        pretrain_steps=1500, diffusion_steps=4800, decoder_steps=1000, judge_steps=0,
+        reader_steps=5000, diffusion_lr=1.5e-3, save_every=100,
     ),
     "tiny": Preset(
         n_scenes=256, dim=32, model_channels=32, vae_channels=(16, 32), vae_steps=4,
@@ -233,6 +241,7 @@ def build(
                 global_dim=128,
                 global_in_time=True,
                 position_channels=p.position_channels,
+                patch=p.unet_patch,
                 channel_mult=p.channel_mult,
                 attention_levels=p.attention_levels,
             )
@@ -295,6 +304,32 @@ def rehearse_preset(p: Preset, stages=None) -> None:  # stages: names; None: all
     asked = stages or p.stages
     rehearse({stage: (lambda stage=stage: build(stage, p), feed(stage, p)) for stage in asked})
 
+# %% ../../nbs/toy/recipes.ipynb #18th0002
+def coverage(
+    boxes: Tensor,  # (O, 4) float, x0 y0 x1 y1 in [0, 1]
+    side: int,  # h = w
+) -> Tensor:  # (O, h, w) float in [0, 1]
+    "How much of each place each box covers."
+    start = torch.arange(side) / side
+    low, high = boxes[:, :2, None], boxes[:, 2:, None]  # (O, 2, 1)
+    along = (torch.minimum(high, start + 1 / side) - torch.maximum(low, start)).clamp(min=0) * side
+    return along[:, 1, :, None] * along[:, 0, None, :]
+
+
+def place_weights(
+    graphs: list,  # N complete SceneGraphs with boxes
+    side: int,  # h = w of the latents
+    weight: float,  # of each thing, where all places together have 1; 0: all places alike
+) -> Tensor:  # (N, 1, h, w) float, mean 1 in each picture
+    "How much each place of a picture counts in the loss. Source: ours."
+    things = [(i, box) for i, graph in enumerate(graphs)
+              for word, box in zip(graph.objects, graph.boxes) if word not in LAND]
+    covered = coverage(torch.tensor([box for _, box in things]), side)
+    own = weight * covered / covered.mean((1, 2), keepdim=True)  # of each thing: mean `weight`
+    total = torch.ones(len(graphs), side, side)
+    total.index_add_(0, torch.tensor([i for i, _ in things]), own)
+    return (total / total.mean((1, 2), keepdim=True))[:, None]
+
 # %% ../../nbs/toy/recipes.ipynb #7245701b
 def images_loss(
     p: Preset,
@@ -312,16 +347,20 @@ def images_loss(
 
 def denoising(p: Preset, data, latents, graph_encoder, unet) -> tuple:  # (model, loss_fn)
     "Learn to draw the latents of the scenes from their graphs."
-    model = GraphToLatent(graph_encoder, unet, p.diffusion, p.train_encoder)
+    model, weights = GraphToLatent(graph_encoder, unet, p.diffusion, p.train_encoder), None
+    if p.thing_weight: weights = place_weights(data.graphs, latents.shape[-1], p.thing_weight)
+    fade = max(1, round(0.6 * p.diffusion_steps))
     return model, generation_loss(
-        data, latents, p.diffusion_batch_size, p.seed, p.told_in_full)
+        data, latents, p.diffusion_batch_size, p.seed, p.told_in_full, weights, fade)
 
 
 def set_up(stage: str, p: Preset, data, out: Path) -> tuple:  # (model, loss_fn)
     "What a stage trains; it reads what the stages before it have left in `out`."
     if stage in DENOISERS:
         latents = encode_latents(trained("vae", p, out), data)
-        if stage == "polish": return denoising(p, data, latents, *denoiser("diffusion", p, out))
+        if stage == "polish":
+            p = replace(p, thing_weight=0.0)
+            return denoising(p, data, latents, *denoiser("diffusion", p, out))
         encoder = trained("pretrain", p, out).graph_encoder
         return denoising(p, data, latents, encoder, build(stage, p))
     if stage == "decoder":

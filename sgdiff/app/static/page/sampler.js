@@ -2,9 +2,9 @@
 // chapter: a_t signal and b_t noise of a timestep, x the noisy latents, x0 the clean ones that the network believes in.
 
 export class Schedule {
-  constructor({ alphas_cumprod, prediction }) {
+  constructor({ alphas_cumprod, prediction, shift }) {
     this.signal = alphas_cumprod.map(Math.sqrt); this.noise = alphas_cumprod.map(a => Math.sqrt(1 - a));
-    this.prediction = prediction;
+    this.prediction = prediction; this.shift = shift;
   }
   levels(t) { return t < 0 ? [1, 0] : [this.signal[t], this.noise[t]]; }        // -1 is clean
   x0(x, t, answer) {                                // the clean latents that an answer means
@@ -14,7 +14,7 @@ export class Schedule {
 }
 
 export function angleTimesteps(schedule, n, power = 1.5) {          // n falling timesteps, then -1
-  const angle = schedule.signal.map((a, t) => Math.atan2(schedule.noise[t], a)), chosen = [];
+  const angle = schedule.signal.map((a, t) => Math.atan2(schedule.noise[t], schedule.shift * a)), chosen = [];
   let before = angle.length;
   for (let k = n; k > 0; k--) {
     const wanted = Math.PI / 2 * (k / n) ** power;
