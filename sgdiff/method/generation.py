@@ -36,12 +36,12 @@ class DiffusionConfig:
     "What the diffusion model predicts, under which noise."
     schedule: str = "cosine"  # "cosine" or "sqrt_linear" (the official one)
     n_timesteps: int = 1000  # noise levels in training
-    shift: float = 1.0  # of the schedule, above 1 more noise: for latents with much signal
     prediction: str = "v"  # "v" or "eps" (the official one)
     gamma: float | None = None  # of min-SNR weights of the loss; None: all levels count alike
     drop_probability: float = 0.1  # share of training images whose graph is dropped, for guidance
     timestep_mean: float | None = None  # of logit-normal timesteps, > 0 more noise; None: all alike
     guidance_scale: float = 4.0  # with which the pipeline draws where no other is asked for
+    shift: float = 1.0  # of the schedule, above 1 more noise: for latents with much signal
 
     def __post_init__(self):
         check_fields(self, schedule={"cosine", "sqrt_linear"}, n_timesteps=(1, 100_000),

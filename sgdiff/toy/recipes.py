@@ -192,7 +192,7 @@ PRESETS = {
         dim=128, unet_patch=2, shift=4.0, thing_weight=0.25, vae_channels=(32, 64), vae_muon=2.0,
         image_patch=8, image_queries=32, image_fine_blocks=1, told_in_full=0.15, guidance=3.0,
         vae_steps=2000, vae_batch_size=8, vae_lr=1e-3, eyes_steps=3000,
-        pretrain_steps=1500, diffusion_steps=4800, decoder_steps=1000, judge_steps=0,
+        pretrain_steps=1500, diffusion_steps=7000, decoder_steps=1000, judge_steps=0,
         reader_steps=5000, diffusion_lr=1.5e-3, save_every=100,
     ),
     "tiny": Preset(
